@@ -1,0 +1,34 @@
+"""A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due."""
+
+from rx_runat.errors import (
+    InvalidJob,
+    InvalidSetting,
+    NotReturned,
+    OutcomeUnknown,
+    Recovered,
+    Refused,
+    RunAtError,
+    ServerError,
+    Stopped,
+    StoreError,
+    Unavailable,
+)
+from rx_runat.job import Due, Job
+from rx_runat.queue import RunAt
+
+__all__ = [
+    "Due",
+    "InvalidJob",
+    "InvalidSetting",
+    "Job",
+    "NotReturned",
+    "OutcomeUnknown",
+    "Recovered",
+    "Refused",
+    "RunAt",
+    "RunAtError",
+    "ServerError",
+    "Stopped",
+    "StoreError",
+    "Unavailable",
+]

@@ -1,0 +1,161 @@
+"""One call to Redis: sent once, answered once, or an error that tells what became of it.
+
+redis-py's own retries are off: a command whose answer was lost is asked again only by those who know how to ask.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (redis-py's connections are not annotated)
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import redis
+from redis.exceptions import AuthorizationError, NoScriptError
+
+from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
+
+_T = TypeVar("_T")
+
+Arg = str | bytes | int | float
+
+TRIES = 3  # an answer that was lost is asked for twice more: a proxy's restart may cut two in a row
+
+_HEALS = {
+    "LOADING",
+    "READONLY",
+    "OOM",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "BUSY",
+    "MISCONF",
+    "UNBLOCKED",
+}
+_INSIDE = re.compile(
+    r"@user_script[^A-Z]*?-?([A-Z]{3,}) "
+)  # servers before 7 wrap a script's error: "ERR Error running ..."
+
+
+class Script:
+    """A script of `lua/`, known to the server by its hash."""
+
+    def __init__(self, name: str) -> None:
+        self.body = files("rx_runat").joinpath("lua", f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+
+
+class Calls:
+    """Calls on connections of our own, from any thread.
+
+    Args:
+        pool: of connections that do not retry and do not decode; ours to close.
+        where: the server's name in messages, without its password.
+        hint: what to do when nobody answers, said after the cause.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, where: str, hint: str = "") -> None:
+        self.where = where
+        self.pool = pool
+        self._hint = hint
+        self._patience: float | None = None
+        self._closed = False
+
+    def call(self, *command: Arg) -> Any:
+        """Send a command, once.
+
+        Raises:
+            Unavailable: it was not done, and this heals.
+            OutcomeUnknown: it was sent, and no answer came.
+            Refused: it was not done, and asking again would not help.
+        """
+        connection = self._connect()
+        try:
+            connection.send_command(*command)
+            if self._patience is None:
+                return connection.read_response()
+            return connection.read_response(timeout=self._patience)
+        except (redis.RedisError, OSError) as error:
+            if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
+                raise self._answered(error) from error
+            connection.disconnect()
+            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
+        finally:
+            self.pool.release(connection)
+
+    def run(self, script: Script, *args: Arg) -> Any:
+        """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
+        try:
+            return self.call("EVALSHA", script.sha, *args)
+        except Refused as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return self.call("EVAL", script.body, *args)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on give up on an answer after so many seconds."""
+        self._patience = max(seconds, 0.001)
+
+    def interrupt(self) -> None:
+        """Break off the calls under way, which may be another thread's."""
+        self.pool.disconnect(inuse_connections=True)
+
+    def close(self) -> None:
+        """Close the connections, for good; may be repeated."""
+        self._closed = True
+        self.interrupt()
+
+    def _connect(self) -> redis.Connection:
+        if self._closed:
+            raise Unavailable(f"the connections to {self.where} are closed")
+        if self._patience is not None:
+            patient = {"socket_timeout": self._patience, "socket_connect_timeout": self._patience}
+            self.pool.connection_kwargs.update(patient)
+        try:
+            return self.pool.get_connection()
+        except (redis.RedisError, OSError) as error:
+            raise self._answered(error) from error
+
+    def _answered(self, error: Exception) -> StoreError:
+        """What an error means, of which it is known that nothing was done: judged by its first word."""
+        code = _code(error) or str(error).split(" ", 1)[0]
+        inside = _INSIDE.search(str(error))
+        if inside and code not in _HEALS:
+            code = inside.group(1)
+        if code in _HEALS:
+            return Unavailable(f"{self.where} cannot do it now: {code} {error}")
+        if isinstance(error, redis.AuthenticationError | AuthorizationError):
+            return Refused(f"{self.where} refuses our user or password: {error}")
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+            return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
+        return Refused(f"{self.where} refuses: {error}")
+
+
+def _code(error: Exception) -> str | None:
+    """The first word of an error that the server sent, which redis-py takes off the ones that it knows."""
+    return getattr(error, "status_code", None)
+
+
+def persist(ask: Callable[[bool], _T]) -> _T:
+    """Ask until an answer arrives, a few times; `ask` learns whether it has been asked before.
+
+    Raises:
+        OutcomeUnknown: an asking was sent, and neither it nor those after it were answered.
+        StoreError: what the first asking raised, where nothing was left open.
+    """
+    lost: OutcomeUnknown | None = None
+    for _ in range(TRIES):
+        try:
+            return ask(lost is not None)
+        except OutcomeUnknown as error:
+            lost = error
+        except Unavailable as error:
+            if lost is None:
+                raise
+            raise OutcomeUnknown(f"{lost}; and then {error}") from error
+    assert lost is not None
+    raise lost

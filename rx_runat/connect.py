@@ -1,0 +1,169 @@
+"""From what the user has (a URL, a mapping, a client) to the settings of connections of our own.
+
+    None                     $REDIS_URL, else redis://localhost:6379
+    redis:// rediss:// unix://   as redis-py reads them
+    embedded://              a private server, gone with its owner
+    embedded:///some/dir     a durable server, shared by all who name the dir
+    memory:// memory://name  fakeredis in this process
+    {"host": ..., ...}       what redis.Redis takes
+    a redis.Redis            copied, never used, changed or closed
+
+Our connections differ from the user's in three things: no hidden retries (a command whose answer is lost is asked
+again by those who know how), RESP3, and bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from rx_runat.calls import Calls
+from rx_runat.errors import InvalidSetting
+
+DEFAULT_URL = "redis://localhost:6379"
+
+_FORMS = (
+    "a URL (redis://, rediss://, unix://, embedded://, memory://), a mapping such as "
+    '{"host": "localhost", "port": 6379}, or a redis.Redis'
+)
+_WAYS_OUT = (
+    ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or take one along: "
+    "RunAt('embedded://') after pip install 'rx-runat[embedded]', RunAt('memory://') after pip install "
+    "'rx-runat[memory]'"
+)
+_NOT_OURS = {  # of a client's settings: what belongs to its own pool, or would decode, retry or cache
+    "retry_on_timeout",
+    "cache",
+    "cache_config",
+    "event_dispatcher",
+    "himport_registry",
+    "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler",
+    "orig_host_address",
+    "orig_socket_timeout",
+    "orig_socket_connect_timeout",
+    "max_connections",
+}
+
+
+def _nothing() -> None:
+    pass
+
+
+class Connected(NamedTuple):
+    """Calls to a server, and how to leave it."""
+
+    calls: Calls
+    leave: Callable[[], None] = _nothing
+
+
+def connect(target: object) -> Connected:
+    """Prepare connections; none is opened yet, but an embedded server is started or joined.
+
+    Raises:
+        InvalidSetting: a target of no such form; what came (without secrets), and the forms there are.
+        ServerError: an embedded server could not be started or joined.
+    """
+    if isinstance(target, Connected):
+        return target
+    if target is None:
+        url = os.environ.get("REDIS_URL")
+        return connect(url) if url else _connected(_client(DEFAULT_URL), hint=_WAYS_OUT)
+    if isinstance(target, str):
+        scheme = target.split("://", 1)[0] if "://" in target else ""
+        if scheme == "embedded":
+            from rx_runat.embedded import Lodger  # POSIX alone has its locks
+
+            lodger = Lodger(_embedded_dir(target))
+            client = _client(f"unix://{lodger.socket}")
+            return _connected(client, where=lodger.where, leave=lodger.leave)
+        if scheme == "memory":
+            return _memory(target)
+        return _connected(_client(target))
+    if isinstance(target, Mapping):
+        return _connected(_from_mapping(cast("Mapping[str, Any]", target)))
+    if isinstance(target, redis.Redis):
+        return _connected(target)
+    raise InvalidSetting(f"redis: got {_kind(target)}; it must be {_FORMS}")
+
+
+def _connected(
+    client: redis.Redis, where: str | None = None, hint: str = "", leave: Callable[[], None] = _nothing
+) -> Connected:
+    pool = client.connection_pool
+    if hasattr(pool, "sentinel_manager"):
+        raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
+    settings = {name: value for name, value in pool.connection_kwargs.items() if name not in _NOT_OURS}
+    settings |= {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "protocol": 3,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    if settings.get("parser_class") is not None:
+        del settings["parser_class"]  # one made for RESP2 could not read us
+    ours = redis.ConnectionPool(connection_class=pool.connection_class, max_connections=2**31, **settings)
+    return Connected(Calls(ours, where or _where(settings), hint), leave)
+
+
+def _where(settings: Mapping[str, Any]) -> str:
+    """The server's name, as messages and a `repr` may show it."""
+    db = f"/{settings['db']}" if settings.get("db") else ""
+    if settings.get("path"):
+        return f"unix://{settings['path']}{db}"
+    scheme = "rediss" if "ssl_cert_reqs" in settings else "redis"
+    return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}{db}"
+
+
+def _client(url: str) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    except Exception:  # its words may quote a piece of the password
+        raise InvalidSetting(
+            f"redis: a URL that cannot be read (not shown: it may hold a password); it must be {_FORMS}"
+        ) from None
+
+
+def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
+    try:
+        return redis.Redis(**settings)
+    except Exception:
+        names = ", ".join(sorted(map(str, settings)))
+        raise InvalidSetting(
+            f"redis: a mapping with {names} that redis.Redis does not take; it must be {_FORMS}"
+        ) from None
+
+
+def _embedded_dir(url: str) -> str | None:
+    parts = urlsplit(url)
+    if parts.netloc or parts.query or parts.fragment:
+        raise InvalidSetting(f"redis: got {url!r}; it must be 'embedded://' or 'embedded:///absolute/dir'")
+    return unquote(parts.path) or None
+
+
+def _memory(url: str) -> Connected:
+    try:
+        import fakeredis
+    except ImportError as error:
+        raise InvalidSetting("redis: memory:// needs fakeredis; pip install 'rx-runat[memory]'") from error
+    name = url.removeprefix("memory://")
+    client = (
+        fakeredis.FakeRedis(host=f"rx-runat:{name}") if name else fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    )
+    return _connected(client, where=url)
+
+
+def _kind(target: object) -> str:
+    kind = type(target)
+    if kind.__module__.startswith(("redis.asyncio", "redis.cluster")):
+        return f"a {kind.__module__}.{kind.__name__}, which is not supported yet"
+    return f"a {kind.__module__}.{kind.__name__}"

@@ -1,0 +1,210 @@
+"""The values that travel: `Job` goes in, `Due` comes out, and a `Store` is what they travel through.
+
+Nothing here knows Redis or Rx. A job is validated once, when it is made; after that it is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
+
+from rx_runat.errors import InvalidJob, InvalidSetting
+from rx_runat.wire import RunAtTime, from_milliseconds, show, to_member, to_time
+
+Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
+"""Which schedule stands when a key is scheduled again."""
+
+KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A key, scheduled for a moment.
+
+    Args:
+        key: a non-empty str, unique in its queue: scheduling it again moves it.
+        run_at: an aware `datetime`; epoch seconds (`float` or `int`); or a `timedelta`, which stays a delay until
+            Redis adds it to its own clock. Rounded up to the millisecond. The past means now.
+
+    Raises:
+        InvalidJob: what came, what is wrong with it, and what would be right.
+
+    Example:
+        >>> Job("a", 1700000000)
+        Job(key='a', run_at=1700000000)
+        >>> Job("", 0)
+        Traceback (most recent call last):
+        rx_runat.errors.InvalidJob: key: got ''; a key is a non-empty str
+    """
+
+    key: str
+    run_at: RunAtTime
+
+    def __post_init__(self) -> None:
+        to_member(self.key)
+        to_time(self.run_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Due(Job):
+    """A job as it comes out: its `run_at` is always an aware datetime in UTC.
+
+    Attributes:
+        lateness: seconds by which Redis's clock had passed `run_at` when the key was taken; negative where a
+            `peek` looked at a key that still waits. Two Dues that differ in nothing else are equal.
+    """
+
+    run_at: datetime
+    lateness: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        """A store made it: there is nothing to check."""
+
+
+_Item: TypeAlias = Job | Mapping[str, Any]
+Schedulable: TypeAlias = _Item | Sequence[_Item]
+"""What the sink takes: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either."""
+
+
+def to_jobs(item: object) -> list[Job]:
+    """The jobs of whatever came to the sink; none of them if one cannot be scheduled.
+
+    Raises:
+        InvalidJob: naming the field, what came and what would be right; and the place in a list.
+    """
+    if isinstance(item, Job):
+        return [item]
+    if isinstance(item, list):
+        return [_in_list(place, each) for place, each in enumerate(cast("list[object]", item))]
+    return [_to_job(item)]
+
+
+def check_keep(keep: object) -> Keep:
+    """The policy itself, if there is such a one.
+
+    Raises:
+        InvalidSetting: naming the four there are.
+    """
+    if keep not in KEEP:
+        raise InvalidSetting(f"keep: got {show(keep)}; it must be one of {', '.join(map(repr, KEEP))}")
+    return keep
+
+
+def _in_list(place: int, item: object) -> Job:
+    if isinstance(item, Job):
+        return item
+    try:
+        return _to_job(item)
+    except InvalidJob as error:
+        raise InvalidJob(f"job {place} of the list: {error}") from None
+
+
+def _to_job(item: object) -> Job:
+    if isinstance(item, Job):
+        return item
+    if isinstance(item, Mapping):
+        return _from_mapping(cast("Mapping[object, object]", item))
+    raise InvalidJob(
+        f'job: got {show(item)}; schedule a Job(key, run_at), {{"runAt": <epoch ms>, "key": <str>}}, or a list of them'
+    )
+
+
+def _from_mapping(item: Mapping[object, object]) -> Job:
+    for name in ("key", "runAt"):
+        if name not in item:
+            hint = '; "run_at" is for Job(key, run_at)' if name == "runAt" and "run_at" in item else ""
+            raise InvalidJob(
+                f'{name}: missing in {show(item)}; runat\'s form is {{"runAt": <epoch ms>, "key": <str>}}{hint}'
+            )
+    unknown = [name for name in item if name not in ("key", "runAt")]
+    if unknown:
+        raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt" and "key"')
+    to_member(item["key"])
+    return Job(cast("str", item["key"]), from_milliseconds(item["runAt"]))
+
+
+class Entry(NamedTuple):
+    """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
+
+    key: str
+    score: bytes
+
+
+class Claimed(NamedTuple):
+    """What one look at Redis brought.
+
+    Attributes:
+        keys: those that fell due, in order.
+        scores: theirs, as Redis spelled them.
+        now: Redis's clock at the claim, epoch microseconds.
+        wait: seconds until the next key falls due; 0.0 if more are due already; None if nothing is scheduled.
+    """
+
+    keys: list[str]
+    scores: list[bytes]
+    now: int
+    wait: float | None
+
+
+class Taker(Protocol):
+    """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
+
+    def claim(self, limit: int) -> Claimed:
+        """Take what is due, at most `limit` keys. After an answer that was lost, the same keys again."""
+        ...
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries of the last claim, unless they were scheduled anew meanwhile."""
+        ...
+
+    def close(self) -> list[Entry]:
+        """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
+        ...
+
+
+class Store(Protocol):
+    """Where schedules lie. Every verb may raise `StoreError`; none changes anything but what it says."""
+
+    where: str
+
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
+        """Write all jobs or none; answers the earliest run_at that stands for them, in epoch milliseconds."""
+        ...
+
+    def cancel(self, key: str) -> bool:
+        """Take a key out; was it there?"""
+        ...
+
+    def when(self, key: str) -> datetime | None:
+        """The run_at of a key that waits."""
+        ...
+
+    def peek(self, n: int) -> list[Due]:
+        """The next keys, in order."""
+        ...
+
+    def size(self, until: RunAtTime | None) -> int:
+        """How many keys wait, at all or until a moment."""
+        ...
+
+    def taker(self) -> Taker:
+        """A hand for one source."""
+        ...
+
+    def hurry(self, seconds: float) -> None:
+        """From now on give up on the answer to any call after so long."""
+        ...
+
+    def interrupt(self) -> None:
+        """Break off the calls under way, which may be another thread's."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened; may be repeated."""
+        ...
+
+
+Clock: TypeAlias = Callable[[], int]
+"""A virtual clock: epoch microseconds. None where Redis's own clock rules."""

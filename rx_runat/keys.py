@@ -1,0 +1,55 @@
+"""The names of what lies in Redis: the only place that spells a Redis key.
+
+    Q                       the schedule itself, as npm runat has it
+    {Q}:receipt:<source>    a source's last claim
+
+Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rx_runat.errors import InvalidSetting
+
+_TAG = re.compile(r"^[^{]*\{[^}]+\}")  # Redis hashes what stands between the first `{` and the next `}`
+_OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead)$")
+
+
+def check_queue_name(name: object) -> str:
+    """The name itself, if a queue can bear it.
+
+    >>> check_queue_name("RunAt~default")
+    'RunAt~default'
+
+    Raises:
+        InvalidSetting: empty or not a str; `}` without a valid hash tag; it ends like one of our derived names.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidSetting(f"queue_name: got {name!r}; it must be a non-empty str, such as 'RunAt~default'")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidSetting(
+            f"queue_name: got {name!r}, which UTF-8 cannot hold; take out the lone surrogates"
+        ) from None
+    if "}" in name and not _TAG.match(name):
+        raise InvalidSetting(f"queue_name: got {name!r}; a name with '}}' needs a hash tag such as 'jobs{{eu}}'")
+    if _OURS.search(name):
+        raise InvalidSetting(f"queue_name: got {name!r}; names that end like our own keys (':dead', ...) are taken")
+    return name
+
+
+def receipt_key(queue_name: str, source: str) -> str:
+    """Where a source's last claim is written down.
+
+    >>> receipt_key("RunAt~default", "c0ffee")
+    '{RunAt~default}:receipt:c0ffee'
+    >>> receipt_key("jobs{eu}", "c0ffee")
+    'jobs{eu}::receipt:c0ffee'
+    """
+    return _derived(queue_name, f"receipt:{source}")
+
+
+def _derived(queue_name: str, suffix: str) -> str:
+    return f"{queue_name}::{suffix}" if _TAG.match(queue_name) else f"{{{queue_name}}}:{suffix}"

@@ -1,0 +1,60 @@
+"""The queue's own loop: an Rx scheduler with one thread and a clock that nobody can set."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from reactivex import abc, typing
+from reactivex.disposable import Disposable
+from reactivex.internal import DisposedException
+from reactivex.scheduler import EventLoopScheduler
+
+from rx_runat.wire import EPOCH
+
+_T = TypeVar("_T")
+
+
+class Loop(EventLoopScheduler):
+    """RxPY's `EventLoopScheduler` on monotonic time; its thread lives while there is something to do.
+
+    RxPY's own reads the wall clock: set back by an hour, it would not tick for an hour. `now` counts from an
+    arbitrary moment and is good for differences only.
+
+    Args:
+        name: of the thread, as a debugger shows it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._last: threading.Thread | None = None
+
+        def thread(target: Callable[..., None]) -> threading.Thread:
+            # A daemon: a script that subscribes and ends must end. `queue.py` hands back before the interpreter goes.
+            started = self._last = threading.Thread(target=target, name=name, daemon=True)
+            return started
+
+        super().__init__(thread, exit_if_empty=True)
+
+    @property
+    def now(self) -> datetime:
+        """Monotonic time, as a datetime."""
+        return EPOCH + timedelta(seconds=time.monotonic())
+
+    def schedule_absolute(
+        self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[_T], state: _T | None = None
+    ) -> abc.DisposableBase:
+        """Plan an action; on a loop that has ended, which raises in RxPY, it is dropped like all that was planned."""
+        try:
+            return super().schedule_absolute(duetime, action, state)
+        except DisposedException:
+            return Disposable()
+
+    def end(self) -> None:
+        """Drop what is planned, and wait for the thread, unless called on it. May be repeated."""
+        self.dispose()
+        thread = self._last
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()

@@ -1,0 +1,66 @@
+"""Standard output as a subscriber: a line is delivered when the reader has it, not when it lies in a pipe.
+
+A pipe holds thousands of lines that nobody has read, and they die with it: `rx-runat | head -1` would lose all but the
+first. So on a pipe a line counts as written when the reader has taken it; a reader that goes leaves it unwritten, and
+its key is handed back. A reader that is merely slow is waited for a moment only: a program that reads us after we have
+ended must not wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+
+PATIENCE_SECONDS = 0.25  # a reader that ends after a line does so within milliseconds
+_SPINS = 200  # a reader on the other core takes a line in some 20 us; asleep, we would take 1 ms
+
+
+class Outlet:
+    """Lines to a file descriptor.
+
+    Args:
+        descriptor: open for writing.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and _unread(descriptor) is not None
+        self._poll = select.poll()
+        self._poll.register(descriptor, 0)  # tells of errors alone
+
+    def write(self, line: str) -> None:
+        """Write a line; on a pipe, wait until the reader has taken it.
+
+        Raises:
+            BrokenPipeError: the reader is gone, and has not taken it.
+        """
+        rest = line.encode(errors="surrogateescape") + b"\n"
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        if self._is_pipe:
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        spins, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+        while _unread(self._descriptor):
+            if self._poll.poll(0 if spins < _SPINS else 1):
+                if _unread(self._descriptor):
+                    raise BrokenPipeError
+                return  # taken, and then it went
+            if time.monotonic() > deadline:
+                return
+            spins += 1
+
+
+def _unread(descriptor: int) -> int | None:
+    """Bytes that lie in a pipe; None where the system does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+        return int.from_bytes(answer, "little")
+    except (ImportError, OSError):
+        return None

@@ -1,0 +1,282 @@
+"""`RunAt`: a sink and a source on one store, stapled together. Here Redis and Rx meet, and nowhere else."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import weakref
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import redis as redis_py
+from reactivex import abc
+from reactivex.scheduler import VirtualTimeScheduler
+
+from rx_runat.connect import Connected, connect
+from rx_runat.errors import InvalidSetting, Stopped, StoreError
+from rx_runat.hot import Hot, Notices
+from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
+from rx_runat.keys import check_queue_name
+from rx_runat.loop import Loop
+from rx_runat.sink import Sink
+from rx_runat.source import Dues, Source
+from rx_runat.store import RedisStore
+from rx_runat.ticks import Seconds, to_seconds
+from rx_runat.wire import RunAtTime, from_score, show, to_microseconds
+
+
+class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
+    """A scheduled queue: an Observer of jobs, and a hot Observable of their keys as they fall due.
+
+        sink    a:+3 b:+1 ------------------------|
+        Redis   {a, b}    {a}             {}
+        ticks   0----------0----0----0----0----0-->
+        source  -----------b--------------a------->
+
+    Every key goes to exactly one source, over all processes that share the queue, as long as Redis keeps what it has
+    answered: a failover that loses its last second can bring taken keys again.
+
+    Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
+    Delivery:    at most once: a killed process loses what it had claimed, at most `limit` keys. Keys claimed that no
+                 subscriber received go back, with their own run_at.
+    Order:       by run_at, then key, within a claim; claims follow each other; none between processes.
+    Clock:       Redis's decides what is due, and delays count from it; this host's does not matter. With a
+                 virtual-time scheduler, that scheduler's.
+    Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. An asyncio
+                 scheduler of a subscription (`await` brings it) takes that subscriber's calls to its event loop, one
+                 key at a time, the source waiting; others are ignored.
+    Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
+                 `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
+                 with its own `on_error`; the others go on.
+    Disposal:    does not block. When the last subscriber leaves, the ticks end and what is in hand goes back soon
+                 after. `stop` blocks until it has.
+    Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys * log(size)).
+
+    Args:
+        redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,
+            `memory://name`), a mapping of what `redis.Redis` takes, or a `redis.Redis`, which is copied and never
+            used, changed or closed. None: `$REDIS_URL`, else `redis://localhost:6379`.
+        queue_name: all who name it share the queue; npm runat too.
+        interval: seconds, or a timedelta: the longest time between two looks at Redis. None, for no heartbeat, goes
+            with a virtual-time scheduler only.
+        limit: the most keys that one claim may take.
+        scheduler: a virtual-time one for tests, or a real one that runs one action at a time.
+
+    Raises:
+        InvalidSetting: an argument that cannot be used; what came and what would be right.
+        ServerError: an embedded server could not be started or joined. No other connection is made before it is needed.
+
+    Example:
+        >>> with RunAt("memory://") as queue:
+        ...     queue.on_next(Job("a", timedelta(seconds=-1)))
+        ...     queue.size()
+        1
+    """
+
+    def __init__(
+        self,
+        redis: str | Mapping[str, Any] | redis_py.Redis | Connected | None = None,
+        *,
+        queue_name: str = "RunAt~default",
+        interval: Seconds | None = 0.1,
+        limit: int = 1000,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> None:
+        self._queue_name = check_queue_name(queue_name)
+        clock = _clock(scheduler)
+        _check(interval, limit, scheduler, virtual=clock is not None)
+        connected = connect(redis)
+        self._leave = connected.leave
+        self._store = RedisStore(connected.calls, queue_name, clock)
+        self._loop = Loop(f"rx_runat {queue_name}") if scheduler is None else None
+        self._notices: Notices[StoreError] = Notices()
+        self._source = Source(
+            self._store,
+            interval=interval,
+            limit=limit,
+            scheduler=self._loop or scheduler,  # type: ignore[arg-type]
+            errors=self._notices,
+            finished=self._let_go,
+        )
+        super().__init__(self._source)
+        self._sink = Sink(self._store, self._source.written)
+        self._jobs = Hot(Dues(self._source))
+        self._errors = Hot(self._notices)
+        self._stopped = False
+        _open.add(self)
+
+    # The source.
+
+    @property
+    def jobs(self) -> Hot[Due]:
+        """The same hot stream as `Due(key, run_at, lateness)` instead of bare keys; the claim is shared."""
+        return self._jobs
+
+    @property
+    def errors(self) -> Hot[StoreError]:
+        """What went wrong while consuming: an outage's first error, `Recovered` at its end, and what ended a stream.
+
+        Temperature: hot. Delivery: on the source's thread. It completes when the queue stops. The logger `rx_runat`
+        says the same.
+        """
+        return self._errors
+
+    # The sink.
+
+    def on_next(self, value: Schedulable) -> None:
+        """Schedule a job, or a list of jobs: all of it or nothing; returns once Redis has answered.
+
+        Args:
+            value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either; `[]` is nothing
+                to do.
+
+        Raises:
+            InvalidJob: before Redis was touched; what came, what is wrong and what would be right.
+            Unavailable: nothing was written, and it heals.
+            OutcomeUnknown: sent and not answered; it may be written. Sending it again is safe, but that a key which
+                was claimed meanwhile comes twice.
+            Refused: nothing was written, and it does not heal.
+            Stopped: the queue was stopped.
+        """
+        self._check_open()
+        self._sink.on_next(value)
+
+    def on_error(self, error: Exception) -> None:
+        """Raise what a producer ended with, as Rx does where nobody handles it; the queue goes on."""
+        self._sink.on_error(error)
+
+    def on_completed(self) -> None:
+        """Nothing: a producer that completes ends itself, not the queue."""
+
+    # The verbs.
+
+    def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
+        """Schedule a key; answers the `run_at` that stands for it afterwards.
+
+        Args:
+            key: a non-empty str.
+            run_at: an aware datetime, epoch seconds, or a timedelta from now on Redis's clock.
+            keep: which schedule stands if the key has one: the "last" (this one), the "first" (the old one), the
+                "earliest" or the "latest" of the two.
+
+        Raises:
+            As `on_next`; InvalidSetting for a `keep` of another name.
+
+        Example:
+            >>> with RunAt("memory://") as queue:
+            ...     queue.schedule("a", 1700000000).isoformat()
+            ...     queue.schedule("a", 1800000000, keep="first").isoformat()
+            '2023-11-14T22:13:20+00:00'
+            '2023-11-14T22:13:20+00:00'
+        """
+        self._check_open()
+        stands = self._store.schedule([Job(key, run_at)], check_keep(keep))
+        self._source.written(stands)
+        return from_score(stands)
+
+    def cancel(self, key: str) -> bool:
+        """Take a key out of the schedule; was it still waiting? A key in hand counts as taken.
+
+        Raises:
+            OutcomeUnknown: an answer was lost, and now the key is gone: this call or a claim took it.
+            InvalidJob, StoreError, Stopped: as `on_next`.
+        """
+        self._check_open()
+        return self._store.cancel(key)
+
+    def when(self, key: str) -> datetime | None:
+        """The `run_at` of a key that waits, in UTC; None if it does not wait. Raises as `on_next`."""
+        self._check_open()
+        return self._store.when(key)
+
+    def peek(self, n: int = 10) -> list[Due]:
+        """The next n keys in order, without taking them; a negative lateness says how long they wait yet.
+
+        Raises:
+            InvalidSetting: n is not a count.
+            StoreError, Stopped: as `on_next`.
+        """
+        self._check_open()
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidSetting(f"n: got {show(n)}; it must be a count of keys, such as 10")
+        return self._store.peek(n) if n else []
+
+    def size(self, until: RunAtTime | None = None) -> int:
+        """How many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
+        self._check_open()
+        return self._store.size(until)
+
+    # The end.
+
+    def stop(self) -> None:
+        """Hand back what is in hand, complete the stream, close what we opened; may be repeated.
+
+        From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
+        finishes. While Redis is away it gives up after one interval (5 s at most) and says on `errors` and in the
+        log which keys it could not return. Afterwards `subscribe` completes at once, and the sink and the verbs
+        raise `Stopped`.
+        """
+        self._stopped = True
+        self._source.stop()
+        if self._loop is not None and not self._source.is_inside():
+            self._loop.end()
+
+    def dispose(self) -> None:
+        """The same as `stop`, under Rx's name for it."""
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        state = ", stopped" if self._stopped else ""
+        return f"<RunAt {self._queue_name!r} on {self._store.where}{state}>"
+
+    def _check_open(self) -> None:
+        if self._stopped:
+            raise Stopped(f"{self!r} was stopped; make a new one to go on")
+
+    def _let_go(self) -> None:
+        self._store.close()
+        self._leave()
+        if self._loop is not None:
+            self._loop.dispose()
+        _open.discard(self)
+
+
+def _clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
+    if not isinstance(scheduler, VirtualTimeScheduler):
+        return None
+    return lambda: to_microseconds(scheduler.now)
+
+
+def _check(interval: object, limit: object, scheduler: object, virtual: bool) -> None:
+    if interval is None:
+        if not virtual:
+            raise InvalidSetting(
+                "interval: got None, which goes with a virtual-time scheduler only; give seconds, such as 0.1"
+            )
+    elif isinstance(interval, bool) or not isinstance(interval, int | float | timedelta):
+        raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
+    elif not 0.001 <= to_seconds(interval) < math.inf:
+        raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100_000:
+        raise InvalidSetting(f"limit: got {show(limit)}; it must be a count of keys between 1 and 100,000")
+    if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
+        raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
+
+
+_open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held by its loop
+
+
+def _at_exit() -> None:
+    """Hand back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
+    for queue in list(_open):
+        queue.stop()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)  # what the parent holds is the parent's to hand back

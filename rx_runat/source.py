@@ -1,0 +1,320 @@
+"""A store and ticks make a hot stream: each tick is one claim, its keys go to the subscribers of the moment.
+
+    ticks  -->  look  -->  claim  -->  key, key, key  -->  subscribers
+      ^          |                          |
+      '-- wait --'                          '-- what nobody received: handed back
+
+One source claims for itself, as if in a process of its own. Looks come one at a time (`_turn`); subscribers come and
+go at any time (`_gate`). No subscriber is ever called with the gate held.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from reactivex import abc
+from reactivex import operators as ops
+from reactivex.disposable import SerialDisposable
+from reactivex.subject import Subject
+
+from rx_runat.boundary import NotTaken
+from rx_runat.delivery import Delivery
+from rx_runat.errors import NotReturned, Refused, StoreError
+from rx_runat.hot import Notices, Subscriber
+from rx_runat.job import Due, Entry, Store, Taker
+from rx_runat.outage import Outage
+from rx_runat.ticks import Seconds, ticks, to_seconds
+
+log = logging.getLogger("rx_runat")
+
+LONGEST_PATIENCE = 5.0  # stop() gives up on a silent Redis after one interval, and after this where that is long
+
+
+class Source:
+    """The read side of a queue: a crowd for keys. `Dues` is the same crowd, for Dues.
+
+    Args:
+        store: where keys are claimed.
+        interval: seconds between heartbeats; None: none.
+        limit: keys that one claim takes at most.
+        scheduler: where ticks come, one at a time.
+        errors: hears of what went wrong and was survived.
+        finished: called once, when a stopped source has let go of everything.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        interval: Seconds | None,
+        limit: int,
+        scheduler: abc.SchedulerBase,
+        errors: Notices[StoreError],
+        finished: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._limit = limit
+        self._errors = errors
+        self._outage = Outage(store.where, scheduler, errors)
+        self._finished = finished
+        self._patience = min(1.0 if interval is None else to_seconds(interval), LONGEST_PATIENCE)
+        self._waits: Subject[float | None] = Subject()
+        self._wake: Subject[Any] = Subject()
+        self._looks = ticks(interval, self._waits, self._wake, scheduler).pipe(
+            ops.filter(self._outage.lets_look), ops.map(self._look)
+        )
+        self._gate = threading.Lock()  # over the five below
+        self._subscribers: tuple[Subscriber[Any], ...] = ()
+        self._leaving: tuple[Subscriber[Any], ...] = ()
+        self._ticking = SerialDisposable()
+        self._active = False
+        self._stopped = False
+        self._turn = threading.Lock()  # over the rest: one look at a time, then the end
+        self._here = threading.local()
+        self._taker: Taker | None = None
+        self._delivery: Delivery | None = None
+        self._left: list[Entry] = []
+        self._asking = False
+        self._next_ms = math.inf
+        self._done = False
+
+    # Subscribers come and go, on any thread.
+
+    def join(self, subscriber: Subscriber[Any]) -> None:
+        """Let a subscriber have the next key; the first one starts the ticks. After `stop` it completes at once."""
+        subscriber.mark(self._inside)
+        with self._gate:
+            if not self._stopped:
+                self._subscribers += (subscriber,)
+                if not self._active:
+                    self._active = True
+                    self._ticking.disposable = self._looks.subscribe(self._waits.on_next)
+                return
+        subscriber.complete()
+
+    def leave(self, subscriber: Subscriber[Any]) -> None:
+        """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
+        with self._gate:
+            self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
+            last = not self._subscribers
+        subscriber.withdraw()
+        if last:
+            self._post_tick()
+
+    def written(self, run_at_ms: float) -> None:
+        """Hear that something was scheduled; look again if that is earlier than what we sleep for."""
+        if run_at_ms < self._next_ms:
+            self._post_tick()
+
+    def stop(self) -> None:
+        """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated."""
+        with self._gate:
+            self._stopped = True
+            leaving, self._subscribers = self._subscribers, ()
+            self._leaving += leaving
+        for subscriber in leaving:
+            subscriber.withdraw()
+        if self.is_inside():
+            return  # the look that called us finishes
+        if not self._turn.acquire(timeout=self._patience):
+            if self._asking:
+                self._store.hurry(self._patience)
+                self._store.interrupt()
+            self._turn.acquire()
+        try:
+            with self._inside():
+                self._finish()
+        finally:
+            self._turn.release()
+
+    # Ticks, one at a time, on the scheduler.
+
+    def _look(self, _: object) -> float | None:
+        """One tick: claim, deliver, hand back. Answers the seconds until the next look is worth it."""
+        with self._turn, self._inside():
+            try:
+                return None if self._stopped else self._claim_and_deliver()
+            except Refused as error:
+                self._fail(error)
+            except StoreError as error:
+                return self._outage.survive(error)
+            except Exception as error:  # a bug of ours: better a dead stream that says so than a silent one
+                log.exception("the source of %s failed", self._store.where)
+                self._fail(error)
+            finally:
+                if self._stopped:
+                    self._finish()
+            return None
+
+    def _claim_and_deliver(self) -> float | None:
+        self._next_ms = math.inf  # until we know: whoever schedules something meanwhile wakes us
+        if self._left or not self._subscribers:
+            self._settle()
+        if self._rests():
+            return None
+        if self._taker is None:
+            self._taker = self._store.taker()
+        self._asking = True
+        try:
+            claimed = self._taker.claim(self._limit)
+        finally:
+            self._asking = False
+        self._outage.recover()
+        wait = claimed.wait
+        self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
+        if claimed.keys:
+            self._deliver(Delivery(claimed))
+            if self._left and not self._stopped:
+                self._settle()
+            if not self._subscribers:
+                wait = 0.0
+        return wait
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Give each key to all subscribers of its moment; what none of them received is left."""
+        self._delivery = delivery
+        while self._subscribers:
+            for key in delivery.keys:
+                subscribers = self._subscribers
+                missed = 0
+                for subscriber in subscribers:
+                    try:
+                        subscriber.on_next(key)
+                    except NotTaken:
+                        missed += 1
+                    except BaseException as error:  # its bug stays with it: the others go on, and so does the loop
+                        missed += 1
+                        self._end(subscriber, error)
+                if missed == len(subscribers):
+                    self._left.append(delivery.entry())
+                if not self._subscribers:
+                    break
+            else:
+                break
+        self._left += delivery.rest()
+        self._delivery = None
+
+    def _settle(self) -> None:
+        """Return what is left, and what a claim took whose answer was lost; leave no receipt."""
+        taker = self._taker
+        if taker is None:
+            return
+        resting = not self._subscribers
+        self._asking = True
+        try:
+            while True:
+                if self._left:
+                    taker.hand_back(self._left)
+                self._left = taker.close() if resting else []
+                if not self._left:
+                    break
+        finally:
+            self._asking = False
+        if resting:
+            self._taker = None
+
+    def _rests(self) -> bool:
+        """Nobody listens: end the ticks. Whoever joins from now on starts them anew."""
+        with self._gate:
+            if self._subscribers:
+                return False
+            self._active = False
+            self._ticking.disposable = None
+            return True
+
+    def due(self) -> Due:
+        """The key in delivery, as a Due."""
+        assert self._delivery is not None
+        return self._delivery.due()
+
+    # What goes wrong.
+
+    def _fail(self, error: Exception) -> None:
+        """End the stream for all who listen now; a new subscription starts afresh."""
+        with self._gate:
+            subscribers, self._subscribers = self._subscribers, ()
+            self._active = False
+            self._ticking.disposable = None
+        self._outage.forget()
+        log.error("%s", error)
+        if isinstance(error, StoreError):
+            self._errors.publish(error)
+        for subscriber in subscribers:
+            subscriber.withdraw()
+            subscriber.fail(error)
+
+    def _end(self, subscriber: Subscriber[Any], error: BaseException) -> None:
+        self.leave(subscriber)
+        subscriber.fail(error)
+
+    def _finish(self) -> None:
+        """The end, in the last turn: hand back while there is patience, complete, let go."""
+        if self._done:
+            return
+        self._done = True
+        self._active = False
+        self._ticking.dispose()
+        self._store.hurry(self._patience)
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._settle()
+                break
+            except StoreError as error:
+                if isinstance(error, Refused) or time.monotonic() >= deadline:
+                    self._say_lost(error)
+                    break
+            threading.Event().wait(0.02)
+        for subscriber in self._leaving:
+            subscriber.complete()
+        self._errors.end()
+        self._finished()
+
+    def _say_lost(self, error: StoreError) -> None:
+        keys = [entry.key for entry in self._left]
+        what = f"could not hand back {keys}" if keys else "could not ask for a claim whose answer was lost"
+        notice = NotReturned(f"stopped, and {what}: {error}", keys)
+        log.error("%s", notice)
+        self._errors.publish(notice)
+
+    # Which thread, and when.
+
+    def _post_tick(self) -> None:
+        if self._active:
+            self._wake.on_next(None)
+
+    def is_inside(self) -> bool:
+        """Is this thread in a call of ours to a subscriber?"""
+        return getattr(self._here, "inside", False)
+
+    @contextmanager
+    def _inside(self) -> Generator[None]:
+        before = self.is_inside()
+        self._here.inside = True
+        try:
+            yield
+        finally:
+            self._here.inside = before
+
+
+class Dues:
+    """The crowd of a source for those who want each key as a `Due`; the claim is the same."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def join(self, subscriber: Subscriber[Due]) -> None:
+        """Let a subscriber have the next key, as a Due."""
+        take, source = subscriber.on_next, self._source
+        subscriber.on_next = lambda _: take(source.due())
+        source.join(subscriber)
+
+    def leave(self, subscriber: Subscriber[Due]) -> None:
+        """Let a subscriber have no more."""
+        self._source.leave(subscriber)

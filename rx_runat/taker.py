@@ -1,0 +1,117 @@
+"""One source's hand in Redis: what it takes is written down, so that a lost answer loses no key.
+
+The life of a hand, and the two names under which it writes:
+
+    claim  --answer-->  claim  --answer-->  hand back  --answer-->  close        all under one name
+    claim  --(answer lost)--  claim again  --answer-->  go on under a new name   the old request may still be on its way
+
+A request that was held up on the wire and arrives late finds, under the name it was sent with, the receipt that says
+"done": it takes nothing and returns nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from rx_runat.calls import Calls, Script, persist
+from rx_runat.errors import OutcomeUnknown
+from rx_runat.job import Claimed, Clock, Entry
+from rx_runat.keys import receipt_key
+from rx_runat.wire import to_keys, to_member
+
+RECEIPT_TTL_MS = 3_600_000  # longer than any outage that a process would sit out with a claim unanswered
+
+_T = TypeVar("_T")
+
+_CLAIM = Script("claim")
+_HAND_BACK = Script("hand_back")
+
+
+class RedisTaker:
+    """A `Taker` on Redis. Not for two threads at once."""
+
+    def __init__(self, calls: Calls, queue_name: str, clock: Clock | None) -> None:
+        self._calls = calls
+        self._queue_name = queue_name
+        self._clock = clock
+        self._claim: str | None = None  # the token of a claim that is not answered yet
+        self._back: str | None = None  # the token of a hand-back that is not answered yet
+        self._receipt = self._new_name()
+        self._lost = False  # was an answer to the request under way lost?
+        self._written = False  # does a receipt lie under our name?
+
+    def claim(self, limit: int) -> Claimed:
+        """Take what is due, at most `limit` keys; after a lost answer, the same keys again.
+
+        Raises:
+            StoreError: Redis did not answer; the next call asks for the same claim again.
+        """
+        assert self._back is None, "a hand-back comes before the next claim: they share a receipt"
+        token = self._claim = self._claim or secrets.token_hex(8)
+        virtual = () if self._clock is None else (self._clock(),)
+
+        def request() -> tuple[int, int, list[bytes]]:
+            lost = int(self._lost)
+            return self._calls.run(
+                _CLAIM, 2, self._queue_name, self._receipt, limit, token, RECEIPT_TTL_MS, lost, *virtual
+            )
+
+        now, wait, taken = self._ask(request)
+        self._claim = None
+        self._written = self._written or bool(taken)
+        self._go_on()
+        return Claimed(to_keys(taken[::2]), taken[1::2], now, None if wait < 0 else wait / 1e6)
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries, unless they were scheduled anew meanwhile. After an error, call it again with the same.
+
+        Raises:
+            StoreError: Redis did not answer.
+        """
+        assert self._claim is None, "a claim is answered before anything is handed back: they share a receipt"
+        token = self._back = self._back or secrets.token_hex(8)
+        pairs = [each for key, score in entries for each in (score, to_member(key))]
+
+        def request() -> int:
+            return self._calls.run(_HAND_BACK, 2, self._queue_name, self._receipt, token, RECEIPT_TTL_MS, *pairs)
+
+        self._ask(request)
+        self._back = None
+        self._written = True
+        self._go_on()
+
+    def close(self) -> list[Entry]:
+        """Leave no receipt behind; answers what a claim took whose answer had been lost until now.
+
+        Raises:
+            StoreError: Redis did not answer; call it again.
+        """
+        if self._claim is not None:
+            found = self.claim(0)
+            return list(map(Entry, found.keys, found.scores))
+        if self._written:
+            self._calls.call("DEL", self._receipt)
+            self._written = False
+        return []
+
+    def _ask(self, request: Callable[[], _T]) -> _T:
+        def ask(again: bool) -> _T:
+            self._lost = self._lost or again
+            return request()
+
+        try:
+            return persist(ask)
+        except OutcomeUnknown:
+            self._lost = True
+            raise
+
+    def _go_on(self) -> None:
+        """Under the same name, unless a request of ours may still be on its way under it."""
+        if self._lost:
+            self._receipt = self._new_name()
+            self._lost = self._written = False
+
+    def _new_name(self) -> str:
+        return receipt_key(self._queue_name, secrets.token_hex(8))

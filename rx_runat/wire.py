@@ -1,0 +1,165 @@
+"""What a job looks like in Redis: a key as a member, a time as a score. The wire that npm runat reads too.
+
+key      <->  member: its UTF-8; bytes of others that are no UTF-8 come out with `surrogateescape`
+run_at    ->  "1700000000000": epoch milliseconds; or "+500": a delay that Redis adds to its own clock
+score     ->  run_at: an aware datetime in UTC, whatever the score
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from reprlib import Repr
+from typing import TypeAlias
+
+from rx_runat.errors import InvalidJob
+
+RunAtTime: TypeAlias = datetime | float | timedelta
+"""A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_FIRST_MS = (_FIRST - EPOCH) // timedelta(milliseconds=1)
+_LAST_MS = (_LAST - EPOCH) // timedelta(milliseconds=1)
+_TIMES = "an aware datetime, epoch seconds, or a timedelta from now"
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def show(value: object) -> str:
+    """A value as an error message shows it: short, with its type, and safe against a broken `repr`.
+
+    >>> show("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx' (str)"
+    """
+    return f"{_repr.repr(value)} ({type(value).__name__})"
+
+
+def to_member(key: object) -> bytes:
+    """The member of a key.
+
+    Raises:
+        InvalidJob: the key is not a str, is empty, or holds what UTF-8 cannot.
+    """
+    if not isinstance(key, str):
+        raise InvalidJob(f"key: got {show(key)}; a key is a non-empty str")
+    if not key:
+        raise InvalidJob("key: got ''; a key is a non-empty str")
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        pass
+    try:  # a key that came out of Redis as no UTF-8 goes back as the bytes that it was
+        member = key.encode(errors="surrogateescape")
+        if to_key(member) == key:
+            return member
+    except UnicodeEncodeError:
+        pass
+    raise InvalidJob(f"key: got {show(key)}, which UTF-8 cannot hold; take out the lone surrogates")
+
+
+def to_key(member: bytes) -> str:
+    """The key of a member; `to_member(to_key(m)) == m` for any bytes."""
+    return member.decode(errors="surrogateescape")
+
+
+def to_keys(members: list[bytes]) -> list[str]:
+    """The keys of members; the hot path of a drain, so the one call for each is the codec's."""
+    return [member.decode("utf-8", "surrogateescape") for member in members]
+
+
+def to_time(run_at: object, field: str = "run_at") -> str:
+    """A moment as the wire has it: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
+
+    Numbers are first rounded to the microsecond, which is what a float of epoch seconds can hold.
+
+    >>> to_time(1700000000.0001)
+    '1700000000001'
+    >>> to_time(timedelta(seconds=0.5))
+    '+500'
+
+    Raises:
+        InvalidJob: not a moment: naive, not finite, a bool, out of a datetime's range, or of another type.
+    """
+    if isinstance(run_at, datetime):
+        return str(_from_datetime(run_at, field))
+    if isinstance(run_at, timedelta):
+        delay = _up(run_at // _MICROSECOND)
+        if delay > _LAST_MS:
+            raise InvalidJob(f"{field}: got {show(run_at)}, which ends after the year 9999; take a shorter delay")
+        return f"+{max(delay, 0)}"
+    if isinstance(run_at, bool) or not isinstance(run_at, int | float):
+        raise InvalidJob(f"{field}: got {show(run_at)}; it must be {_TIMES}")
+    return str(_from_seconds(run_at, field))
+
+
+def from_milliseconds(value: object, field: str = "runAt") -> datetime:
+    """The moment of npm runat's `runAt`: epoch milliseconds, rounded up.
+
+    Raises:
+        InvalidJob: not a finite number, or out of a datetime's range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidJob(f"{field}: got {show(value)}; it must be epoch milliseconds, a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidJob(f"{field}: got {show(value)}; it must be finite epoch milliseconds")
+    return EPOCH + timedelta(milliseconds=_in_range(math.ceil(value), value, field, "milliseconds"))
+
+
+def from_score(score: bytes | float) -> datetime:
+    """The moment of a score; what lies beyond a datetime's range becomes the first or the last moment.
+
+    >>> from_score(b"1700000000000").isoformat()
+    '2023-11-14T22:13:20+00:00'
+    >>> from_score(b"inf").isoformat()
+    '9999-12-31T23:59:59.999999+00:00'
+    """
+    milliseconds = float(score)
+    if milliseconds > _LAST_MS:
+        return _LAST
+    if milliseconds < _FIRST_MS:
+        return _FIRST
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Epoch microseconds: how a virtual clock tells the scripts the time."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def _from_datetime(run_at: datetime, field: str) -> int:
+    try:
+        if run_at.utcoffset() is None:
+            raise InvalidJob(
+                f"{field}: got {show(run_at)}, which is naive; give it a time zone, such as datetime.now(timezone.utc)"
+            )
+        return _up(to_microseconds(run_at))
+    except InvalidJob:
+        raise
+    except Exception as error:  # a tzinfo is anybody's code
+        raise InvalidJob(f"{field}: got {show(run_at)}, whose time zone fails ({show(error)})") from error
+
+
+def _from_seconds(run_at: float, field: str) -> int:
+    if isinstance(run_at, float) and not math.isfinite(run_at):
+        raise InvalidJob(f"{field}: got {show(run_at)}; it must be finite epoch seconds")
+    if run_at * 1000 > _LAST_MS >= run_at:
+        raise InvalidJob(
+            f"{field}: got {show(run_at)}, which can only be milliseconds; numbers are epoch seconds here: divide by "
+            'a thousand, or use runat\'s own form {"runAt": <milliseconds>, "key": <str>}'
+        )
+    milliseconds = run_at * 1000 if isinstance(run_at, int) else _up(round(run_at * 1_000_000))
+    return _in_range(milliseconds, run_at, field, "seconds")
+
+
+def _in_range(milliseconds: int, value: object, field: str, unit: str) -> int:
+    if not _FIRST_MS <= milliseconds <= _LAST_MS:
+        raise InvalidJob(f"{field}: got {show(value)}; as epoch {unit} that is not between the years 1 and 9999")
+    return milliseconds
+
+
+def _up(microseconds: int) -> int:
+    return -(-microseconds // 1000)

@@ -1,0 +1,86 @@
+"""Fixtures: a real server for the whole run, a clean one for each test, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from rx_runat import RunAt
+from rx_runat.testing import Faults
+from tests.helpers import Proxy, Server, wait_until
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """A real server, empty before the test; the test must leave no key behind but what `client` wipes."""
+    with shared_server.client() as client:
+        client.flushall()
+    yield shared_server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A real server that the test may kill, freeze or configure."""
+    server = Server()
+    yield server
+    server.thaw()
+    server.end()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    proxy = Proxy(server)
+    yield proxy
+    proxy.end()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    """Somebody else's client: an npm runat, a redis-cli."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def make(server: Server) -> Iterator[Callable[..., RunAt]]:
+    """Makes queues on the real server, and stops them."""
+    made: list[RunAt] = []
+
+    def make(redis: Any = None, **settings: Any) -> RunAt:
+        made.append(RunAt(server.url if redis is None else redis, **settings))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        queue.stop()
+
+
+@pytest.fixture
+def queue(make: Callable[..., RunAt]) -> RunAt:
+    """A queue on the real server."""
+    return make()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    wait_until(
+        lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("rx_runat")],
+        "the queues' threads have ended",
+    )

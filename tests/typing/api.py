@@ -1,0 +1,58 @@
+"""The API from a user's seat: read by the type checkers only, never run."""
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_type
+
+import reactivex as rx
+import redis
+from reactivex import Observable
+from reactivex import operators as ops
+from reactivex.testing import TestScheduler
+
+from rx_runat import Due, Job, RunAt, StoreError
+from rx_runat.testing import virtual_queue
+
+now = datetime.now(UTC)
+
+with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1), limit=10) as queue:
+    assert_type(queue, RunAt)
+    queue.subscribe(print)
+    queue.subscribe(lambda key: print(key.upper()))
+    lengths: Observable[int] = queue.pipe(ops.filter(lambda key: key != ""), ops.map(len))
+    lengths.subscribe(print)
+
+    def late(due: Due) -> float:
+        return due.lateness
+
+    lateness: Observable[float] = queue.jobs.pipe(ops.map(late))
+    lateness.subscribe(print)
+    queue.jobs.subscribe(lambda due: print(due.run_at.isoformat()))
+    queue.errors.subscribe(lambda error: print(str(error)))
+
+    rx.of(Job("a", now), Job("b", 1.5)).subscribe(queue)
+    rx.of({"runAt": 1_700_000_000_000, "key": "a"}).subscribe(queue)
+    queue.on_next(Job("a", timedelta(seconds=1)))
+    queue.on_next([Job("a", 1), {"runAt": 1, "key": "b"}])
+    assert_type(queue.schedule("a", now, keep="first"), datetime)
+    assert_type(queue.cancel("a"), bool)
+    assert_type(queue.when("a"), datetime | None)
+    assert_type(queue.peek(10), list[Due])
+    assert_type(queue.size(), int)
+    assert_type(queue.size(until=now), int)
+    for due in queue.peek():
+        assert_type(due.key, str)
+        assert_type(due.run_at, datetime)
+        queue.on_next(due)
+
+    def log(error: StoreError) -> None:
+        print(error)
+
+    queue.errors.subscribe(log)
+
+RunAt(redis.Redis())
+RunAt({"host": "localhost", "port": 6379})
+RunAt()
+
+queue, scheduler = virtual_queue()
+assert_type(scheduler, TestScheduler)
+scheduler.advance_by(1.0)

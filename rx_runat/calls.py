@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthorizationError, NoScriptError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 
@@ -36,9 +39,30 @@ _HEALS = {
     "MISCONF",
     "UNBLOCKED",
 }
-_INSIDE = re.compile(
-    r"@user_script[^A-Z]*?-?([A-Z]{3,}) "
-)  # servers before 7 wrap a script's error: "ERR Error running ..."
+_INSIDE = re.compile(r"@user_script[^A-Z]*?-?([A-Z]{3,}) ")  # servers before 7 wrap what a script met in an ERR
+
+_OURS: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    "decode_responses": False,
+    "encoding": "utf-8",
+    "protocol": 3,
+    "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+}
+_NOT_OURS = {  # of a client's settings: what belongs to its own pool, or would decode, retry or cache
+    "retry_on_timeout",
+    "parser_class",
+    "cache",
+    "cache_config",
+    "event_dispatcher",
+    "himport_registry",
+    "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler",
+    "orig_host_address",
+    "orig_socket_timeout",
+    "orig_socket_connect_timeout",
+    "max_connections",
+}
 
 
 class Script:
@@ -62,7 +86,7 @@ class Calls:
         self.where = where
         self.pool = pool
         self._hint = hint
-        self._patience: float | None = None
+        self._former: redis.ConnectionPool | None = None  # of before `hurry`, with calls under way
         self._closed = False
 
     def call(self, *command: Arg) -> Any:
@@ -73,19 +97,18 @@ class Calls:
             OutcomeUnknown: it was sent, and no answer came.
             Refused: it was not done, and asking again would not help.
         """
-        connection = self._connect()
+        pool = self.pool
+        connection = self._connect(pool)
         try:
             connection.send_command(*command)
-            if self._patience is None:
-                return connection.read_response()
-            return connection.read_response(timeout=self._patience)
+            return connection.read_response()
         except (redis.RedisError, OSError) as error:
             if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
                 raise self._answered(error) from error
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
         finally:
-            self.pool.release(connection)
+            pool.release(connection)
 
     def run(self, script: Script, *args: Arg) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
@@ -97,26 +120,29 @@ class Calls:
         return self.call("EVAL", script.body, *args)
 
     def hurry(self, seconds: float) -> None:
-        """From now on give up on an answer after so many seconds."""
-        self._patience = max(seconds, 0.001)
+        """From now on give up on an answer after so many seconds; calls under way go on as they were."""
+        if self._former is None:
+            self._former = self.pool
+            settings = self.pool.connection_kwargs | {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+            self.pool = own_pool(self.pool.connection_class, settings)
+            self._former.disconnect(inuse_connections=False)
 
     def interrupt(self) -> None:
         """Break off the calls under way, which may be another thread's."""
-        self.pool.disconnect(inuse_connections=True)
+        for pool in (self._former, self.pool):
+            if pool is not None:
+                pool.disconnect(inuse_connections=True)
 
     def close(self) -> None:
         """Close the connections, for good; may be repeated."""
         self._closed = True
         self.interrupt()
 
-    def _connect(self) -> redis.Connection:
+    def _connect(self, pool: redis.ConnectionPool) -> redis.Connection:
         if self._closed:
             raise Unavailable(f"the connections to {self.where} are closed")
-        if self._patience is not None:
-            patient = {"socket_timeout": self._patience, "socket_connect_timeout": self._patience}
-            self.pool.connection_kwargs.update(patient)
         try:
-            return self.pool.get_connection()
+            return pool.get_connection()
         except (redis.RedisError, OSError) as error:
             raise self._answered(error) from error
 
@@ -133,6 +159,12 @@ class Calls:
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
             return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
         return Refused(f"{self.where} refuses: {error}")
+
+
+def own_pool(connection_class: type, settings: Mapping[str, Any]) -> redis.ConnectionPool:
+    """A pool of connections of ours, by a client's settings: without hidden retries, RESP3, and bytes."""
+    kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
+    return redis.ConnectionPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
 
 
 def _code(error: Exception) -> str | None:
@@ -153,9 +185,8 @@ def persist(ask: Callable[[bool], _T]) -> _T:
             return ask(lost is not None)
         except OutcomeUnknown as error:
             lost = error
-        except Unavailable as error:
+        except Unavailable:
             if lost is None:
                 raise
-            raise OutcomeUnknown(f"{lost}; and then {error}") from error
     assert lost is not None
     raise lost

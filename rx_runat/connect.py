@@ -20,11 +20,8 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
 
-from rx_runat.calls import Calls
+from rx_runat.calls import Calls, own_pool
 from rx_runat.errors import InvalidSetting
 
 DEFAULT_URL = "redis://localhost:6379"
@@ -38,19 +35,6 @@ _WAYS_OUT = (
     "RunAt('embedded://') after pip install 'rx-runat[embedded]', RunAt('memory://') after pip install "
     "'rx-runat[memory]'"
 )
-_NOT_OURS = {  # of a client's settings: what belongs to its own pool, or would decode, retry or cache
-    "retry_on_timeout",
-    "cache",
-    "cache_config",
-    "event_dispatcher",
-    "himport_registry",
-    "maint_notifications_pool_handler",
-    "oss_cluster_maint_notifications_handler",
-    "orig_host_address",
-    "orig_socket_timeout",
-    "orig_socket_connect_timeout",
-    "max_connections",
-}
 
 
 def _nothing() -> None:
@@ -100,19 +84,8 @@ def _connected(
     pool = client.connection_pool
     if hasattr(pool, "sentinel_manager"):
         raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
-    settings = {name: value for name, value in pool.connection_kwargs.items() if name not in _NOT_OURS}
-    settings |= {
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "decode_responses": False,
-        "encoding": "utf-8",
-        "protocol": 3,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-    if settings.get("parser_class") is not None:
-        del settings["parser_class"]  # one made for RESP2 could not read us
-    ours = redis.ConnectionPool(connection_class=pool.connection_class, max_connections=2**31, **settings)
-    return Connected(Calls(ours, where or _where(settings), hint), leave)
+    settings = pool.connection_kwargs
+    return Connected(Calls(own_pool(pool.connection_class, settings), where or _where(settings), hint), leave)
 
 
 def _where(settings: Mapping[str, Any]) -> str:

@@ -134,7 +134,8 @@ def _from_datetime(run_at: datetime, field: str) -> int:
     try:
         if run_at.utcoffset() is None:
             raise InvalidJob(
-                f"{field}: got {show(run_at)}, which is naive; give it a time zone, such as datetime.now(timezone.utc)"
+                f"{field}: got {show(run_at)}; it must be an aware datetime: give it a time zone, "
+                "such as datetime.now(timezone.utc)"
             )
         return _up(to_microseconds(run_at))
     except InvalidJob:

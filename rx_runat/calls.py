@@ -173,10 +173,10 @@ def _code(error: Exception) -> str | None:
 
 
 def persist(ask: Callable[[bool], _T]) -> _T:
-    """Ask until an answer arrives, a few times; `ask` learns whether it has been asked before.
+    """Ask again when the connection was cut before the answer, a few times; `ask` learns whether it was asked before.
 
     Raises:
-        OutcomeUnknown: an asking was sent, and neither it nor those after it were answered.
+        OutcomeUnknown: an asking was sent, and neither it nor those after it were answered, or it timed out.
         StoreError: what the first asking raised, where nothing was left open.
     """
     lost: OutcomeUnknown | None = None
@@ -184,8 +184,10 @@ def persist(ask: Callable[[bool], _T]) -> _T:
         try:
             return ask(lost is not None)
         except OutcomeUnknown as error:
+            if isinstance(error.__cause__, redis.TimeoutError):
+                raise  # a server that hangs would hang us thrice as long
             lost = error
-        except Unavailable:
+        except StoreError:
             if lost is None:
                 raise
     assert lost is not None

@@ -84,22 +84,23 @@ def _connected(
     pool = client.connection_pool
     if hasattr(pool, "sentinel_manager"):
         raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
-    settings = pool.connection_kwargs
-    return Connected(Calls(own_pool(pool.connection_class, settings), where or _where(settings), hint), leave)
+    ours = own_pool(pool.connection_class, pool.connection_kwargs)
+    return Connected(Calls(ours, where or _where(pool), hint), leave)
 
 
-def _where(settings: Mapping[str, Any]) -> str:
+def _where(pool: redis.ConnectionPool) -> str:
     """The server's name, as messages and a `repr` may show it."""
+    settings = pool.connection_kwargs
     db = f"/{settings['db']}" if settings.get("db") else ""
     if settings.get("path"):
         return f"unix://{settings['path']}{db}"
-    scheme = "rediss" if "ssl_cert_reqs" in settings else "redis"
+    scheme = "rediss" if issubclass(pool.connection_class, redis.SSLConnection) else "redis"
     return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}{db}"
 
 
 def _client(url: str) -> redis.Redis:
     try:
-        return redis.Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+        return _tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
     except Exception:  # its words may quote a piece of the password
         raise InvalidSetting(
             f"redis: a URL that cannot be read (not shown: it may hold a password); it must be {_FORMS}"
@@ -108,7 +109,7 @@ def _client(url: str) -> redis.Redis:
 
 def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
     try:
-        return redis.Redis(**settings)
+        return _tried(redis.Redis(**settings))
     except Exception:
         names = ", ".join(sorted(map(str, settings)))
         raise InvalidSetting(
@@ -116,10 +117,17 @@ def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
         ) from None
 
 
+def _tried(client: redis.Redis) -> redis.Redis:
+    """The client, whose settings make a connection, which is not opened: else it would fail at the first call."""
+    pool = client.connection_pool
+    own_pool(pool.connection_class, pool.connection_kwargs).make_connection()
+    return client
+
+
 def _embedded_dir(url: str) -> str | None:
     parts = urlsplit(url)
     if parts.netloc or parts.query or parts.fragment:
-        raise InvalidSetting(f"redis: got {url!r}; it must be 'embedded://' or 'embedded:///absolute/dir'")
+        raise InvalidSetting("redis: an embedded:// URL must be 'embedded://' or 'embedded:///absolute/dir', no more")
     return unquote(parts.path) or None
 
 

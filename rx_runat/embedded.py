@@ -55,14 +55,16 @@ class Lodger:
         self._private = directory is None
         self._home = _home(directory)
         self.where = "embedded://" if self._private else f"embedded://{self._home}"
-        self._users = os.open(self._home / "users", os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            self._users = os.open(self._home / "users", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._users, fcntl.LOCK_SH)
             self.socket = self._start_or_join()
-        except BaseException:
+        except BaseException as error:
             self.forget()
             if self._private:
                 shutil.rmtree(self._home, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ServerError(f"{self.where} cannot use its own files: {error}") from error
             raise
         _lodgers.add(self)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.wire import show
 
 _TAG = re.compile(r"^[^{]*\{[^}]+\}")  # Redis hashes what stands between the first `{` and the next `}`
 _OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead)$")
@@ -26,17 +27,17 @@ def check_queue_name(name: object) -> str:
         InvalidSetting: empty or not a str; `}` without a valid hash tag; it ends like one of our derived names.
     """
     if not isinstance(name, str) or not name:
-        raise InvalidSetting(f"queue_name: got {name!r}; it must be a non-empty str, such as 'RunAt~default'")
+        raise InvalidSetting(f"queue_name: got {show(name)}; it must be a non-empty str, such as 'RunAt~default'")
     try:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidSetting(
-            f"queue_name: got {name!r}, which UTF-8 cannot hold; take out the lone surrogates"
+            f"queue_name: got {show(name)}, which UTF-8 cannot hold; take out the lone surrogates"
         ) from None
     if "}" in name and not _TAG.match(name):
-        raise InvalidSetting(f"queue_name: got {name!r}; a name with '}}' needs a hash tag such as 'jobs{{eu}}'")
+        raise InvalidSetting(f"queue_name: got {show(name)}; a name with '}}' needs a hash tag such as 'jobs{{eu}}'")
     if _OURS.search(name):
-        raise InvalidSetting(f"queue_name: got {name!r}; names that end like our own keys (':dead', ...) are taken")
+        raise InvalidSetting(f"queue_name: got {show(name)}; names that end like our own keys (':dead', ...) are taken")
     return name
 
 

@@ -14,6 +14,7 @@ import stat
 import time
 
 PATIENCE_SECONDS = 0.25  # a reader that ends after a line does so within milliseconds
+_PIECE = 4096  # what a pipe that says "ready" takes without blocking
 _SPINS = 200  # a reader on the other core takes a line in some 20 us; asleep, we would take 1 ms
 
 
@@ -27,25 +28,35 @@ class Outlet:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and _unread(descriptor) is not None
-        self._poll = select.poll()
-        self._poll.register(descriptor, 0)  # tells of errors alone
+        self._closed = False
+        self._broken = select.poll()
+        self._broken.register(descriptor, 0)  # tells of errors alone
+        self._ready = select.poll()
+        self._ready.register(descriptor, select.POLLOUT)
 
     def write(self, line: str) -> None:
         """Write a line; on a pipe, wait until the reader has taken it.
 
         Raises:
-            BrokenPipeError: the reader is gone, and has not taken it.
+            BrokenPipeError: the reader is gone and has not taken it, or we were closed meanwhile.
         """
         rest = line.encode(errors="surrogateescape") + b"\n"
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            while not self._ready.poll(50):
+                if self._closed:
+                    raise BrokenPipeError
+            rest = rest[os.write(self._descriptor, rest[:_PIECE]) :]
         if self._is_pipe:
             self._wait_for_reader()
+
+    def close(self) -> None:
+        """Break off a write that a reader keeps waiting; the descriptor is its owner's to close."""
+        self._closed = True
 
     def _wait_for_reader(self) -> None:
         spins, deadline = 0, time.monotonic() + PATIENCE_SECONDS
         while _unread(self._descriptor):
-            if self._poll.poll(0 if spins < _SPINS else 1):
+            if self._broken.poll(0 if spins < _SPINS else 1):
                 if _unread(self._descriptor):
                     raise BrokenPipeError
                 return  # taken, and then it went

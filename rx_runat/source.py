@@ -90,13 +90,15 @@ class Source:
         """Let a subscriber have the next key; the first one starts the ticks. After `stop` it completes at once."""
         subscriber.mark(self._inside)
         with self._gate:
-            if not self._stopped:
+            stopped = self._stopped
+            starts = not stopped and not self._active
+            if not stopped:
                 self._subscribers += (subscriber,)
-                if not self._active:
-                    self._active = True
-                    self._ticking.disposable = self._looks.subscribe(self._waits.on_next)
-                return
-        subscriber.complete()
+                self._active = True
+        if starts:
+            self._ticking.disposable = self._looks.subscribe(self._waits.on_next)
+        if stopped:
+            subscriber.complete()
 
     def leave(self, subscriber: Subscriber[Any]) -> None:
         """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
@@ -186,8 +188,10 @@ class Source:
                 for subscriber in subscribers:
                     try:
                         subscriber.on_next(key)
-                    except NotTaken:
+                    except NotTaken as gone:
                         missed += 1
+                        if gone.for_good:
+                            self.leave(subscriber)
                     except BaseException as error:  # its bug stays with it: the others go on, and so does the loop
                         missed += 1
                         self._end(subscriber, error)

@@ -44,10 +44,11 @@ class RedisStore:
             StoreError: not done.
         """
         times = [to_time(job.run_at) for job in jobs]
-        pairs: list[Arg] = [each for time, job in zip(times, jobs, strict=True) for each in (time, to_member(job.key))]
+        members = [to_member(job.key) for job in jobs]
+        pairs: list[Arg] = [each for pair in zip(times, members, strict=True) for each in pair]
         if keep == "last" and not any(time[0] == "+" for time in times):
             persist(lambda _: self._calls.call("ZADD", self._queue_name, *pairs))
-            return float(min(map(int, times)))
+            return float(min(map(int, dict(zip(members, times, strict=True)).values())))
         now = "" if self._clock is None else self._clock()
         run = self._calls.run
         return float(persist(lambda _: run(_SCHEDULE, 1, self._queue_name, _KEEP[keep], now, *pairs)))

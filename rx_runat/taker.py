@@ -38,9 +38,7 @@ class RedisTaker:
         self._clock = clock
         self._claim: str | None = None  # the token of a claim that is not answered yet
         self._back: str | None = None  # the token of a hand-back that is not answered yet
-        self._receipt = self._new_name()
-        self._lost = False  # was an answer to the request under way lost?
-        self._written = False  # does a receipt lie under our name?
+        self._go_on_as(self._new_name())
 
     def claim(self, limit: int) -> Claimed:
         """Take what is due, at most `limit` keys; after a lost answer, the same keys again.
@@ -92,8 +90,10 @@ class RedisTaker:
             found = self.claim(0)
             return list(map(Entry, found.keys, found.scores))
         if self._written:
-            self._calls.call("DEL", self._receipt)
-            self._written = False
+            try:
+                persist(lambda _: self._calls.call("DEL", self._receipt))
+            finally:  # a DEL that comes late must not meet a later claim's receipt
+                self._go_on_as(self._new_name())
         return []
 
     def _ask(self, request: Callable[[], _T]) -> _T:
@@ -110,8 +110,12 @@ class RedisTaker:
     def _go_on(self) -> None:
         """Under the same name, unless a request of ours may still be on its way under it."""
         if self._lost:
-            self._receipt = self._new_name()
-            self._lost = self._written = False
+            self._go_on_as(self._new_name())
+
+    def _go_on_as(self, name: str) -> None:
+        self._receipt = name
+        self._lost = False  # was an answer to the request under way lost?
+        self._written = False  # does a receipt lie under our name?
 
     def _new_name(self) -> str:
         return receipt_key(self._queue_name, secrets.token_hex(8))

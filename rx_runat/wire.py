@@ -35,7 +35,11 @@ def show(value: object) -> str:
     >>> show("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx' (str)"
     """
-    return f"{_repr.repr(value)} ({type(value).__name__})"
+    try:
+        text = _repr.repr(value)
+    except Exception:  # a repr is anybody's code, and Python will not spell an int of a million digits
+        text = "<something that cannot be shown>"
+    return f"{text if len(text) <= 200 else text[:200] + '...'} ({type(value).__name__})"
 
 
 def to_member(key: object) -> bytes:
@@ -106,7 +110,8 @@ def from_milliseconds(value: object, field: str = "runAt") -> datetime:
         raise InvalidJob(f"{field}: got {show(value)}; it must be epoch milliseconds, a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidJob(f"{field}: got {show(value)}; it must be finite epoch milliseconds")
-    return EPOCH + timedelta(milliseconds=_in_range(math.ceil(value), value, field, "milliseconds"))
+    _in_range(value, value, field, "milliseconds")
+    return EPOCH + timedelta(milliseconds=math.ceil(value))
 
 
 def from_score(score: bytes | float) -> datetime:
@@ -152,14 +157,13 @@ def _from_seconds(run_at: float, field: str) -> int:
             f"{field}: got {show(run_at)}, which can only be milliseconds; numbers are epoch seconds here: divide by "
             'a thousand, or use runat\'s own form {"runAt": <milliseconds>, "key": <str>}'
         )
-    milliseconds = run_at * 1000 if isinstance(run_at, int) else _up(round(run_at * 1_000_000))
-    return _in_range(milliseconds, run_at, field, "seconds")
+    _in_range(run_at * 1000, run_at, field, "seconds")
+    return run_at * 1000 if isinstance(run_at, int) else _up(round(run_at * 1_000_000))
 
 
-def _in_range(milliseconds: int, value: object, field: str, unit: str) -> int:
+def _in_range(milliseconds: float, value: object, field: str, unit: str) -> None:
     if not _FIRST_MS <= milliseconds <= _LAST_MS:
         raise InvalidJob(f"{field}: got {show(value)}; as epoch {unit} that is not between the years 1 and 9999")
-    return milliseconds
 
 
 def _up(microseconds: int) -> int:

@@ -128,10 +128,11 @@ def test_beside_a_plain_subscriber_both_get_every_key(queue: RunAt) -> None:
     queue.subscribe(plain.append)
 
     async def main() -> list[str]:
-        awaited = asyncio.ensure_future(asyncio.wait_for(queue.pipe(ops.take(100), ops.to_list()), 10))
-        await asyncio.sleep(0)
+        scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+        future: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        queue.pipe(ops.take(100), ops.to_list()).subscribe(future.set_result, scheduler=scheduler)
         queue.on_next([Job(f"k{i:03}", 1) for i in range(100)])
-        return await awaited
+        return await asyncio.wait_for(future, 10)
 
     assert asyncio.run(main()) == [f"k{i:03}" for i in range(100)]
     wait_until(lambda: len(plain) == 100, "the plain one has them too")

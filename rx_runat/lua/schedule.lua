@@ -16,16 +16,15 @@ if not now then
   now = t[1] * 1000000 + t[2]
 end
 local ms = math.ceil(now / 1000)
-local earliest
 for i = 3, #ARGV, 2 do
   local at, key = ARGV[i], ARGV[i + 1]
   if string.sub(at, 1, 1) == '+' then at = string.format('%.17g', ms + tonumber(string.sub(at, 2))) end
-  if keep == '' then
-    redis.call('ZADD', Q, at, key)
-  else
-    redis.call('ZADD', Q, keep, at, key)
-    at = redis.call('ZSCORE', Q, key)
-  end
+  if keep == '' then redis.call('ZADD', Q, at, key) else redis.call('ZADD', Q, keep, at, key) end
+end
+
+local earliest
+for i = 4, #ARGV, 2 do                          -- a key may be twice in the list: ask when all is written
+  local at = redis.call('ZSCORE', Q, ARGV[i])
   if not earliest or tonumber(at) < tonumber(earliest) then earliest = at end
 end
 return earliest

@@ -52,6 +52,8 @@ class Rendezvous(Generic[_T]):
         if _running_loop() is self._loop:  # the source ticks on this very event loop
             self.handler(value)
             return
+        if not self._loop.is_running():
+            raise NotTaken(for_good=self._loop.is_closed())
         meeting = _Meeting()
         with self._gate:
             if self._gone:

@@ -41,6 +41,8 @@ _HEALS = {
 }
 _INSIDE = re.compile(r"@user_script[^A-Z]*?-?([A-Z]{3,}) ")  # servers before 7 wrap what a script met in an ERR
 
+# The last three are what a call meets whose connection another thread closes.
+_BROKEN = (redis.RedisError, OSError, TypeError, AttributeError, ValueError)
 _OURS: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
     "retry_on_error": [],
@@ -102,13 +104,18 @@ class Calls:
         try:
             connection.send_command(*command)
             return connection.read_response()
-        except (redis.RedisError, OSError) as error:
+        except _BROKEN as error:
             if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
-                raise self._answered(error) from error
+                answer = self._answered(error)
+                if isinstance(answer, Unavailable):
+                    connection.disconnect()  # after a failover this address may lead to another server
+                raise answer from error
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
         finally:
             pool.release(connection)
+            if self._closed:
+                connection.disconnect()  # it may have been opened beside our closing
 
     def run(self, script: Script, *args: Arg) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
@@ -127,23 +134,19 @@ class Calls:
             self.pool = own_pool(self.pool.connection_class, settings)
             self._former.disconnect(inuse_connections=False)
 
-    def interrupt(self) -> None:
-        """Break off the calls under way, which may be another thread's."""
+    def close(self) -> None:
+        """Close the connections, for good, and so break off the calls under way; may be repeated."""
+        self._closed = True
         for pool in (self._former, self.pool):
             if pool is not None:
                 pool.disconnect(inuse_connections=True)
-
-    def close(self) -> None:
-        """Close the connections, for good; may be repeated."""
-        self._closed = True
-        self.interrupt()
 
     def _connect(self, pool: redis.ConnectionPool) -> redis.Connection:
         if self._closed:
             raise Unavailable(f"the connections to {self.where} are closed")
         try:
             return pool.get_connection()
-        except (redis.RedisError, OSError) as error:
+        except _BROKEN as error:
             raise self._answered(error) from error
 
     def _answered(self, error: Exception) -> StoreError:
@@ -156,7 +159,7 @@ class Calls:
             return Unavailable(f"{self.where} cannot do it now: {code} {error}")
         if isinstance(error, redis.AuthenticationError | AuthorizationError):
             return Refused(f"{self.where} refuses our user or password: {error}")
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
             return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
         return Refused(f"{self.where} refuses: {error}")
 

@@ -24,13 +24,14 @@ class Subscriber(Generic[_T]):
     """Who subscribed: what to call, and where.
 
     Args:
-        on_next: raises what the subscriber raises, and `NotTaken` if it left before the call.
+        on_next: the subscriber's own, kept as `handler`. Called as `on_next` it waits until the handler is done,
+            raises what that raises, and `NotTaken` if the subscriber left before.
         on_error: for a terminal error; None if the subscriber gave none.
         on_completed: for the end.
         scheduler: of the subscription; an asyncio one says where all three run.
     """
 
-    __slots__ = ("_meet", "_on_completed", "_on_error", "on_next")
+    __slots__ = ("_meet", "_on_completed", "_on_error", "handler", "on_next")
 
     def __init__(
         self,
@@ -39,13 +40,14 @@ class Subscriber(Generic[_T]):
         on_completed: Callable[[], object] | None = None,
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
-        self.on_next: Callable[[_T], object] = on_next or _ignore
+        self.handler: Callable[[_T], object] = on_next or _ignore
+        self.on_next = self.handler
         self._on_error = on_error
         self._on_completed = on_completed
         self._meet: Rendezvous[_T] | None = None
         loop = event_loop(scheduler)
         if loop is not None:
-            self._meet = Rendezvous(loop, self.on_next)
+            self._meet = Rendezvous(loop, self.handler)
             self.on_next = self._meet.on_next
 
     def mark(self, context: Callable[[], AbstractContextManager[None]]) -> None:
@@ -78,6 +80,13 @@ class Subscriber(Generic[_T]):
         if self._meet is not None:
             self._meet.withdraw()
 
+    def run(self, action: Callable[[], object]) -> None:
+        """Run something where the subscriber's own code runs, without waiting for it."""
+        if self._meet is None:
+            action()
+        else:
+            self._meet.post(action)
+
     def _last(self, action: Callable[[], object]) -> None:
         def guarded() -> None:
             try:
@@ -85,10 +94,7 @@ class Subscriber(Generic[_T]):
             except BaseException as error:  # the last call to it: nobody is left to be told but the hook
                 unhandled(error)
 
-        if self._meet is None:
-            guarded()
-        else:
-            self._meet.post(guarded)
+        self.run(guarded)
 
 
 class Crowd(Protocol[_T]):
@@ -162,16 +168,11 @@ class Notices(Generic[_T]):
         """Hear no more."""
         with self._gate:
             self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
-        subscriber.withdraw()
 
     def publish(self, value: _T) -> None:
-        """Tell everyone; who raises leaves."""
+        """Tell everyone; who raises leaves. An event loop is told when it comes to it: nobody waits for it."""
         for subscriber in self._subscribers:
-            try:
-                subscriber.on_next(value)
-            except BaseException as error:  # its bug stays with it
-                self.leave(subscriber)
-                subscriber.fail(error)
+            subscriber.run(lambda subscriber=subscriber: self._tell(subscriber, value))
 
     def end(self) -> None:
         """Complete everyone; may be repeated."""
@@ -179,8 +180,15 @@ class Notices(Generic[_T]):
             self._ended = True
             subscribers, self._subscribers = self._subscribers, ()
         for subscriber in subscribers:
-            subscriber.withdraw()
             subscriber.complete()
+
+    def _tell(self, subscriber: Subscriber[_T], value: _T) -> None:
+        if subscriber in self._subscribers or self._ended:
+            try:
+                subscriber.handler(value)
+            except BaseException as error:  # its bug stays with it
+                self.leave(subscriber)
+                subscriber.fail(error)
 
 
 def unhandled(error: BaseException) -> None:

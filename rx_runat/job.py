@@ -197,10 +197,6 @@ class Store(Protocol):
         """From now on give up on the answer to any call after so long."""
         ...
 
-    def interrupt(self) -> None:
-        """Break off the calls under way, which may be another thread's."""
-        ...
-
     def close(self) -> None:
         """Close what was opened; may be repeated."""
         ...

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from reactivex import abc, typing
 from reactivex.disposable import Disposable
-from reactivex.internal import DisposedException
 from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler.scheduleditem import ScheduledItem
 
 from rx_runat.wire import EPOCH
 
@@ -46,15 +46,32 @@ class Loop(EventLoopScheduler):
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[_T], state: _T | None = None
     ) -> abc.DisposableBase:
-        """Plan an action; on a loop that has ended, which raises in RxPY, it is dropped like all that was planned."""
-        try:
-            return super().schedule_absolute(duetime, action, state)
-        except DisposedException:
-            return Disposable()
+        """Plan an action. Disposed of, it is forgotten at once; on a loop that has ended, it is dropped.
 
-    def end(self) -> None:
-        """Drop what is planned, and wait for the thread, unless called on it. May be repeated."""
+        RxPY's own keeps what was cancelled until its time: each look replaces an alarm that may be a day away.
+        """
+        item: ScheduledItem = ScheduledItem(self, state, action, self.to_datetime(duetime))
+
+        def cancel() -> None:
+            item.cancel()
+            with self._condition:
+                if self._queue.remove(item):
+                    self._condition.notify()
+
+        with self._condition:
+            if self._is_disposed:
+                return Disposable()
+            if item.duetime <= self.now:
+                self._ready_list.append(item)
+            else:
+                self._queue.enqueue(item)
+            self._condition.notify()
+            self._ensure_thread()
+        return Disposable(cancel)
+
+    def end(self, longest: float = -1) -> None:
+        """Drop what is planned, and wait for the thread, unless called on it; so many seconds at most."""
         self.dispose()
         thread = self._last
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(None if longest < 0 else longest)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import redis as redis_py
 from reactivex import abc
-from reactivex.scheduler import VirtualTimeScheduler
+from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.connect import Connected, connect
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
@@ -25,6 +25,8 @@ from rx_runat.source import Dues, Source
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
 from rx_runat.wire import RunAtTime, from_score, show, to_microseconds
+
+LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
 
 class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
@@ -49,9 +51,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  key at a time, the source waiting; others are ignored.
     Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
-                 with its own `on_error`; the others go on.
+                 with its own `on_error`; the others go on. The key that it raised at goes back if nobody received it;
+                 where an operator's function raised, Rx made that an `on_error`, and the key was received.
     Disposal:    does not block. When the last subscriber leaves, the ticks end and what is in hand goes back soon
-                 after. `stop` blocks until it has.
+                 after; `stop` blocks until it has. Of a pipeline disposed from another thread, RxPY may drop the one
+                 key that is on its way through the operators at that moment; from `on_next`, and by `stop`, none.
     Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys * log(size)).
 
     Args:
@@ -218,10 +222,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         log which keys it could not return. Afterwards `subscribe` completes at once, and the sink and the verbs
         raise `Stopped`.
         """
-        self._stopped = True
-        self._source.stop()
-        if self._loop is not None and not self._source.is_inside():
-            self._loop.end()
+        self._stop(-1)
 
     def dispose(self) -> None:
         """The same as `stop`, under Rx's name for it."""
@@ -233,6 +234,12 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def __repr__(self) -> str:
         state = ", stopped" if self._stopped else ""
         return f"<RunAt {self._queue_name!r} on {self._store.where}{state}>"
+
+    def _stop(self, longest: float) -> None:
+        self._stopped = True
+        self._source.stop(longest)
+        if self._loop is not None and not self._source.is_inside():
+            self._loop.end(longest)
 
     def _check_open(self) -> None:
         if self._stopped:
@@ -266,6 +273,10 @@ def _check(interval: object, limit: object, scheduler: object, virtual: bool) ->
         raise InvalidSetting(f"limit: got {show(limit)}; it must be a count of keys between 1 and 100,000")
     if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
         raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
+    if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):
+        raise InvalidSetting(
+            f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
+        )
 
 
 _open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held by its loop
@@ -274,7 +285,7 @@ _open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held 
 def _at_exit() -> None:
     """Hand back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
     for queue in list(_open):
-        queue.stop()
+        queue._stop(LONGEST_AT_EXIT)  # pyright: ignore[reportPrivateUsage]
 
 
 atexit.register(_at_exit)

@@ -21,6 +21,7 @@ from typing import Any
 from reactivex import abc
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
+from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 
 from rx_runat.boundary import NotTaken
@@ -81,6 +82,7 @@ class Source:
         self._delivery: Delivery | None = None
         self._left: list[Entry] = []
         self._asking = False
+        self._posted = False  # is a tick on its way?
         self._next_ms = math.inf
         self._done = False
 
@@ -96,7 +98,10 @@ class Source:
                 self._subscribers += (subscriber,)
                 self._active = True
         if starts:
-            self._ticking.disposable = self._looks.subscribe(self._waits.on_next)
+            self._posted = False
+            # At once, even inside a trampoline of RxPY's, which would begin when what runs there has ended.
+            at_once = ImmediateScheduler.singleton()
+            self._ticking.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
         if stopped:
             subscriber.complete()
 
@@ -104,6 +109,7 @@ class Source:
         """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
         with self._gate:
             self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
+            self._leaving = tuple(each for each in self._leaving if each is not subscriber)
             last = not self._subscribers
         subscriber.withdraw()
         if last:
@@ -114,8 +120,12 @@ class Source:
         if run_at_ms < self._next_ms:
             self._post_tick()
 
-    def stop(self) -> None:
-        """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated."""
+    def stop(self, longest: float = -1) -> None:
+        """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
+
+        Args:
+            longest: seconds to wait for that `on_next`; by default as long as it takes.
+        """
         with self._gate:
             self._stopped = True
             leaving, self._subscribers = self._subscribers, ()
@@ -125,10 +135,11 @@ class Source:
         if self.is_inside():
             return  # the look that called us finishes
         if not self._turn.acquire(timeout=self._patience):
-            if self._asking:
-                self._store.hurry(self._patience)
-                self._store.interrupt()
-            self._turn.acquire()
+            if self._asking:  # and Redis does not answer
+                self._store.close()
+            if not self._turn.acquire(timeout=longest):
+                log.error("stopped, but an on_next did not return: what its source had in hand is lost")
+                return
         try:
             with self._inside():
                 self._finish()
@@ -140,6 +151,7 @@ class Source:
     def _look(self, _: object) -> float | None:
         """One tick: claim, deliver, hand back. Answers the seconds until the next look is worth it."""
         with self._turn, self._inside():
+            self._posted = False
             try:
                 return None if self._stopped else self._claim_and_deliver()
             except Refused as error:
@@ -186,6 +198,9 @@ class Source:
                 subscribers = self._subscribers
                 missed = 0
                 for subscriber in subscribers:
+                    if subscribers is not self._subscribers and subscriber not in self._subscribers:
+                        missed += 1
+                        continue
                     try:
                         subscriber.on_next(key)
                     except NotTaken as gone:
@@ -215,6 +230,7 @@ class Source:
             while True:
                 if self._left:
                     taker.hand_back(self._left)
+                    self._outage.recover()
                 self._left = taker.close() if resting else []
                 if not self._left:
                     break
@@ -230,7 +246,8 @@ class Source:
                 return False
             self._active = False
             self._ticking.disposable = None
-            return True
+        self._outage.forget()
+        return True
 
     def due(self) -> Due:
         """The key in delivery, as a Due."""
@@ -264,21 +281,26 @@ class Source:
         self._done = True
         self._active = False
         self._ticking.dispose()
+        try:
+            self._give_back()
+        finally:
+            for subscriber in self._leaving:
+                subscriber.complete()
+            self._errors.end()
+            self._finished()
+
+    def _give_back(self) -> None:
         self._store.hurry(self._patience)
         deadline = time.monotonic() + self._patience
         while True:
             try:
                 self._settle()
-                break
+                return
             except StoreError as error:
                 if isinstance(error, Refused) or time.monotonic() >= deadline:
                     self._say_lost(error)
-                    break
+                    return
             threading.Event().wait(0.02)
-        for subscriber in self._leaving:
-            subscriber.complete()
-        self._errors.end()
-        self._finished()
 
     def _say_lost(self, error: StoreError) -> None:
         keys = [entry.key for entry in self._left]
@@ -290,7 +312,8 @@ class Source:
     # Which thread, and when.
 
     def _post_tick(self) -> None:
-        if self._active:
+        if self._active and not self._posted:
+            self._posted = True
             self._wake.on_next(None)
 
     def is_inside(self) -> bool:
@@ -316,7 +339,11 @@ class Dues:
     def join(self, subscriber: Subscriber[Due]) -> None:
         """Let a subscriber have the next key, as a Due."""
         take, source = subscriber.on_next, self._source
-        subscriber.on_next = lambda _: take(source.due())
+
+        def take_due(_: object) -> None:
+            take(source.due())
+
+        subscriber.on_next = take_due
         source.join(subscriber)
 
     def leave(self, subscriber: Subscriber[Due]) -> None:

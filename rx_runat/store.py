@@ -107,10 +107,6 @@ class RedisStore:
         """From now on give up on the answer to any call after so long."""
         self._calls.hurry(seconds)
 
-    def interrupt(self) -> None:
-        """Break off the calls under way, which may be another thread's."""
-        self._calls.interrupt()
-
     def close(self) -> None:
         """Close the connections; may be repeated."""
         self._calls.close()

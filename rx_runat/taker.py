@@ -38,6 +38,7 @@ class RedisTaker:
         self._clock = clock
         self._claim: str | None = None  # the token of a claim that is not answered yet
         self._back: str | None = None  # the token of a hand-back that is not answered yet
+        self._stale: list[str] = []  # receipts that we are done with
         self._go_on_as(self._new_name())
 
     def claim(self, limit: int) -> Claimed:
@@ -89,11 +90,12 @@ class RedisTaker:
         if self._claim is not None:
             found = self.claim(0)
             return list(map(Entry, found.keys, found.scores))
-        if self._written:
-            try:
-                persist(lambda _: self._calls.call("DEL", self._receipt))
-            finally:  # a DEL that comes late must not meet a later claim's receipt
-                self._go_on_as(self._new_name())
+        if self._written:  # under a new name from now on: a DEL that comes late must not meet a later claim's receipt
+            self._stale.append(self._receipt)
+            self._go_on_as(self._new_name())
+        if self._stale:
+            persist(lambda _: self._calls.call("DEL", *self._stale))
+            self._stale.clear()
         return []
 
     def _ask(self, request: Callable[[], _T]) -> _T:

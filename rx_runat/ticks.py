@@ -47,9 +47,9 @@ def ticks(
         # Virtual time does not advance by less than a microsecond.
         return rx.timer(min(max(seconds, 1e-6), _LONGEST) if seconds else 0.0, scheduler=scheduler)
 
-    return rx.merge(
-        rx.timer(0.0, scheduler=scheduler),
-        rx.never() if interval is None else rx.interval(interval, scheduler=scheduler),
+    return rx.merge(  # the first tick last: what it announces must find listeners
         waits.pipe(ops.map(alarm), ops.switch_latest()),
         wake.pipe(ops.observe_on(scheduler)),
+        rx.never() if interval is None else rx.interval(interval, scheduler=scheduler),
+        rx.timer(0.0, scheduler=scheduler),
     )

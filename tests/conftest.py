@@ -22,11 +22,11 @@ def shared_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(shared_server: Server) -> Iterator[Server]:
+def server(shared_server: Server) -> Server:
     """A real server, empty before the test; the test must leave no key behind but what `client` wipes."""
     with shared_server.client() as client:
         client.flushall()
-    yield shared_server
+    return shared_server
 
 
 @pytest.fixture

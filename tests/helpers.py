@@ -82,10 +82,11 @@ class Proxy:
         cut: how many of the next answers are cut, counting only requests that hold `of`.
         of: bytes that a request must hold for its answer to be cut.
         cuts: how many were.
+        target: the socket that new connections lead to.
     """
 
     def __init__(self, server: Server) -> None:
-        self._target = server.path
+        self.target = server.path
         self.home = Path(tempfile.mkdtemp(prefix="rxp-"))
         self.path = str(self.home / "p.sock")
         self.url = f"unix://{self.path}"
@@ -113,7 +114,7 @@ class Proxy:
                 return
             far = socket.socket(socket.AF_UNIX)
             try:
-                far.connect(self._target)
+                far.connect(self.target)
             except OSError:
                 near.close()
                 far.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import pytest
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Job, OutcomeUnknown, Recovered, RunAt, StoreError, Unavailable
+from rx_runat import Job, OutcomeUnknown, Recovered, RunAt, RunAtError, StoreError, Unavailable
 from tests.helpers import Proxy, Server, wait_until
 
 Q = "RunAt~default"
@@ -187,3 +189,102 @@ def test_start_and_stop_of_many_sources_loses_nothing(make: Callable[..., RunAt]
     left = [member.decode() for member in client.zrange(Q, 0, -1)]
     assert Counter(got + left) == Counter(job.key for job in due(5000))
     assert client.keys() in ([Q.encode()], [])
+
+
+def test_a_failover_behind_one_address_is_followed(server: Server, own_server: Server, proxy: Proxy) -> None:
+    """The primary is demoted and keeps our connection open; the address leads to another one now."""
+    with RunAt(proxy.url, interval=0.05) as queue, server.client() as old, own_server.client() as new:
+        got: list[str] = []
+        notices: list[type[StoreError]] = []
+        queue.errors.subscribe(lambda error: notices.append(type(error)))
+        queue.subscribe(got.append)
+        queue.schedule("a", 1)
+        wait_until(lambda: got == ["a"], "it works")
+        proxy.target = own_server.path
+        old.replicaof("127.0.0.1", 1)
+        try:
+            new.zadd(Q, {"b": 1})
+            wait_until(lambda: got == ["a", "b"], "the source has followed")
+            queue.schedule("c", 1)
+            wait_until(lambda: got == ["a", "b", "c"], "and the sink")
+        finally:
+            old.replicaof("NO", "ONE")
+        assert notices == [Unavailable, Recovered]
+
+
+def test_a_lost_claim_of_nothing_is_settled_on_a_full_server(own_server: Server) -> None:
+    proxy = Proxy(own_server)
+    try:
+        with RunAt(proxy.url, interval=0.05) as queue, own_server.client() as client:
+            notices: list[StoreError] = []
+            got: list[str] = []
+            queue.errors.subscribe(notices.append)
+            queue.subscribe(got.append)
+            client.config_set("maxmemory", 1)
+            proxy.of, proxy.cut = b":receipt:", 1
+            wait_until(lambda: proxy.cuts == 1, "an answer was cut")
+            client.config_set("maxmemory", 0)
+            queue.schedule("a", 1)
+            wait_until(lambda: got == ["a"], "the source goes on")
+        assert notices == []
+    finally:
+        proxy.end()
+
+
+def test_stops_beside_the_verbs_of_other_threads_leave_no_socket(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    queues = [make() for _ in range(20)]
+    for queue in queues:
+        failures: list[BaseException] = []
+
+        def ask(queue: RunAt = queue, failures: list[BaseException] = failures) -> None:
+            try:
+                while True:
+                    queue.size()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        queue.size()
+        queue.stop()
+        for thread in threads:
+            thread.join()
+        assert all(isinstance(failure, RunAtError) for failure in failures)
+    wait_until(lambda: len(client.client_list()) == 1, "our connections are closed")
+
+
+def test_stop_in_a_coroutine_while_errors_are_told_to_its_event_loop(own_server: Server) -> None:
+    import asyncio
+
+    from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+    async def main() -> None:
+        queue = RunAt(own_server.url, interval=0.05)
+        scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+        queue.errors.subscribe(lambda _: None, scheduler=scheduler)
+        queue.subscribe()
+        await asyncio.sleep(0)
+        own_server.kill()
+        wait_until(lambda: queue._source._outage._since is not None, "the outage is noticed")
+        queue.stop()
+
+    asyncio.run(main())
+
+
+def test_an_on_next_that_never_returns_does_not_keep_the_interpreter() -> None:
+    script = """
+import threading, rx_runat.queue
+from rx_runat import RunAt
+rx_runat.queue.LONGEST_AT_EXIT = 0.1
+queue = RunAt("memory://")
+queue.schedule("a", 0)
+arrived = threading.Event()
+queue.subscribe(lambda _: (arrived.set(), threading.Event().wait()))
+arrived.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert "an on_next did not return" in done.stderr

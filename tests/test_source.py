@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,17 +11,18 @@ import reactivex as rx
 from reactivex import operators as ops
 from reactivex.testing import ReactiveTest
 
-from rx_runat import Job, Recovered, Refused, RunAt, StoreError, Unavailable
+from rx_runat import InvalidSetting, Job, Recovered, Refused, RunAt, StoreError, Unavailable
 from rx_runat.testing import Faults, virtual_queue
+from tests.helpers import wait_until
 
 on_next, on_completed, on_error = ReactiveTest.on_next, ReactiveTest.on_completed, ReactiveTest.on_error
 
 
 @pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[type[BaseException] | None]]:
+def hook(monkeypatch: pytest.MonkeyPatch) -> list[type[BaseException] | None]:
     seen: list[type[BaseException] | None] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
-    yield seen
+    return seen
 
 
 # The six cases that every stream owes, as messages at virtual times.
@@ -367,3 +368,108 @@ def test_a_scheduler_of_the_users_serves_as_the_loop(make: Callable[..., RunAt])
     assert queue.pipe(ops.take(1)).run() == "a"
     queue.stop()
     scheduler.dispose()
+
+
+# What must not grow, hang, or be missed.
+
+
+def test_alarms_that_are_replaced_are_forgotten(make: Callable[..., RunAt]) -> None:
+    """Each look replaces an alarm that may be a day away."""
+    queue = make(interval=60)
+    queue.subscribe()
+    for i in range(300):
+        queue.schedule("a", 4_000_000_000 - i)
+    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) <= 4, "only the last alarm is kept")
+
+
+def test_the_thread_ends_with_the_ticks_though_an_alarm_was_a_day_away(make: Callable[..., RunAt]) -> None:
+    queue = make(interval=3600)
+    queue.schedule("a", 4_000_000_000)
+    subscription = queue.subscribe()
+    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) == 2, "heartbeat and alarm are set")
+    subscription.dispose()
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("rx_runat")], "the thread ended")
+
+
+def test_many_writes_are_one_look(faults: Faults) -> None:
+    queue, scheduler = virtual_queue(faults=faults)
+    queue.schedule("a", 1)
+
+    def write(key: str) -> None:
+        if key == "a":
+            for i in range(200):
+                queue.schedule(f"b{i}", 1)
+            faults.commands.clear()
+
+    got: list[str] = []
+    queue.subscribe(write)
+    queue.subscribe(got.append)
+    scheduler.advance_to(2)
+    assert len(got) == 201
+    assert len(faults.commands) < 10
+
+
+def test_the_first_claim_comes_at_once_even_inside_a_trampoline(make: Callable[..., RunAt]) -> None:
+    queue = make(interval=60)
+    queue.schedule("a", 1)
+    got: list[str] = []
+
+    def subscribe_and_wait(_: int) -> None:
+        queue.subscribe(got.append)
+        wait_until(lambda: got == ["a"], "the key came while we are still in on_next")
+
+    rx.of(1).subscribe(subscribe_and_wait)
+    assert got == ["a"]
+
+
+def test_who_was_disposed_by_another_gets_nothing_more() -> None:
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job("a", 1), Job("b", 2)])
+    second: list[str] = []
+    subscriptions: list[Any] = []
+    queue.subscribe(lambda _: subscriptions[0].dispose())
+    subscriptions.append(queue.subscribe(second.append))
+    scheduler.advance_to(5)
+    assert second == []
+
+
+def test_a_second_outage_is_said_though_the_listeners_of_the_first_left(faults: Faults) -> None:
+    queue, scheduler = virtual_queue(faults=faults, interval=1)
+    notices: list[tuple[int, type[StoreError]]] = []
+    queue.errors.subscribe(lambda error: notices.append((int(scheduler.clock), type(error))))
+    subscription = queue.subscribe()
+    faults.away = True
+    scheduler.advance_to(2)
+    subscription.dispose()
+    faults.away = False
+    scheduler.advance_to(100)
+    faults.away = True
+    queue.subscribe()
+    scheduler.advance_to(200)
+    assert notices == [(0, Unavailable), (100, Unavailable)]
+
+
+@pytest.mark.parametrize("kind", ["ImmediateScheduler", "CurrentThreadScheduler"])
+def test_a_scheduler_that_cannot_wait_is_refused(kind: str) -> None:
+    import reactivex.scheduler
+
+    with pytest.raises(InvalidSetting, match="cannot wait"):
+        RunAt("memory://", scheduler=getattr(reactivex.scheduler, kind)())
+
+
+def test_an_end_that_fails_half_way_still_completes_and_lets_go(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, scheduler = virtual_queue(faults=faults)
+    completed: list[str] = []
+    queue.subscribe(on_completed=lambda: completed.append("completed"))
+    scheduler.advance_to(1)
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(queue._source, "_settle", broken)
+    with pytest.raises(ZeroDivisionError):
+        queue.stop()
+    assert completed == ["completed"]
+    queue.stop()

@@ -12,7 +12,8 @@
 --
 -- An old request that comes late finds its own receipt under a name that the source has left, and takes nothing:
 -- so an answer to a second asking is written down even when it is empty.
--- DEL and ZPOPMIN free memory before SET wants some: a full server lets keys out.
+-- DEL comes before SET and always: it is allowed on a full server, and lets SET through; and it is refused by a primary
+-- that was demoted, which an idle source would else ask for ever.
 local Q, receipt = KEYS[1], KEYS[2]
 local limit, token, again = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
 local now = tonumber(ARGV[5])
@@ -32,7 +33,7 @@ if before and string.sub(before, 1, #token) == token then
     from = stop + #token
   end
 else
-  if before then redis.call('DEL', receipt) end
+  redis.call('DEL', receipt)
   local ms = string.format('%.17g', math.floor(now / 1000))
   local due = math.min(redis.call('ZCOUNT', Q, '-inf', ms), limit)
   if due > 0 then taken = redis.call('ZPOPMIN', Q, due) end

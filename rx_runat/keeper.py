@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import IO
 
 END_SECONDS = 60  # for its last lines to be written; then it is killed
 
@@ -33,18 +34,19 @@ def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     try:
+        users = open(os.path.join(home, "users"), "r+b")  # noqa: SIM115 (before there is a server to be left alone)
         process = subprocess.Popen(server, pass_fds=[int(lock)], cwd=home)
     except OSError as error:
         os.write(said, str(error).encode())
         return
     os.close(int(lock))
     os.close(said)
-    keep(process, home, kind == "private", socket)
+    keep(process, users, home, kind == "private", socket)
 
 
-def keep(process: subprocess.Popen[bytes], home: str, private: bool, socket: str) -> None:
+def keep(process: subprocess.Popen[bytes], users: IO[bytes], home: str, private: bool, socket: str) -> None:
     """Wait for the last user to go, then end the server; new users wait until we are done."""
-    with open(os.path.join(home, "users"), "r+b") as users:
+    with users:
         fcntl.flock(users, fcntl.LOCK_EX)
         alive = process.poll() is None
         process.terminate()

@@ -205,7 +205,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._check_open()
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidSetting(f"n: got {show(n)}; it must be a count of keys, such as 10")
-        return self._store.peek(n) if n else []
+        return self._store.peek(n)
 
     def size(self, until: RunAtTime | None = None) -> int:
         """How many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
@@ -218,9 +218,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """Hand back what is in hand, complete the stream, close what we opened; may be repeated.
 
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
-        finishes. While Redis is away it gives up after one interval (5 s at most) and says on `errors` and in the
-        log which keys it could not return. Afterwards `subscribe` completes at once, and the sink and the verbs
-        raise `Stopped`.
+        finishes. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
+        after no less than 1 s) and says on `errors` and in the log which keys it could not return. Afterwards
+        `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """
         self._stop(-1)
 

@@ -34,7 +34,8 @@ from rx_runat.ticks import Seconds, ticks, to_seconds
 
 log = logging.getLogger("rx_runat")
 
-LONGEST_PATIENCE = 5.0  # stop() gives up on a silent Redis after one interval, and after this where that is long
+LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
+SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
 
 
 class Source:
@@ -65,6 +66,7 @@ class Source:
         self._outage = Outage(store.where, scheduler, errors)
         self._finished = finished
         self._patience = min(1.0 if interval is None else to_seconds(interval), LONGEST_PATIENCE)
+        self._silence = max(self._patience, SHORTEST_SILENCE)
         self._waits: Subject[float | None] = Subject()
         self._wake: Subject[Any] = Subject()
         self._looks = ticks(interval, self._waits, self._wake, scheduler).pipe(
@@ -81,7 +83,7 @@ class Source:
         self._taker: Taker | None = None
         self._delivery: Delivery | None = None
         self._left: list[Entry] = []
-        self._asking = False
+        self._asked_at: float | None = None
         self._posted = False  # is a tick on its way?
         self._next_ms = math.inf
         self._done = False
@@ -134,17 +136,25 @@ class Source:
             subscriber.withdraw()
         if self.is_inside():
             return  # the look that called us finishes
-        if not self._turn.acquire(timeout=self._patience):
-            if self._asking:  # and Redis does not answer
-                self._store.close()
-            if not self._turn.acquire(timeout=longest):
-                log.error("stopped, but an on_next did not return: what its source had in hand is lost")
-                return
+        if not self._take_last_turn(longest):
+            log.error("stopped, but an on_next did not return: what its source had in hand is lost")
+            return
         try:
             with self._inside():
                 self._finish()
         finally:
             self._turn.release()
+
+    def _take_last_turn(self, longest: float) -> bool:
+        began = time.monotonic()
+        while not self._turn.acquire(timeout=0.02):
+            now, asked_at = time.monotonic(), self._asked_at
+            if asked_at is not None and now - max(asked_at, began) > self._silence:
+                self._store.close()  # Redis hangs: break that look off
+                asked_at = None
+            if asked_at is None and 0 <= longest < now - began:
+                return False
+        return True
 
     # Ticks, one at a time, on the scheduler.
 
@@ -174,11 +184,8 @@ class Source:
             return None
         if self._taker is None:
             self._taker = self._store.taker()
-        self._asking = True
-        try:
+        with self._asking():
             claimed = self._taker.claim(self._limit)
-        finally:
-            self._asking = False
         self._outage.recover()
         wait = claimed.wait
         self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
@@ -225,17 +232,14 @@ class Source:
         if taker is None:
             return
         resting = not self._subscribers
-        self._asking = True
-        try:
-            while True:
+        while True:
+            with self._asking():
                 if self._left:
                     taker.hand_back(self._left)
                     self._outage.recover()
                 self._left = taker.close() if resting else []
-                if not self._left:
-                    break
-        finally:
-            self._asking = False
+            if not self._left:
+                break
         if resting:
             self._taker = None
 
@@ -290,7 +294,7 @@ class Source:
             self._finished()
 
     def _give_back(self) -> None:
-        self._store.hurry(self._patience)
+        self._store.hurry(self._silence)
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -319,6 +323,14 @@ class Source:
     def is_inside(self) -> bool:
         """Is this thread in a call of ours to a subscriber?"""
         return getattr(self._here, "inside", False)
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        self._asked_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked_at = None
 
     @contextmanager
     def _inside(self) -> Generator[None]:

@@ -86,6 +86,8 @@ class RedisStore:
 
     def peek(self, n: int) -> list[Due]:
         """The next n keys, in order. Redis: `peek.lua`, O(n)."""
+        if n == 0:
+            return []  # whose range would be all of them
         virtual = () if self._clock is None else (self._clock(),)
         now, flat = persist(lambda _: self._calls.run(_PEEK, 1, self._queue_name, n, *virtual))
         pairs = zip(flat[::2], flat[1::2], strict=True)

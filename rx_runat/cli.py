@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from rx_runat.duplex import Duplex, say
+from rx_runat.duplex import Duplex, descriptor, say
 from rx_runat.errors import RunAtError
 from rx_runat.outlet import Outlet
 from rx_runat.queue import RunAt
@@ -93,7 +93,7 @@ _COMMANDS = {
 
 
 def _print(*lines: str) -> None:
-    outlet = Outlet(sys.stdout.fileno())
+    outlet = Outlet(descriptor(sys.stdout, "output"))
     for line in lines:
         outlet.write(line)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from rx_runat.errors import InvalidJob, StoreError
 from rx_runat.job import Due, Job
@@ -25,6 +26,17 @@ def say(message: str) -> None:
     sys.stderr.write(f"rx-runat: {message}\n")
 
 
+def descriptor(stream: TextIO | None, name: str) -> int:
+    """The file descriptor of a standard stream.
+
+    Raises:
+        OSError: the shell has closed it.
+    """
+    if stream is None:
+        raise OSError(f"standard {name} is closed")
+    return stream.fileno()
+
+
 class Duplex:
     """Standard input as a sink's producer, standard output as a source's subscriber.
 
@@ -36,8 +48,9 @@ class Duplex:
     def __init__(self, queue: RunAt, as_json: bool) -> None:
         self._queue = queue
         self._as_json = as_json
-        self._outlet = Outlet(sys.stdout.fileno())
+        self._outlet = Outlet(descriptor(sys.stdout, "output"))
         self._waiting: set[str] = set()  # what we scheduled and have not printed
+        self._again: set[str] = set()  # of these, what we scheduled again: one in hand may not be the last
         self._printed = 0
         self._writing = False
         self._read_all = False
@@ -59,7 +72,8 @@ class Duplex:
         return 1 if self._failed else 0
 
     def _print(self, due: Due) -> None:
-        self._waiting.discard(due.key)  # before it is written: it may be scheduled again meanwhile
+        if due.key not in self._again or self._queue.when(due.key) is None:
+            self._waiting.discard(due.key)
         self._writing = True
         self._outlet.write(to_line(due, self._as_json))
         self._writing = False
@@ -80,6 +94,8 @@ class Duplex:
         progress = Progress()
         for first, lines in self._batches():
             jobs = list(self._jobs(first, lines))
+            again = self._waiting.intersection(job.key for job in jobs)
+            self._again |= again
             self._waiting.update(job.key for job in jobs)
             try:
                 self._queue.on_next(jobs)
@@ -89,6 +105,7 @@ class Duplex:
                     f"lines {first} to {first + len(lines) - 1} were not scheduled, nor those after them: {error}"
                 )
                 break
+            self._waiting |= again  # an earlier one may have come out while we wrote
             progress.show(first + len(lines) - 1)
         progress.clear()
 
@@ -103,7 +120,7 @@ class Duplex:
     def _batches(self) -> Iterator[tuple[int, list[bytes]]]:
         """The lines that have come, with the number of the first: as soon as they come, many at a time if they do."""
         number, rest = 1, b""
-        source = sys.stdin.fileno()
+        source = descriptor(sys.stdin, "input")
         while not self._over.is_set():
             ready, _, _ = select.select([source], [], [], _LOOK_SECONDS)
             if not ready:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
@@ -172,7 +173,7 @@ class Notices(Generic[_T]):
     def publish(self, value: _T) -> None:
         """Tell everyone; who raises leaves. An event loop is told when it comes to it: nobody waits for it."""
         for subscriber in self._subscribers:
-            subscriber.run(lambda subscriber=subscriber: self._tell(subscriber, value))
+            subscriber.run(partial(self._tell, subscriber, value))
 
     def end(self) -> None:
         """Complete everyone; may be repeated."""

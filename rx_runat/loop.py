@@ -69,6 +69,17 @@ class Loop(EventLoopScheduler):
             self._ensure_thread()
         return Disposable(cancel)
 
+    def dispose(self) -> None:
+        """Drop what is planned; an action under way is the last. May be repeated.
+
+        RxPY's own notifies a thread that may be in an action, and then sleeps until the next item: it finds none here.
+        """
+        super().dispose()
+        with self._condition:
+            self._queue.clear()
+            self._ready_list.clear()
+            self._condition.notify()
+
     def end(self, longest: float = -1) -> None:
         """Drop what is planned, and wait for the thread, unless called on it; so many seconds at most."""
         self.dispose()

@@ -32,6 +32,10 @@ _HAND_BACK = Script("hand_back")
 class RedisTaker:
     """A `Taker` on Redis. Not for two threads at once."""
 
+    _receipt: str  # the name that we write under
+    _lost: bool  # was an answer to the request under way lost?
+    _written: bool  # does a receipt lie under our name?
+
     def __init__(self, calls: Calls, queue_name: str, clock: Clock | None) -> None:
         self._calls = calls
         self._queue_name = queue_name
@@ -116,8 +120,7 @@ class RedisTaker:
 
     def _go_on_as(self, name: str) -> None:
         self._receipt = name
-        self._lost = False  # was an answer to the request under way lost?
-        self._written = False  # does a receipt lie under our name?
+        self._lost = self._written = False
 
     def _new_name(self) -> str:
         return receipt_key(self._queue_name, secrets.token_hex(8))

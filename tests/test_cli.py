@@ -611,3 +611,12 @@ def test_a_long_input_shows_its_progress_on_a_terminal_and_leaves_the_line_empty
     assert 0 < int(first.split()[0].replace(b",", b"")) <= lines
     assert said.endswith(b"\r\x1b[K")
     assert queue.size() == lines
+
+
+@pytest.mark.parametrize(
+    "closing, words", [("<&-", b"standard input is closed"), (">&-", b"standard output is closed")]
+)
+def test_a_closed_stream_is_said_in_words(closing: str, words: bytes) -> None:
+    command = f"{sys.executable} -m rx_runat --redis memory:// {closing}"
+    done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"rx-runat: " + words + b"\n")

@@ -151,6 +151,11 @@ class Claimed(NamedTuple):
 class Taker(Protocol):
     """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
 
+    @property
+    def is_owed(self) -> bool:
+        """Is the answer to a claim still out?"""
+        ...
+
     def claim(self, limit: int) -> Claimed:
         """Take what is due, at most `limit` keys. After an answer that was lost, the same keys again."""
         ...

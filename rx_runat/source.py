@@ -26,16 +26,14 @@ from reactivex.subject import Subject
 
 from rx_runat.boundary import NotTaken
 from rx_runat.delivery import Delivery
-from rx_runat.errors import NotReturned, Refused, StoreError
+from rx_runat.errors import Refused, StoreError
+from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
-from rx_runat.job import Due, Entry, Store, Taker
+from rx_runat.job import Due, Store
 from rx_runat.outage import Outage
 from rx_runat.ticks import Seconds, ticks, to_seconds
 
 log = logging.getLogger("rx_runat")
-
-LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
-SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
 
 
 class Source:
@@ -65,8 +63,7 @@ class Source:
         self._errors = errors
         self._outage = Outage(store.where, scheduler, errors)
         self._finished = finished
-        self._patience = min(1.0 if interval is None else to_seconds(interval), LONGEST_PATIENCE)
-        self._silence = max(self._patience, SHORTEST_SILENCE)
+        self._hand = Hand(store, 1.0 if interval is None else to_seconds(interval))
         self._waits: Subject[float | None] = Subject()
         self._wake: Subject[Any] = Subject()
         self._looks = ticks(interval, self._waits, self._wake, scheduler).pipe(
@@ -80,10 +77,7 @@ class Source:
         self._stopped = False
         self._turn = threading.Lock()  # over the rest: one look at a time, then the end
         self._here = threading.local()
-        self._taker: Taker | None = None
         self._delivery: Delivery | None = None
-        self._left: list[Entry] = []
-        self._asked_at: float | None = None
         self._posted = False  # is a tick on its way?
         self._next_ms = math.inf
         self._done = False
@@ -148,11 +142,9 @@ class Source:
     def _take_last_turn(self, longest: float) -> bool:
         began = time.monotonic()
         while not self._turn.acquire(timeout=0.02):
-            now, asked_at = time.monotonic(), self._asked_at
-            if asked_at is not None and now - max(asked_at, began) > self._silence:
-                self._store.close()  # Redis hangs: break that look off
-                asked_at = None
-            if asked_at is None and 0 <= longest < now - began:
+            if self._hand.hangs(began):
+                self._store.close()  # breaks that look off
+            elif not self._hand.is_asking and 0 <= longest < time.monotonic() - began:
                 return False
         return True
 
@@ -178,20 +170,17 @@ class Source:
 
     def _claim_and_deliver(self) -> float | None:
         self._next_ms = math.inf  # until we know: whoever schedules something meanwhile wakes us
-        if self._left or not self._subscribers:
+        if self._hand.left or not self._subscribers:
             self._settle()
         if self._rests():
             return None
-        if self._taker is None:
-            self._taker = self._store.taker()
-        with self._asking():
-            claimed = self._taker.claim(self._limit)
+        claimed = self._hand.claim(self._limit)
         self._outage.recover()
         wait = claimed.wait
         self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
         if claimed.keys:
             self._deliver(Delivery(claimed))
-            if self._left and not self._stopped:
+            if self._hand.left and not self._stopped:
                 self._settle()
             if not self._subscribers:
                 wait = 0.0
@@ -218,30 +207,17 @@ class Source:
                         missed += 1
                         self._end(subscriber, error)
                 if missed == len(subscribers):
-                    self._left.append(delivery.entry())
+                    self._hand.left.append(delivery.entry())
                 if not self._subscribers:
                     break
             else:
                 break
-        self._left += delivery.rest()
+        self._hand.left += delivery.rest()
         self._delivery = None
 
     def _settle(self) -> None:
-        """Return what is left, and what a claim took whose answer was lost; leave no receipt."""
-        taker = self._taker
-        if taker is None:
-            return
-        resting = not self._subscribers
-        while True:
-            with self._asking():
-                if self._left:
-                    taker.hand_back(self._left)
-                    self._outage.recover()
-                self._left = taker.close() if resting else []
-            if not self._left:
-                break
-        if resting:
-            self._taker = None
+        if self._hand.settle(resting=not self._subscribers):
+            self._outage.recover()
 
     def _rests(self) -> bool:
         """Nobody listens: end the ticks. Whoever joins from now on starts them anew."""
@@ -286,32 +262,15 @@ class Source:
         self._active = False
         self._ticking.dispose()
         try:
-            self._give_back()
+            notice = self._hand.give_all_back()
+            if notice is not None:
+                log.error("%s", notice)
+                self._errors.publish(notice)
         finally:
             for subscriber in self._leaving:
                 subscriber.complete()
             self._errors.end()
             self._finished()
-
-    def _give_back(self) -> None:
-        self._store.hurry(self._silence)
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                self._settle()
-                return
-            except StoreError as error:
-                if isinstance(error, Refused) or time.monotonic() >= deadline:
-                    self._say_lost(error)
-                    return
-            threading.Event().wait(0.02)
-
-    def _say_lost(self, error: StoreError) -> None:
-        keys = [entry.key for entry in self._left]
-        what = f"could not hand back {keys}" if keys else "could not ask for a claim whose answer was lost"
-        notice = NotReturned(f"stopped, and {what}: {error}", keys)
-        log.error("%s", notice)
-        self._errors.publish(notice)
 
     # Which thread, and when.
 
@@ -323,14 +282,6 @@ class Source:
     def is_inside(self) -> bool:
         """Is this thread in a call of ours to a subscriber?"""
         return getattr(self._here, "inside", False)
-
-    @contextmanager
-    def _asking(self) -> Generator[None]:
-        self._asked_at = time.monotonic()
-        try:
-            yield
-        finally:
-            self._asked_at = None
 
     @contextmanager
     def _inside(self) -> Generator[None]:

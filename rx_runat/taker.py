@@ -45,6 +45,11 @@ class RedisTaker:
         self._stale: list[str] = []  # receipts that we are done with
         self._go_on_as(self._new_name())
 
+    @property
+    def is_owed(self) -> bool:
+        """Is the answer to a claim still out?"""
+        return self._claim is not None
+
     def claim(self, limit: int) -> Claimed:
         """Take what is due, at most `limit` keys; after a lost answer, the same keys again.
 

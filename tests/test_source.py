@@ -11,7 +11,17 @@ import reactivex as rx
 from reactivex import operators as ops
 from reactivex.testing import ReactiveTest
 
-from rx_runat import InvalidSetting, Job, Recovered, Refused, RunAt, StoreError, Unavailable
+from rx_runat import (
+    InvalidSetting,
+    Job,
+    NotReturned,
+    OutcomeUnknown,
+    Recovered,
+    Refused,
+    RunAt,
+    StoreError,
+    Unavailable,
+)
 from rx_runat.testing import Faults, virtual_queue
 from tests.helpers import wait_until
 
@@ -468,8 +478,34 @@ def test_an_end_that_fails_half_way_still_completes_and_lets_go(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue._source, "_settle", broken)
+    monkeypatch.setattr(queue._source._hand, "give_all_back", broken)
     with pytest.raises(ZeroDivisionError):
         queue.stop()
     assert completed == ["completed"]
     queue.stop()
+
+
+def test_a_stop_while_away_that_owes_nothing_says_nothing(faults: Faults) -> None:
+    queue, scheduler = virtual_queue(faults=faults, interval=0.01)
+    notices: list[StoreError] = []
+    got: list[str] = []
+    queue.schedule("a", 1)
+    queue.subscribe(got.append)
+    scheduler.advance_to(2)
+    queue.errors.subscribe(notices.append)
+    faults.away = True
+    queue.stop()
+    assert (got, notices) == (["a"], [])
+
+
+def test_a_stop_that_is_owed_a_claim_says_so(faults: Faults) -> None:
+    queue, scheduler = virtual_queue(faults=faults, interval=0.01)
+    notices: list[StoreError] = []
+    queue.schedule("a", 1)
+    queue.errors.subscribe(notices.append)
+    queue.subscribe()
+    scheduler.advance_to(0.9)
+    faults.lost = 99
+    scheduler.advance_to(1)
+    queue.stop()
+    assert [type(notice) for notice in notices] == [OutcomeUnknown, NotReturned]

@@ -59,6 +59,7 @@ class Source:
         finished: Callable[[], None],
     ) -> None:
         self._store = store
+        self._scheduler = scheduler
         self._limit = limit
         self._errors = errors
         self._outage = Outage(store.where, scheduler, errors)
@@ -175,6 +176,7 @@ class Source:
         if self._rests():
             return None
         claimed = self._hand.claim(self._limit)
+        claimed_at = self._scheduler.now
         self._outage.recover()
         wait = claimed.wait
         self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
@@ -183,7 +185,9 @@ class Source:
             if self._hand.left and not self._stopped:
                 self._settle()
             if not self._subscribers:
-                wait = 0.0
+                return 0.0
+        if wait is not None:
+            wait = max(0.0, wait - (self._scheduler.now - claimed_at).total_seconds())  # on_next took its time
         return wait
 
     def _deliver(self, delivery: Delivery) -> None:

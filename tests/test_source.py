@@ -127,6 +127,20 @@ def test_a_backlog_does_not_wait_for_the_next_tick() -> None:
     assert got == [1.0] * 95
 
 
+def test_the_time_that_on_next_takes_is_not_waited_for_again() -> None:
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job("a", 1), Job("b", 7)])
+    got: list[tuple[str, float]] = []
+
+    def slow(key: str) -> None:
+        got.append((key, scheduler.clock))
+        scheduler.sleep(5)
+
+    queue.subscribe(slow)
+    scheduler.advance_to(20)
+    assert got == [("a", 1), ("b", 7)]
+
+
 def test_subscribe_from_inside_on_next_begins_with_the_next_key() -> None:
     queue, scheduler = virtual_queue()
     queue.on_next([Job("a", 1), Job("b", 1)])

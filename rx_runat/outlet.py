@@ -13,7 +13,7 @@ import select
 import stat
 import time
 
-PATIENCE_SECONDS = 0.25  # a reader that ends after a line does so within milliseconds
+PATIENCE_SECONDS = 0.5  # a reader that ends after a line does so within milliseconds, or some hundred on a busy host
 _PIECE = 4096  # what a pipe that says "ready" takes without blocking
 _SPINS = 200  # a reader on the other core takes a line in some 20 us; asleep, we would take 1 ms
 

@@ -206,6 +206,7 @@ def test_a_key_that_is_no_utf8_passes_through_as_it_is(server: Server) -> None:
     assert (done.stdout, done.stderr, done.returncode) == (b"\xff\xfe\n", b"", 0)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_lines_are_all_printed_and_nothing_else_is_said(server: Server) -> None:
     keys = [str(n) for n in range(20_000)]
     done = run("--redis", server.url, feed="".join(f"{key} +0\n" for key in keys).encode())
@@ -228,6 +229,7 @@ def test_a_filter_that_follows_prints_what_others_schedule(server: Server, start
     assert rest_of(process) == ([], "", 128 + signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_filter_ends_though_another_process_took_its_key(server: Server, start: Start, client: redis.Redis) -> None:
     process = start("--redis", server.url)
     feed(process, b"mine +3600\n", end=True)

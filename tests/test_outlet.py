@@ -153,8 +153,8 @@ def test_a_reader_that_never_reads_is_not_waited_for_for_ever(pipe: Pipe, monkey
     assert pipe.read_all() == b"a\nb\n"
 
 
-def test_the_patience_is_the_quarter_of_a_second_that_the_readme_names() -> None:
-    assert outlet.PATIENCE_SECONDS == 0.25
+def test_the_patience_is_the_half_second_that_the_readme_names() -> None:
+    assert outlet.PATIENCE_SECONDS == 0.5
 
 
 @pytest.mark.usefixtures("patient")

@@ -149,7 +149,7 @@ class Hot(Observable[_T]):
 
 
 class Notices(Generic[_T]):
-    """A crowd that hears what is published, each on the publisher's thread."""
+    """A crowd that hears what is published: on the publisher's thread, or soon on the event loop that it named."""
 
     def __init__(self) -> None:
         self._gate = threading.Lock()
@@ -178,13 +178,13 @@ class Notices(Generic[_T]):
     def end(self) -> None:
         """Complete everyone; may be repeated."""
         with self._gate:
-            self._ended = True
-            subscribers, self._subscribers = self._subscribers, ()
-        for subscriber in subscribers:
-            subscriber.complete()
+            ended, self._ended = self._ended, True
+        if not ended:
+            for subscriber in self._subscribers:
+                subscriber.complete()
 
     def _tell(self, subscriber: Subscriber[_T], value: _T) -> None:
-        if subscriber in self._subscribers or self._ended:
+        if subscriber in self._subscribers:  # it may have left before its event loop came to it
             try:
                 subscriber.handler(value)
             except BaseException as error:  # its bug stays with it

@@ -122,8 +122,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def errors(self) -> Hot[StoreError]:
         """What went wrong while consuming: an outage's first error, `Recovered` at its end, and what ended a stream.
 
-        Temperature: hot. Delivery: on the source's thread. It completes when the queue stops. The logger `rx_runat`
-        says the same.
+        Temperature: hot. Scheduler: the source's thread; an asyncio one of the subscription takes it to its event
+        loop, and nobody waits for that. It completes when the queue stops. The logger `rx_runat` says the same.
         """
         return self._errors
 

@@ -12,6 +12,7 @@ from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, RunAt
+from rx_runat.hot import Hot, Notices
 from tests.helpers import wait_until
 
 Q = "RunAt~default"
@@ -136,3 +137,23 @@ def test_beside_a_plain_subscriber_both_get_every_key(queue: RunAt) -> None:
 
     assert asyncio.run(main()) == [f"k{i:03}" for i in range(100)]
     wait_until(lambda: len(plain) == 100, "the plain one has them too")
+
+
+def test_who_left_before_the_event_loop_came_to_it_hears_no_notice() -> None:
+    heard: list[object] = []
+
+    async def main() -> None:
+        here = AsyncIOScheduler(asyncio.get_running_loop())
+        notices: Notices[str] = Notices()
+        left = Hot(notices).subscribe(lambda _: heard.append("left"), scheduler=here)
+        Hot(notices).subscribe(heard.append, on_completed=lambda: heard.append("completed"), scheduler=here)
+        publisher = threading.Thread(target=notices.publish, args=("notice",))
+        publisher.start()
+        publisher.join()
+        left.dispose()
+        notices.end()
+        notices.end()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert heard == ["notice", "completed"]

@@ -88,10 +88,7 @@ class Rendezvous(Generic[_T]):
             meeting.over.set()
 
     def post(self, action: Callable[[], object]) -> None:
-        """Run something on the event loop, soon; the source does not wait."""
-        if _running_loop() is self._loop:
-            action()
-            return
+        """Run something on the event loop, soon and after what was posted before; the source does not wait."""
         try:
             self._loop.call_soon_threadsafe(action)
         except RuntimeError:  # closed: nobody is there to hear it

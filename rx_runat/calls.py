@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -89,6 +90,7 @@ class Calls:
         self.pool = pool
         self._hint = hint
         self._former: redis.ConnectionPool | None = None  # of before `hurry`, with calls under way
+        self._lines: weakref.WeakSet[Line] = weakref.WeakSet()
         self._closed = False
 
     def call(self, *command: Arg) -> Any:
@@ -102,16 +104,7 @@ class Calls:
         pool = self.pool
         connection = self._connect(pool)
         try:
-            connection.send_command(*command)
-            return connection.read_response()
-        except _BROKEN as error:
-            if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
-                answer = self._answered(error)
-                if isinstance(answer, Unavailable):
-                    connection.disconnect()  # after a failover this address may lead to another server
-                raise answer from error
-            connection.disconnect()
-            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
+            return self._ask(connection, *command)
         finally:
             pool.release(connection)
             if self._closed:
@@ -126,6 +119,19 @@ class Calls:
                 raise
         return self.call("EVAL", script.body, *args)
 
+    def open(self) -> Line:
+        """A connection of the caller's own, made at its first command; `close` ends it too.
+
+        Raises:
+            Unavailable: we are closed.
+        """
+        line = Line(self._ask, self.pool.make_connection())
+        self._lines.add(line)
+        if self._closed:
+            line.close()
+            raise Unavailable(f"the connections to {self.where} are closed")
+        return line
+
     def hurry(self, seconds: float) -> None:
         """From now on give up on an answer after so many seconds; calls under way go on as they were."""
         if self._former is None:
@@ -137,9 +143,24 @@ class Calls:
     def close(self) -> None:
         """Close the connections, for good, and so break off the calls under way; may be repeated."""
         self._closed = True
+        for line in tuple(self._lines):
+            line.close()
         for pool in (self._former, self.pool):
             if pool is not None:
                 pool.disconnect(inuse_connections=True)
+
+    def _ask(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
+        try:
+            connection.send_command(*command)
+            return connection.read_response(push_request=pushed)
+        except _BROKEN as error:
+            if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
+                answer = self._answered(error)
+                if isinstance(answer, Unavailable):
+                    connection.disconnect()  # after a failover this address may lead to another server
+                raise answer from error
+            connection.disconnect()
+            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
 
     def _connect(self, pool: redis.ConnectionPool) -> redis.Connection:
         if self._closed:
@@ -162,6 +183,58 @@ class Calls:
         if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
             return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
         return Refused(f"{self.where} refuses: {error}")
+
+
+class Line:
+    """A connection that one caller keeps, because the server may say something on it unasked.
+
+    Args:
+        ask: sends a command on a connection and reads its answer.
+        connection: ours to close.
+    """
+
+    def __init__(self, ask: Callable[..., Any], connection: Any) -> None:
+        self._send = ask
+        self._connection = connection
+        self.is_open = True
+
+    def ask(self, *command: Arg, pushed: bool = False) -> Any:
+        """Send a command, once. Raises as `Calls.call`.
+
+        Args:
+            command: its words.
+            pushed: whether the server answers it as it says things unasked, as SUBSCRIBE; else what it said unasked
+                before the answer is dropped.
+        """
+        if not self.is_open:
+            raise OutcomeUnknown("this connection was closed")
+        try:
+            return self._send(self._connection, *command, pushed=pushed)
+        except Unavailable:
+            self.close()
+            raise
+        finally:
+            if not self.is_open:
+                self._connection.disconnect()  # it may have been made beside our closing
+
+    def listen(self, seconds: float) -> None:
+        """Return when the server says something unasked, or after so many seconds.
+
+        Raises:
+            OutcomeUnknown: the connection is gone.
+        """
+        try:
+            while self.is_open and self._connection.can_read(timeout=seconds):
+                self._connection.read_response(push_request=True)
+                seconds = 0
+        except _BROKEN as error:
+            self.close()
+            raise OutcomeUnknown(f"the connection is gone: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection, and so break off what is under way on it; from any thread, may be repeated."""
+        self.is_open = False
+        self._connection.disconnect()
 
 
 def own_pool(connection_class: type, settings: Mapping[str, Any]) -> redis.ConnectionPool:

@@ -20,8 +20,14 @@ class Delivery:
 
     def __init__(self, claimed: Claimed) -> None:
         self._claimed = claimed
+        self.size = len(claimed.keys)
         self.keys = iter(claimed.keys)
         self._due: tuple[int, Due] | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Is a key left to deliver?"""
+        return length_hint(self.keys) > 0
 
     def entry(self) -> Entry:
         """The key in delivery, as it was claimed."""
@@ -42,4 +48,4 @@ class Delivery:
         return list(map(Entry, self._claimed.keys[place:], self._claimed.scores[place:]))
 
     def _place(self) -> int:
-        return len(self._claimed.keys) - length_hint(self.keys) - 1
+        return self.size - length_hint(self.keys) - 1

@@ -6,9 +6,9 @@ Nothing here knows Redis or Rx. A job is validated once, when it is made; after 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.wire import RunAtTime, from_milliseconds, show, to_member, to_time
@@ -19,7 +19,7 @@ Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
 KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """A key, scheduled for a moment.
 
@@ -39,12 +39,23 @@ class Job:
         rx_runat.errors.InvalidJob: key: got ''; a key is a non-empty str
     """
 
+    __slots__ = ("key", "run_at", "wire")  # by hand: `wire` is no field
+
     key: str
     run_at: RunAtTime
 
+    if TYPE_CHECKING:
+
+        @property
+        def wire(self) -> tuple[str, str | bytes]:
+            """What its time and key are in Redis: made once, when they are checked."""
+            ...
+
     def __post_init__(self) -> None:
-        to_member(self.key)
-        to_time(self.run_at)
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,17 @@ class Due(Job):
     def __post_init__(self) -> None:
         """A store made it: there is nothing to check."""
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "wire":  # which few Dues ever need: those that are scheduled again
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+        return self.wire
+
+
+def _wire(key: str, run_at: RunAtTime) -> tuple[str, str | bytes]:
+    member = to_member(key)
+    return to_time(run_at), key if key.isascii() else member  # hiredis packs a str faster than bytes
+
 
 _Item: TypeAlias = Job | Mapping[str, Any]
 Schedulable: TypeAlias = _Item | Sequence[_Item]
@@ -77,6 +99,8 @@ def to_jobs(item: object) -> list[Job]:
     if isinstance(item, Job):
         return [item]
     if isinstance(item, list):
+        if set(map(type, cast("list[object]", item))) == {Job}:  # as nearly always: a list of a thousand in 15 us
+            return cast("list[Job]", item)
         return [_in_list(place, each) for place, each in enumerate(cast("list[object]", item))]
     return [_to_job(item)]
 
@@ -129,7 +153,7 @@ class Entry(NamedTuple):
     """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
 
     key: str
-    score: bytes
+    score: str
 
 
 class Claimed(NamedTuple):
@@ -143,7 +167,7 @@ class Claimed(NamedTuple):
     """
 
     keys: list[str]
-    scores: list[bytes]
+    scores: list[str]
     now: int
     wait: float | None
 
@@ -166,6 +190,22 @@ class Taker(Protocol):
 
     def close(self) -> list[Entry]:
         """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
+        ...
+
+
+class Watch(Protocol):
+    """An eye on the head of the schedule: hints, that may be lost. One thread looks and waits; any may close."""
+
+    def head(self) -> float:
+        """The earliest run_at, in epoch milliseconds; inf: none. From now on `wait` hears of changes."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when the schedule may have changed, or after so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Break off what is under way and let go; may be repeated."""
         ...
 
 
@@ -196,6 +236,10 @@ class Store(Protocol):
 
     def taker(self) -> Taker:
         """A hand for one source."""
+        ...
+
+    def watch(self) -> Watch:
+        """An eye on the head, on a connection of its own."""
         ...
 
     def hurry(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
     Q                       the schedule itself, as npm runat has it
     {Q}:receipt:<source>    a source's last claim
+    {Q}:wake                no key but a channel: sinks publish there where a server does not track
 
 Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
 """
@@ -50,6 +51,15 @@ def receipt_key(queue_name: str, source: str) -> str:
     'jobs{eu}::receipt:c0ffee'
     """
     return _derived(queue_name, f"receipt:{source}")
+
+
+def wake_channel(queue_name: str) -> str:
+    """Where sinks tell sources of a write, where the server does not.
+
+    >>> wake_channel("RunAt~default")
+    '{RunAt~default}:wake'
+    """
+    return _derived(queue_name, "wake")
 
 
 def _derived(queue_name: str, suffix: str) -> str:

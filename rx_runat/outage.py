@@ -16,6 +16,15 @@ FIRST_BACKOFF = 0.05  # a connection that was cut is back before anyone notices
 LONGEST_BACKOFF = 2.0  # the end of an outage is noticed within this; a server coming up is not stormed
 
 
+def backoff(failures: int) -> float:
+    """Seconds until another try, after one that failed and so many failures before it.
+
+    >>> [backoff(n) for n in (0, 1, 5, 6, 10_000)]
+    [0.05, 0.1, 1.6, 2.0, 2.0]
+    """
+    return min(FIRST_BACKOFF * 2 ** min(failures, 16), LONGEST_BACKOFF)
+
+
 class Outage:
     """Whether Redis is away, since when, and when to look again.
 
@@ -48,8 +57,8 @@ class Outage:
             self._since = now
             log.warning("%s; looking again", error)
             self._errors.publish(error)
-        seconds = min(FIRST_BACKOFF * 2**self._failures, LONGEST_BACKOFF)
-        self._failures = min(self._failures + 1, 16)
+        seconds = backoff(self._failures)
+        self._failures += 1
         self._retry_at = now + timedelta(seconds=seconds)
         return seconds
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import atexit
 import math
 import os
+import time
 import weakref
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+import reactivex as rx
 import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.connect import Connected, connect
+from rx_runat.demand import Pace
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
+from rx_runat.heads import heads
 from rx_runat.hot import Hot, Notices
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
@@ -26,6 +30,7 @@ from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
 from rx_runat.wire import RunAtTime, from_score, show, to_microseconds
 
+LONGEST_LOOKOUT = 1.0  # seconds; one that is just connecting to a server that is silent ends by itself, later
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
 
@@ -41,8 +46,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     answered: a failover that loses its last second can bring taken keys again.
 
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
-    Delivery:    at most once: a killed process loses what it had claimed, at most `limit` keys. Keys claimed that no
-                 subscriber received go back, with their own run_at.
+    Delivery:    at most once: a killed process loses what it had in hand, and that is what its subscribers have shown
+                 that they take in a tenth of a second, at most `limit` keys. Keys claimed that no subscriber received
+                 in time go back, with their own run_at.
     Order:       by run_at, then key, within a claim; claims follow each other; none between processes.
     Clock:       Redis's decides what is due, and delays count from it; this host's does not matter. With a
                  virtual-time scheduler, that scheduler's.
@@ -56,14 +62,16 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Disposal:    does not block. When the last subscriber leaves, the ticks end and what is in hand goes back soon
                  after; `stop` blocks until it has. Of a pipeline disposed from another thread, RxPY may drop the one
                  key that is on its way through the operators at that moment; from `on_next`, and by `stop`, none.
-    Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys * log(size)).
+    Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys + log(size)).
+                 A source that sleeps is woken by `CLIENT TRACKING` on a connection of its own: see `heads.py`.
 
     Args:
         redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,
             `memory://name`), a mapping of what `redis.Redis` takes, or a `redis.Redis`, which is copied and never
             used, changed or closed. None: `$REDIS_URL`, else `redis://localhost:6379`.
         queue_name: all who name it share the queue; npm runat too.
-        interval: seconds, or a timedelta: the longest time between two looks at Redis. None, for no heartbeat, goes
+        interval: seconds, or a timedelta: the longest time between two looks at Redis; not what decides how punctual
+            keys are, so it may be long. None, for no heartbeat, goes
             with a virtual-time scheduler only.
         limit: the most keys that one claim may take.
         scheduler: a virtual-time one for tests, or a real one that runs one action at a time.
@@ -95,12 +103,15 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._leave = connected.leave
         self._store = RedisStore(connected.calls, queue_name, clock)
         self._loop = Loop(f"rx_runat {queue_name}") if scheduler is None else None
+        self._lookout = Loop(f"rx_runat {queue_name} lookout")
         self._notices: Notices[StoreError] = Notices()
         self._source = Source(
             self._store,
             interval=interval,
-            limit=limit,
+            demand=Pace(limit),
             scheduler=self._loop or scheduler,  # type: ignore[arg-type]
+            now=time.monotonic if clock is None else lambda: clock() / 1e6,
+            heads=heads(self._store.watch, self._lookout) if clock is None else rx.never(),
             errors=self._notices,
             finished=self._let_go,
         )
@@ -238,8 +249,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _stop(self, longest: float) -> None:
         self._stopped = True
         self._source.stop(longest)
-        if self._loop is not None and not self._source.is_inside():
-            self._loop.end(longest)
+        if not self._source.is_inside():
+            self._lookout.end(LONGEST_LOOKOUT)
+            if self._loop is not None:
+                self._loop.end(longest)
 
     def _check_open(self) -> None:
         if self._stopped:
@@ -248,6 +261,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _let_go(self) -> None:
         self._store.close()
         self._leave()
+        self._lookout.dispose()
         if self._loop is not None:
             self._loop.dispose()
         _open.discard(self)

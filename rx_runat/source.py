@@ -1,8 +1,9 @@
 """A store and ticks make a hot stream: each tick is one claim, its keys go to the subscribers of the moment.
 
     ticks  -->  look  -->  claim  -->  key, key, key  -->  subscribers
-      ^          |                          |
-      '-- wait --'                          '-- what nobody received: handed back
+      ^          |                          |                  |
+      '-- wait --'                          |                  '-- how fast they take: the next claim's size
+                                            '-- what nobody received in time: handed back
 
 One source claims for itself, as if in a process of its own. Looks come one at a time (`_turn`); subscribers come and
 go at any time (`_gate`). No subscriber is ever called with the gate held.
@@ -16,9 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from reactivex import abc
+import reactivex as rx
+from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 from reactivex.scheduler import ImmediateScheduler
@@ -26,11 +29,13 @@ from reactivex.subject import Subject
 
 from rx_runat.boundary import NotTaken
 from rx_runat.delivery import Delivery
+from rx_runat.demand import Demand
 from rx_runat.errors import Refused, StoreError
 from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
 from rx_runat.job import Due, Store
 from rx_runat.outage import Outage
+from rx_runat.sleep import Sleep
 from rx_runat.ticks import Seconds, ticks, to_seconds
 
 log = logging.getLogger("rx_runat")
@@ -42,8 +47,10 @@ class Source:
     Args:
         store: where keys are claimed.
         interval: seconds between heartbeats; None: none.
-        limit: keys that one claim takes at most.
+        demand: how many keys a claim may take.
         scheduler: where ticks come, one at a time.
+        now: seconds, on a clock that nobody sets: how long the subscribers take.
+        heads: the schedule's head whenever others may have changed it.
         errors: hears of what went wrong and was survived.
         finished: called once, when a stopped source has let go of everything.
     """
@@ -53,21 +60,27 @@ class Source:
         store: Store,
         *,
         interval: Seconds | None,
-        limit: int,
+        demand: Demand,
         scheduler: abc.SchedulerBase,
+        now: Callable[[], float],
+        heads: Observable[float],
         errors: Notices[StoreError],
         finished: Callable[[], None],
     ) -> None:
         self._store = store
         self._scheduler = scheduler
-        self._limit = limit
+        self._demand = demand
+        self._now = now
         self._errors = errors
         self._outage = Outage(store.where, scheduler, errors)
         self._finished = finished
         self._hand = Hand(store, 1.0 if interval is None else to_seconds(interval))
+        self._sleep = Sleep()
         self._waits: Subject[float | None] = Subject()
-        self._wake: Subject[Any] = Subject()
-        self._looks = ticks(interval, self._waits, self._wake, scheduler).pipe(
+        self._written: Subject[float] = Subject()
+        asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
+        wake = rx.merge(self._written, asleep.pipe(ops.flat_map(lambda _: heads))).pipe(ops.filter(self._sleep.wakes))
+        self._looks = ticks(interval, self._waits, wake, scheduler).pipe(
             ops.filter(self._outage.lets_look), ops.map(self._look)
         )
         self._gate = threading.Lock()  # over the five below
@@ -79,8 +92,6 @@ class Source:
         self._turn = threading.Lock()  # over the rest: one look at a time, then the end
         self._here = threading.local()
         self._delivery: Delivery | None = None
-        self._posted = False  # is a tick on its way?
-        self._next_ms = math.inf
         self._done = False
 
     # Subscribers come and go, on any thread.
@@ -95,7 +106,6 @@ class Source:
                 self._subscribers += (subscriber,)
                 self._active = True
         if starts:
-            self._posted = False
             # At once, even inside a trampoline of RxPY's, which would begin when what runs there has ended.
             at_once = ImmediateScheduler.singleton()
             self._ticking.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
@@ -110,12 +120,11 @@ class Source:
             last = not self._subscribers
         subscriber.withdraw()
         if last:
-            self._post_tick()
+            self.written(-math.inf)
 
-    def written(self, run_at_ms: float) -> None:
-        """Hear that something was scheduled; look again if that is earlier than what we sleep for."""
-        if run_at_ms < self._next_ms:
-            self._post_tick()
+    def written(self, run_at: float) -> None:
+        """Hear of a run_at, in epoch milliseconds; wake up if it is earlier than what we sleep for."""
+        self._written.on_next(run_at)
 
     def stop(self, longest: float = -1) -> None:
         """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
@@ -154,12 +163,13 @@ class Source:
     def _look(self, _: object) -> float | None:
         """One tick: claim, deliver, hand back. Answers the seconds until the next look is worth it."""
         with self._turn, self._inside():
-            self._posted = False
+            self._sleep.ends()
             try:
                 return None if self._stopped else self._claim_and_deliver()
             except Refused as error:
                 self._fail(error)
             except StoreError as error:
+                self._sleep.begins(-math.inf)  # through the backoff, whoever writes
                 return self._outage.survive(error)
             except Exception as error:  # a bug of ours: better a dead stream that says so than a silent one
                 log.exception("the source of %s failed", self._store.where)
@@ -170,54 +180,66 @@ class Source:
             return None
 
     def _claim_and_deliver(self) -> float | None:
-        self._next_ms = math.inf  # until we know: whoever schedules something meanwhile wakes us
         if self._hand.left or not self._subscribers:
             self._settle()
         if self._rests():
             return None
-        claimed = self._hand.claim(self._limit)
-        claimed_at = self._scheduler.now
+        claimed = self._hand.claim(self._demand.keys)
+        claimed_at = self._now()
         self._outage.recover()
         wait = claimed.wait
-        self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
         if claimed.keys:
             self._deliver(Delivery(claimed))
             if self._hand.left and not self._stopped:
                 self._settle()
+                wait = 0.0
             if not self._subscribers:
                 return 0.0
-        if wait is not None:
-            wait = max(0.0, wait - (self._scheduler.now - claimed_at).total_seconds())  # on_next took its time
-        return wait
+        if self._sleep.begins(math.inf if claimed.wait is None else claimed.now / 1e3 + claimed.wait * 1e3):
+            return 0.0
+        return wait and max(0.0, wait - (self._now() - claimed_at))  # on_next took its time
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Give each key to all subscribers of its moment; what none of them received is left."""
+        """Give each key to all subscribers of its moment; what none of them received, or none in time, is left."""
         self._delivery = delivery
-        while self._subscribers:
-            for key in delivery.keys:
-                subscribers = self._subscribers
-                missed = 0
-                for subscriber in subscribers:
-                    if subscribers is not self._subscribers and subscriber not in self._subscribers:
-                        missed += 1
-                        continue
-                    try:
-                        subscriber.on_next(key)
-                    except NotTaken as gone:
-                        missed += 1
-                        if gone.for_good:
-                            self.leave(subscriber)
-                    except BaseException as error:  # its bug stays with it: the others go on, and so does the loop
-                        missed += 1
-                        self._end(subscriber, error)
-                if missed == len(subscribers):
-                    self._hand.left.append(delivery.entry())
-                if not self._subscribers:
-                    break
-            else:
-                break
-        self._hand.left += delivery.rest()
+        now, began = self._now, self._now()
+        over = began + self._demand.hold_seconds
+        while delivery.goes_on and now() <= over and (subscribers := self._subscribers):
+            only = subscribers[0] if len(subscribers) == 1 else None  # as nearly always: called without a detour
+            give = only.on_next if only else partial(self._give_all, subscribers)
+            try:
+                for key in delivery.keys:
+                    give(key)
+                    if subscribers is not self._subscribers or now() > over:
+                        break
+            except BaseException as error:
+                self._hand.left.append(delivery.entry())
+                if only:
+                    self._excuse(only, error)
+        rest = delivery.rest()
+        self._demand.show(delivery.size - len(rest), now() - began)
+        self._hand.left += rest
         self._delivery = None
+
+    def _give_all(self, subscribers: tuple[Subscriber[Any], ...], key: object) -> None:
+        """Give a key to all of them that have not left meanwhile; NotTaken if none took it."""
+        taken = False
+        for subscriber in subscribers:
+            if subscribers is self._subscribers or subscriber in self._subscribers:
+                try:
+                    subscriber.on_next(key)
+                    taken = True
+                except BaseException as error:
+                    self._excuse(subscriber, error)
+        if not taken:
+            raise NotTaken
+
+    def _excuse(self, subscriber: Subscriber[Any], error: BaseException) -> None:
+        """One that did not take a key; if that was its bug, the bug stays with it: the others and the loop go on."""
+        if not isinstance(error, NotTaken):
+            self._end(subscriber, error)
+        elif error.for_good:
+            self.leave(subscriber)
 
     def _settle(self) -> None:
         if self._hand.settle(resting=not self._subscribers):
@@ -231,6 +253,7 @@ class Source:
             self._active = False
             self._ticking.disposable = None
         self._outage.forget()
+        self._demand.forget()
         return True
 
     def due(self) -> Due:
@@ -277,11 +300,6 @@ class Source:
             self._finished()
 
     # Which thread, and when.
-
-    def _post_tick(self) -> None:
-        if self._active and not self._posted:
-            self._posted = True
-            self._wake.on_next(None)
 
     def is_inside(self) -> bool:
         """Is this thread in a call of ours to a subscriber?"""

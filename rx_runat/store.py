@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
+from operator import attrgetter
+from typing import cast
 
-from rx_runat.calls import Arg, Calls, Script, persist
-from rx_runat.errors import OutcomeUnknown
+from rx_runat.calls import Calls, Script, persist
+from rx_runat.errors import OutcomeUnknown, Refused, StoreError
 from rx_runat.job import Clock, Due, Job, Keep
+from rx_runat.keys import wake_channel
 from rx_runat.taker import RedisTaker
+from rx_runat.watch import RedisWatch
 from rx_runat.wire import RunAtTime, from_score, show, to_key, to_member, to_time
 
 _SCHEDULE = Script("schedule")
 _PEEK = Script("peek")
+_WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
 
 
@@ -30,9 +36,10 @@ class RedisStore:
         self._calls = calls
         self._queue_name = queue_name
         self._clock = clock
+        self._tracked: bool | None = None
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none; answers the earliest run_at that stands for them, in epoch milliseconds.
+        """Write all jobs or none; answers the earliest run_at of theirs, in epoch milliseconds.
 
         A write whose answer was lost is sent again. That is harmless but for one case: a key that was claimed
         between the two comes a second time.
@@ -43,15 +50,19 @@ class RedisStore:
             OutcomeUnknown: sent three times and never answered.
             StoreError: not done.
         """
-        times = [to_time(job.run_at) for job in jobs]
-        members = [to_member(job.key) for job in jobs]
-        pairs: list[Arg] = [each for pair in zip(times, members, strict=True) for each in pair]
-        if keep == "last" and not any(time[0] == "+" for time in times):
+        pairs: list[str | bytes] = [*chain.from_iterable(map(_WIRE, jobs))]  # time, key, time, key, ...
+        times = cast("list[str]", pairs[::2])
+        announces = self._announces()
+        if keep == "last" and min(times)[0] != "+":  # which sorts before all that an absolute time begins with
             persist(lambda _: self._calls.call("ZADD", self._queue_name, *pairs))
-            return float(min(map(int, dict(zip(members, times, strict=True)).values())))
-        now = "" if self._clock is None else self._clock()
-        run = self._calls.run
-        return float(persist(lambda _: run(_SCHEDULE, 1, self._queue_name, _KEEP[keep], now, *pairs)))
+            earliest = float(min(map(int, times)))  # of a key that is twice in the list, perhaps a time too early
+        else:
+            now = "" if self._clock is None else self._clock()
+            run = self._calls.run
+            earliest = float(persist(lambda _: run(_SCHEDULE, 1, self._queue_name, _KEEP[keep], now, *pairs)))
+        if announces:
+            self._announce()
+        return earliest
 
     def cancel(self, key: str) -> bool:
         """Take a key out; was it still waiting?
@@ -105,6 +116,10 @@ class RedisStore:
         """A hand for one source, with a name of its own."""
         return RedisTaker(self._calls, self._queue_name, self._clock)
 
+    def watch(self) -> RedisWatch:
+        """An eye on the head, on a connection of its own."""
+        return RedisWatch(self._calls, self._queue_name)
+
     def hurry(self, seconds: float) -> None:
         """From now on give up on the answer to any call after so long."""
         self._calls.hurry(seconds)
@@ -112,6 +127,31 @@ class RedisStore:
     def close(self) -> None:
         """Close the connections; may be repeated."""
         self._calls.close()
+
+    def _announces(self) -> bool:
+        """Must a write be told of, since the server does not tell those who watch? Asked once, before the first."""
+        if self._tracked is None:
+            if self._clock is not None:
+                self._tracked = True  # in virtual time all writes pass one sink
+            else:
+                try:
+                    line = self._calls.open()
+                    try:
+                        line.ask("CLIENT", "TRACKING", "ON")
+                    finally:
+                        line.close()
+                    self._tracked = True
+                except Refused:
+                    self._tracked = False
+                except StoreError:
+                    return False  # the write itself will say so
+        return not self._tracked
+
+    def _announce(self) -> None:
+        try:
+            self._calls.call("PUBLISH", wake_channel(self._queue_name), "")
+        except StoreError:
+            pass  # a hint: what is written is written, and the heartbeat finds it
 
     def _now_ms(self) -> int:
         if self._clock is not None:

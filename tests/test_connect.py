@@ -367,11 +367,11 @@ def test_a_user_without_permission_is_refused_in_words(locked: Server) -> None:
 def test_a_user_without_permission_inside_a_script_is_refused_in_words(own_server: Server) -> None:
     with own_server.client() as client:
         client.zadd(Q, {"a": PAST})
-        client.execute_command("ACL", "SETUSER", "half", "on", f">{SECRET}", "~*", "+@all", "-zpopmin")
+        client.execute_command("ACL", "SETUSER", "half", "on", f">{SECRET}", "~*", "+@all", "-zremrangebyrank")
     with RunAt(f"unix://half:{SECRET}@{own_server.path}") as queue:
         error = fails_with(queue)
     assert isinstance(error, Refused)
-    assert "zpopmin" in str(error)
+    assert "zremrangebyrank" in str(error)
     assert SECRET not in text_of(error)
 
 

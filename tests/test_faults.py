@@ -99,7 +99,7 @@ def test_a_write_that_is_never_answered_is_of_unknown_outcome(
 ) -> None:
     queue = make(proxy.url)
     queue.size()
-    proxy.cut = 3
+    proxy.of, proxy.cut = b"ZADD", 3
     with pytest.raises(OutcomeUnknown):
         queue.on_next(Job("a", 1))
     assert client.zscore(Q, "a") == 1000

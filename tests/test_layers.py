@@ -45,16 +45,22 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["source", "sink", "ticks", "loop", "hot", "boundary", "delivery", "outage", "hand"])
+@pytest.mark.parametrize(
+    "name",
+    ["source", "sink", "ticks", "loop", "hot", "boundary", "delivery", "outage", "hand", "heads", "sleep", "demand"],
+)
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:
-    assert not {"rx_runat.store", "rx_runat.calls", "rx_runat.taker", "rx_runat.connect"} & imports(
+    assert not {"rx_runat.store", "rx_runat.calls", "rx_runat.taker", "rx_runat.watch", "rx_runat.connect"} & imports(
         PACKAGE / f"{name}.py"
     )
 
 
-@pytest.mark.parametrize("name", ["store", "calls", "taker", "connect", "embedded", "keeper"])
+@pytest.mark.parametrize("name", ["store", "calls", "taker", "watch", "connect", "embedded", "keeper"])
 def test_the_redis_side_knows_no_rx(name: str) -> None:
-    rx_side = {f"rx_runat.{each}" for each in ("source", "sink", "ticks", "loop", "hot", "boundary", "queue", "outage")}
+    rx_side = {
+        f"rx_runat.{each}"
+        for each in ("source", "sink", "ticks", "loop", "hot", "boundary", "queue", "outage", "heads")
+    }
     assert "reactivex" not in roots(PACKAGE / f"{name}.py")
     assert not rx_side & imports(PACKAGE / f"{name}.py")
 

@@ -51,4 +51,4 @@ def test_a_killed_process_loses_no_more_than_it_had_claimed(server: Server, clie
         wait_until(lambda: client.zcard(Q) < 1000, "it has claimed")
         worker.kill()
         worker.communicate()
-        assert queue.size() == 900
+        assert queue.size() == 999

@@ -66,8 +66,24 @@ def test_03_never_early_and_exact(make: Callable[..., RunAt]) -> None:
     assert all(each.lateness >= 0 for each in got)
 
 
-def test_03_writes_of_others_come_within_an_interval(make: Callable[..., RunAt], client: redis.Redis) -> None:
-    queue = make(interval=0.05)
+def test_03_woken_by_anyone(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """With a heartbeat of an hour, a bare ZADD of another client wakes the source: now, and for later."""
+    queue = make(interval=3600)
+    got: list[str] = []
+    queue.subscribe(got.append)
+    for number in range(5):
+        client.zadd(Q, {f"by another {number}": PAST})
+        wait_until(lambda: len(got) == number + 1, "a key that another client wrote came")  # noqa: B023
+    seconds, microseconds = client.time()
+    now = seconds * 1000 + microseconds // 1000
+    client.zadd(Q, {"much later": now + 3_600_000})
+    client.zadd(Q, {"later": now + 200})
+    wait_until(lambda: got[5:] == ["later"], "and one that it wrote for later")
+
+
+def test_03_without_a_wake_up_within_an_interval(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    client.execute_command("ACL SETUSER deaf on >pw ~* &* +@all -client|tracking -subscribe")
+    queue = make(f"unix://deaf:pw@{client.connection_pool.connection_kwargs['path']}", interval=0.05)
     got: list[str] = []
     queue.subscribe(got.append)
     client.zadd(Q, {"by another": PAST})
@@ -155,16 +171,57 @@ def test_07_a_schedule_made_meanwhile_stands() -> None:
 def test_07_a_key_in_hand_counts_as_taken() -> None:
     queue, scheduler = virtual_queue()
     answers: list[bool] = []
-    queue.on_next([Job("a", 1), Job("b", 1)])
+    queue.on_next([Job("0", 0.5), Job("a", 1), Job("b", 1)])
 
-    def cancel_b(_: str) -> None:
-        answers.append(queue.cancel("b"))
-        subscription.dispose()
+    def cancel_b(key: str) -> None:
+        if key == "a":
+            answers.append(queue.cancel("b"))
+            subscription.dispose()
 
     subscription = queue.subscribe(cancel_b)
     scheduler.advance_by(2)
     assert answers == [False]
     assert queue.cancel("b")
+
+
+def test_08_demand_not_greed(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """100 due keys and a subscriber that needs 50 ms for each: one more process takes its share at once."""
+    slow, quick = make(), make()
+    slow.on_next(due(100))
+    slow_got: list[str] = []
+    quick_got: list[str] = []
+    held: list[int] = []
+
+    def take_time(key: str) -> None:
+        slow_got.append(key)
+        held.append(100 - client.zcard(Q) - len(slow_got))
+        threading.Event().wait(0.05)
+
+    slow.subscribe(take_time)
+    wait_until(lambda: len(slow_got) >= 4, "the slow one works")
+    assert max(held) <= 4, "no more than a handful are out of Redis and undelivered"
+    quick.subscribe(quick_got.append)
+    wait_until(lambda: len(slow_got) + len(quick_got) == 100, "all keys came")
+    assert len(quick_got) > 80
+    assert Counter(slow_got + quick_got) == Counter(job.key for job in due(100))
+
+
+def test_08_what_is_held_too_long_goes_back() -> None:
+    """A subscriber that was quick and becomes slow: the rest of its claim returns after a tenth of a second."""
+    queue, scheduler = virtual_queue(limit=64)
+    queue.on_next(due(200))
+    left: list[int] = []
+
+    def slow_from_100(key: str) -> None:
+        if key >= "k000100":
+            left.append(queue.size())
+            scheduler.sleep(0.06)
+
+    queue.subscribe(slow_from_100)
+    scheduler.advance_by(100)
+    assert left[:2] == [200 - 149, 200 - 149], "it holds a claim of 64"
+    assert left[2] == 200 - 102 - 7, "the rest is back, and the next claim is as small as it is slow"
+    assert left[-1] == 0
 
 
 def test_09_a_bug_stays_where_it_is() -> None:
@@ -318,18 +375,19 @@ def test_14_stop_while_redis_is_away_says_what_it_could_not_return(own_server: S
     queue = RunAt(own_server.url, interval=0.1)
     notices: list[StoreError] = []
     queue.errors.subscribe(notices.append)
-    queue.on_next(due(3))
+    queue.on_next(due(4))
 
-    def kill_and_stop(_: str) -> None:
-        own_server.kill()
-        queue.stop()
+    def kill_and_stop(key: str) -> None:
+        if key == "k000001":  # the first of the second claim
+            own_server.kill()
+            queue.stop()
 
     completed = threading.Event()
     queue.subscribe(kill_and_stop, on_completed=completed.set)
     assert completed.wait(10)
     (notice,) = notices
     assert isinstance(notice, NotReturned)
-    assert notice.keys == ("k000001", "k000002")
+    assert notice.keys == ("k000002", "k000003")
 
 
 def test_14_stop_while_redis_hangs_does_not_hang(own_server: Server) -> None:

@@ -1,0 +1,45 @@
+"""Until when a source sleeps, and what is worth waking it for."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+
+class Sleep:
+    """What a source hears of while it sleeps, looks, and goes to sleep again; from any thread.
+
+        source    sleeps until 9   | looks ...          | sleeps until 7
+        hears         9     8          6       7   5
+        wakes it            8                      5        heard in the look, and earlier than what the look found
+
+    Times are run_ats in epoch milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._until = math.inf
+        self._heard = math.inf
+        self._looks = False
+        self._woken = False
+
+    def wakes(self, run_at: float) -> bool:
+        """Is this worth a look now? A source that is awake, or woken already, hears of it when it has looked."""
+        with self._gate:
+            self._heard = min(self._heard, run_at)
+            if self._looks or self._woken or run_at >= self._until:
+                return False
+            self._woken = True
+            return True
+
+    def ends(self) -> None:
+        """A look begins: it will find what was heard of until now."""
+        with self._gate:
+            self._looks, self._woken, self._heard = True, False, math.inf
+
+    def begins(self, until: float) -> bool:
+        """A look has found the next run_at; is one that was heard of meanwhile earlier, so that it must look again?"""
+        with self._gate:
+            self._looks, self._until = False, until
+            self._woken = self._heard < until
+            return self._woken

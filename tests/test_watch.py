@@ -1,0 +1,254 @@
+"""Waking: the head of the schedule, whoever changes it; hints that may be lost, late or false, and cost no key."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from reactivex.testing import ReactiveTest, TestScheduler
+
+from rx_runat import Job, Refused, RunAt, Unavailable
+from rx_runat.calls import Calls
+from rx_runat.connect import connect
+from rx_runat.heads import CHECK_SECONDS, heads
+from rx_runat.sleep import Sleep
+from rx_runat.watch import RedisWatch
+from tests.helpers import Server, wait_until
+
+Q = "RunAt~default"
+MS = 1_700_000_000_000
+on_next = ReactiveTest.on_next
+DEAF = "ACL SETUSER {name} on >pw ~* &* +@all {rules}"
+
+
+@pytest.fixture(params=["tracking", "channel", "fakeredis"])
+def watch(request: pytest.FixtureRequest, server: Server, client: redis.Redis) -> Iterator[tuple[RedisWatch, RunAt]]:
+    """A watch, and a queue that others write through: where the server tracks, and where it refuses to."""
+    target = server.url
+    if request.param == "channel":
+        client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
+        target = f"unix://deaf:pw@{server.path}"
+    if request.param == "fakeredis":
+        target = "memory://of test_watch"
+    calls = connect(target).calls
+    eye = RedisWatch(calls, Q)
+    with RunAt(target) as queue:
+        yield eye, queue
+        for due in queue.peek():
+            queue.cancel(due.key)
+    eye.close()
+    calls.close()
+
+
+def test_the_head_is_the_earliest_run_at(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, queue = watch
+    assert eye.head() == math.inf
+    queue.on_next([Job("b", 1_800_000_000), Job("a", 1_700_000_000.5)])
+    assert eye.head() == MS + 500
+
+
+def test_a_write_ends_the_wait(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, queue = watch
+    eye.head()
+    for number in range(5):
+        queue.schedule("a", 1_700_000_000 - number)
+        eye.wait(3600)
+        assert eye.head() == MS - number * 1000
+
+
+def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, _ = watch
+    eye.head()
+    ended = threading.Event()
+
+    def wait() -> None:
+        try:
+            eye.wait(3600)
+        except Unavailable:
+            pass
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eye.close()
+    assert ended.wait(20)
+    thread.join()
+    with pytest.raises(Unavailable):
+        eye.head()
+
+
+def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make(interval=3600)
+    got: list[str] = []
+    queue.subscribe(got.append)
+    for number in range(3):
+        ours = wait_for_watches(client, 1)
+        client.execute_command("CLIENT", "KILL", "ID", ours[0])
+        wait_until(lambda: wait_for_watches(client, 1) != ours, "it has a new connection")  # noqa: B023
+        client.zadd(Q, {f"k{number}": 1})
+        wait_until(lambda: len(got) == number + 1, "and hears on it")  # noqa: B023
+
+
+def wait_for_watches(client: redis.Redis, n: int) -> list[str]:
+    """The ids of the connections that track."""
+    found: list[str] = []
+
+    def there_are() -> bool:
+        found[:] = [each["id"] for each in client.client_list() if "t" in each["flags"]]
+        return len(found) == n
+
+    wait_until(there_are, f"{n} connections track")
+    return found
+
+
+def test_the_watch_ends_with_the_ticks(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make(interval=60)
+    for _ in range(3):
+        subscription = queue.subscribe()
+        wait_for_watches(client, 1)
+        subscription.dispose()
+        wait_for_watches(client, 0)
+    wait_until(lambda: not [t for t in threading.enumerate() if "lookout" in t.name], "its thread has ended")
+
+
+def test_a_server_that_tracks_is_not_published_to(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    client.config_resetstat()
+    make().on_next(Job("a", 1))
+    assert "cmdstat_publish" not in client.info("commandstats")
+
+
+def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """With interval=5 and nothing due, at most one round trip a second: here none in the first two, after the start."""
+    queue = make(interval=5)
+    queue.subscribe()
+    wait_for_watches(client, 1)
+    wait_until(lambda: client.info("commandstats").get("cmdstat_zrange"), "the head was read")
+    client.config_resetstat()
+    threading.Event().wait(2)
+    commands = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+    ours = {name: calls for name, calls in commands.items() if name not in ("cmdstat_config|resetstat", "cmdstat_info")}
+    assert sum(ours.values()) <= 2, ours
+
+
+def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """One claim of each when the key is scheduled, one when it is due."""
+    got: list[str] = []
+    for _ in range(16):
+        make(interval=60).subscribe(got.append)
+    wait_for_watches(client, 16)
+    for number in range(5):
+        client.config_resetstat()
+        seconds, microseconds = client.time()
+        client.zadd(Q, {f"k{number}": seconds * 1000 + microseconds // 1000 + 300})
+        wait_until(lambda: len(got) == number + 1, "the key came")  # noqa: B023
+        threading.Event().wait(0.1)
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2 * 16 + 2
+    assert sorted(got) == [f"k{number}" for number in range(5)]
+
+
+# The stream, in virtual time.
+
+
+class Eye:
+    """A watch on a list of heads: each wait takes as long as it says."""
+
+    def __init__(self, scheduler: TestScheduler, looks: list[float | Exception], wait: float) -> None:
+        self.scheduler, self.looks, self.seconds = scheduler, looks, wait
+        self.read_at: list[float] = []
+        self.closed = False
+
+    def head(self) -> float:
+        self.read_at.append(round(self.scheduler.clock, 6))
+        look = self.looks.pop(0) if self.looks else math.inf
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    def wait(self, seconds: float) -> None:
+        assert seconds == CHECK_SECONDS
+        self.scheduler.sleep(self.seconds)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def observe(looks: list[float | Exception], wait: float, until: float) -> tuple[Eye, list[object]]:
+    scheduler = TestScheduler()
+    eye = Eye(scheduler, looks, wait)
+    observer = scheduler.create_observer()
+    subscription = heads(lambda: eye, scheduler).subscribe(observer)
+    scheduler.advance_to(until)
+    subscription.dispose()
+    assert eye.closed
+    looked = len(eye.read_at)
+    scheduler.advance_by(10)
+    assert len(eye.read_at) == looked, "disposal ends it"
+    return eye, [message.value for message in observer.messages]
+
+
+def test_useless_wake_ups_brake_from_1_to_50_ms() -> None:
+    eye, _ = observe([9.0] * 100, wait=0.0001, until=1)
+    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
+    assert pauses[:8] == [0, 1, 2, 4, 8, 16, 32, 50]
+    assert set(pauses[8:]) == {50}
+
+
+def test_a_wake_up_that_brings_something_earlier_resets_the_brake() -> None:
+    eye, _ = observe([9.0, 9.0, 9.0, 9.0, 5.0, 4.0, 3.0, 3.0], wait=0.0001, until=0.02)
+    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
+    assert pauses[:8] == [0, 1, 2, 4, 0, 0, 0, 1]
+
+
+def test_after_a_quiet_time_there_is_no_pause() -> None:
+    eye, _ = observe([9.0] * 5, wait=1, until=4.5)
+    assert eye.read_at == [0, 1, 2, 3, 4]
+
+
+def test_an_outage_is_sat_out_with_backoff() -> None:
+    eye, messages = observe([9.0, *[Unavailable("away")] * 4, 8.0], wait=0.5, until=2)
+    assert eye.read_at[:6] == [0, 0.5, 0.55, 0.65, 0.85, 1.25]
+    assert [message.value for message in messages] == [9.0, 8.0, math.inf]  # type: ignore[attr-defined]
+
+
+def test_where_nobody_may_listen_nothing_comes() -> None:
+    eye, messages = observe([Refused("NOPERM")], wait=1, until=100)
+    assert (eye.read_at, messages) == ([0], [])
+
+
+# What is worth waking for.
+
+
+def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
+    sleep = Sleep()
+    sleep.ends()
+    assert not sleep.begins(9)
+    assert [sleep.wakes(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
+
+
+def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
+    sleep = Sleep()
+    for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
+        sleep.ends()
+        assert not sleep.wakes(heard)
+        assert sleep.begins(found) is again
+
+
+def test_a_look_forgets_what_was_heard_before_it() -> None:
+    sleep = Sleep()
+    sleep.ends()
+    sleep.begins(9)
+    assert sleep.wakes(5)
+    sleep.ends()
+    assert not sleep.begins(9)
+
+
+def test_calls_that_are_closed_open_nothing(server: Server) -> None:
+    calls: Calls = connect(server.url).calls
+    eye = RedisWatch(calls, Q)
+    eye.head()
+    calls.close()
+    with pytest.raises(Unavailable):
+        eye.head()

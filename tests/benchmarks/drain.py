@@ -1,0 +1,65 @@
+"""How fast a backlog comes: one subscriber against a bare loop, plain and behind three operators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from reactivex import Observable
+from reactivex import operators as ops
+
+from rx_runat import RunAt
+from tests.benchmarks import bare
+from tests.benchmarks.bench import Bench, Q, Row
+from tests.helpers import wait_until
+
+
+def drain(bench: Bench) -> Iterator[Row]:
+    """All keys into a list."""
+    yield _row(bench, "drain", lambda queue: queue, "ratio >= 0.8")
+
+
+def operators(bench: Bench) -> Iterator[Row]:
+    """The same, behind `filter`, `map` and `scan`; the reference stays the bare loop."""
+
+    def pipeline(queue: Observable[str]) -> Observable[int]:
+        return queue.pipe(
+            ops.filter(lambda key: key.startswith("job:")),
+            ops.map(lambda key: len(key)),
+            ops.scan(lambda total, length: total + length, 0),
+        )
+
+    yield _row(bench, "drain through filter, map, scan", pipeline, "ratio >= 0.5")
+
+
+def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], target: str) -> Row:
+    count = bench.pick(200_000, 3_000)
+
+    def ours() -> float:
+        _load(bench, count)
+        got: list[Any] = []
+        with RunAt(bench.server.url) as queue:
+            assert queue.size() == count  # and now it is connected
+            began = time.perf_counter()
+            pipeline(queue).subscribe(got.append)
+            wait_until(lambda: len(got) >= count, "all keys have come", 120)
+            return count / (time.perf_counter() - began)
+
+    def reference() -> float:
+        _load(bench, count)
+        claim = bare.claimer(bench.client, limit=1000)
+        began = time.perf_counter()
+        bare.drain(claim, count)
+        return count / (time.perf_counter() - began)
+
+    both = list(bench.pairs(ours, reference))
+    return Row(f"{name} of {count:,} keys", "keys/s", *zip(*both, strict=True), target=target)
+
+
+def _load(bench: Bench, count: int) -> None:
+    """Keys that have been due for long."""
+    with bench.client.pipeline(transaction=False) as pipe:
+        for first in range(0, count, 1000):
+            pipe.zadd(Q, {f"job:{n:06}": n + 1 for n in range(first, min(first + 1000, count))})
+        pipe.execute()

@@ -1,0 +1,44 @@
+"""What a scheduled key costs in Redis: the bare zset's bytes, and nothing beside it.
+
+The server draws the height of each node of a large zset by lot, so two of the same content differ by some hundredths
+of a byte a key, either way. A small one, which the server packs, leaves nothing to chance: there the bytes are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rx_runat import Job, RunAt
+from tests.benchmarks.bench import Bench, Q, Row
+
+FAR = 4_000_000_000  # epoch seconds; the year 2096
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """A packed zset and a large one."""
+    for count, target in ((100, "0"), (bench.pick(200_000, 2_000), "0, but for chance")):
+        ours, reference = zip(*bench.pairs(lambda: sink(bench, count), lambda: bare(bench, count)), strict=True)  # noqa: B023
+        yield Row(f"memory, {count:,} keys", "bytes/key", ours, reference, by="difference", target=target)
+
+
+def sink(bench: Bench, count: int) -> float:
+    """Bytes a key, of all that lies in Redis after our sink has written."""
+    with RunAt(bench.server.url) as queue:
+        for first in range(0, count, 1000):
+            queue.on_next([Job(key, ms / 1000) for key, ms in _times(first, count).items()])
+        return _bytes(bench, count)
+
+
+def bare(bench: Bench, count: int) -> float:
+    """The same keys and times by bare `ZADD`."""
+    for first in range(0, count, 1000):
+        bench.client.zadd(Q, _times(first, count))
+    return _bytes(bench, count)
+
+
+def _times(first: int, count: int) -> dict[str, int]:
+    return {f"job:{n:06}": FAR * 1000 + n for n in range(first, min(first + 1000, count))}
+
+
+def _bytes(bench: Bench, count: int) -> float:
+    return sum(bench.client.memory_usage(key, samples=0) or 0 for key in bench.client.scan_iter()) / count

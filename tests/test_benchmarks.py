@@ -69,30 +69,27 @@ def test_the_same_figures_draw_the_same_picture(name: str, tmp_path: Path) -> No
     assert 1_000 < len(once) < 60_000
 
 
-@pytest.mark.parametrize("count", [1, 100])
+@pytest.mark.parametrize("count", [1, 100, 20_000])
 def test_a_scheduled_key_costs_the_bare_zset_and_not_a_byte_more(
     count: int, server: Server, client: redis.Redis
 ) -> None:
-    """Of zsets that the server packs: the nodes of larger ones have a height by lot."""
+    """The same content, byte for byte, and nothing beside it; the rest is rounding of the server's allocator.
+
+    A byte a key would show: an allocation varies by 16 bytes (a packed zset is two or three), and a large zset draws
+    the heights of its nodes by lot, which for 20,000 comes to a tenth of a byte a key.
+    """
     with RunAt(server.url) as queue:
-        queue.on_next([Job(f"job:{n:06}", 4_000_000_000 + n) for n in range(count)])
+        for first in range(0, count, 1000):
+            keys = range(first, min(first + 1000, count))
+            queue.on_next([Job(f"job:{n:06}", 4_000_000_000 + n) for n in keys])
         assert client.keys() == [Q.encode()]
-    ours = client.memory_usage(Q, samples=0)
+    dump, ours = client.dump(Q), client.memory_usage(Q, samples=0)
     client.delete(Q)
-    client.zadd(Q, {f"job:{n:06}": (4_000_000_000 + n) * 1000 for n in range(count)})
-    assert ours == client.memory_usage(Q, samples=0)
-
-
-def test_many_scheduled_keys_are_the_bare_zset_byte_for_byte(server: Server, client: redis.Redis) -> None:
-    with RunAt(server.url) as queue:
-        for first in range(0, 5000, 1000):
-            queue.on_next([Job(f"job:{n:06}", 4_000_000_000 + n) for n in range(first, first + 1000)])
-        assert client.keys() == [Q.encode()]
-    client.zadd("bare", {f"job:{n:06}": (4_000_000_000 + n) * 1000 for n in range(5000)})
-    assert client.dump(Q) == client.dump("bare")
-    assert client.object("encoding", Q) == client.object("encoding", "bare")
-    ours, bare = (client.memory_usage(key, samples=0) - len(key) for key in (Q, "bare"))
-    assert ours == pytest.approx(bare, rel=0.01)  # the heights of its nodes are drawn by lot
+    for first in range(0, count, 1000):
+        keys = range(first, min(first + 1000, count))
+        client.zadd(Q, {f"job:{n:06}": (4_000_000_000 + n) * 1000 for n in keys})
+    assert dump == client.dump(Q)
+    assert abs(ours - client.memory_usage(Q, samples=0)) < max(count, 48)
 
 
 def _cells(line: str) -> list[str]:

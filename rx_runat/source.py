@@ -1,4 +1,4 @@
-"""A store and ticks make a hot stream: each tick is one claim, its keys go to the subscribers of the moment.
+"""A store and ticks make a hot stream: each tick claims what is due, its keys go to the subscribers of the moment.
 
     ticks  -->  look  -->  claim  -->  key, key, key  -->  subscribers
       ^          |                          |                  |
@@ -39,6 +39,10 @@ from rx_runat.sleep import Sleep
 from rx_runat.ticks import Seconds, ticks, to_seconds
 
 log = logging.getLogger("rx_runat")
+
+# A backlog is claimed within one tick, since planning another takes a tenth as long as a claim of a thousand; but only
+# so long, because the scheduler may be the user's, and others wait for it.
+_TURN_SECONDS = 0.05
 
 
 class Source:
@@ -161,11 +165,16 @@ class Source:
     # Ticks, one at a time, on the scheduler.
 
     def _look(self, _: object) -> float | None:
-        """One tick: claim, deliver, hand back. Answers the seconds until the next look is worth it."""
+        """One tick: claim, deliver, hand back, until no more is due. Answers the seconds until the next is worth it."""
         with self._turn, self._inside():
-            self._sleep.ends()
+            turn_ends = self._now() + _TURN_SECONDS
+            wait: float | None = 0.0
             try:
-                return None if self._stopped else self._claim_and_deliver()
+                while wait == 0.0 and not self._stopped:  # 0.0: more is due already
+                    wait = self._claim_and_deliver()
+                    if self._now() > turn_ends:
+                        break
+                return wait
             except Refused as error:
                 self._fail(error)
             except StoreError as error:
@@ -180,6 +189,8 @@ class Source:
             return None
 
     def _claim_and_deliver(self) -> float | None:
+        """One claim on its way to the subscribers, and what is left of it on its way back."""
+        self._sleep.ends()
         if self._hand.left or not self._subscribers:
             self._settle()
         if self._rests():
@@ -189,10 +200,13 @@ class Source:
         self._outage.recover()
         wait = claimed.wait
         if claimed.keys:
+            subscribers = self._subscribers
             self._deliver(Delivery(claimed))
             if self._hand.left and not self._stopped:
+                # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
+                stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self._subscribers
                 self._settle()
-                wait = 0.0
+                wait = None if stuck else 0.0
             if not self._subscribers:
                 return 0.0
         if self._sleep.begins(math.inf if claimed.wait is None else claimed.now / 1e3 + claimed.wait * 1e3):

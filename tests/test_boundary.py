@@ -157,3 +157,17 @@ def test_who_left_before_the_event_loop_came_to_it_hears_no_notice() -> None:
 
     asyncio.run(main())
     assert heard == ["notice", "completed"]
+
+
+def test_an_event_loop_that_does_not_run_is_asked_once_in_a_heartbeat(queue: RunAt, client: redis.Redis) -> None:
+    """Its keys go back at each look, and the looks do not spin."""
+    loop = asyncio.new_event_loop()
+    queue.on_next([Job(f"k{n}", 1) for n in range(1000)])
+    client.config_resetstat()
+    subscription = queue.subscribe(print, scheduler=AsyncIOScheduler(loop))
+    threading.Event().wait(0.5)
+    calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    subscription.dispose()
+    loop.close()
+    wait_until(lambda: client.zcard("RunAt~default") == 1000, "all keys are back")
+    assert calls < 50

@@ -172,6 +172,84 @@ class Claimed(NamedTuple):
     wait: float | None
 
 
+class Leased(NamedTuple):
+    """What one look at Redis brought under a lease.
+
+    Attributes:
+        keys: those that fell due, in the order of the schedule.
+        scores: their run_at, as Redis spelled it.
+        attempts: which attempt each is, from 1.
+        fence: proves the lease on all of them.
+        deadline: the lease's end, epoch milliseconds: it lives while Redis's clock is before that.
+        now: Redis's clock at the claim, epoch microseconds.
+        wait: seconds until the next key falls due or the next lease ends, 0.0 if that is so already; after a claim of 0
+            keys, only until the next lease ends; None if nothing of them is known.
+    """
+
+    keys: list[str]
+    scores: list[str]
+    attempts: list[int]
+    fence: str
+    deadline: int
+    now: int
+    wait: float | None
+
+
+Verb: TypeAlias = Literal["ack", "nack", "extend", "bury", "back"]
+
+
+class Verdict(NamedTuple):
+    """What becomes of a claimed key.
+
+    Attributes:
+        verb: `ack` it is done; `nack` it waits for another attempt; `extend` its lease lives on; `bury` it goes to the
+            dead letters; `back` nobody saw it: it waits as it was, and this attempt does not count.
+        key: the key.
+        fence: of its claim.
+        argument: milliseconds for `nack` (the delay) and `extend`, the reason for `bury`, else of no meaning.
+        held: the latest deadline that its holder knows of, epoch milliseconds.
+    """
+
+    verb: Verb
+    key: str
+    fence: str
+    argument: int | str
+    held: int
+
+
+class Settled(NamedTuple):
+    """What became of verdicts.
+
+    Attributes:
+        answers: one for each. 0: the lease was not ours any more, and nothing was done; else it was, and the answer is
+            the new deadline for an `extend`, 1 for the others; None: unknown, because the first answer was lost and the
+            lease has ended since.
+        earliest: the earliest run_at of what these verdicts put into the schedule, epoch milliseconds; None: nothing.
+    """
+
+    answers: list[int | None]
+    earliest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A key whose work was given up.
+
+    Attributes:
+        key: the key.
+        run_at: when it was due at first; in UTC.
+        attempts: how often it was claimed.
+        reason: why it was given up, in words, cut to a thousand characters.
+        time: when it was given up; in UTC.
+    """
+
+    key: str
+    run_at: datetime
+    attempts: int
+    reason: str
+    time: datetime
+
+
 class Taker(Protocol):
     """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
 
@@ -209,6 +287,30 @@ class Watch(Protocol):
         ...
 
 
+class Lessee(Protocol):
+    """One source's hand in the store, for claims with a lease. Not for two threads at once."""
+
+    @property
+    def is_owed(self) -> bool:
+        """Is the answer to a claim still out?"""
+        ...
+
+    def claim(self, limit: int) -> Leased:
+        """Bring ended leases back, then lease what is due, at most `limit` keys.
+
+        After an answer that was lost, the same keys again (whatever the limit is now), unless their lease has ended.
+        """
+        ...
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries of the last claim as they were, those whose lease is still ours."""
+        ...
+
+    def close(self) -> list[Entry]:
+        """Leave no receipt behind; answers entries of a claim whose answer had been lost until now."""
+        ...
+
+
 class Store(Protocol):
     """Where schedules lie. Every verb may raise `StoreError`; none changes anything but what it says."""
 
@@ -219,7 +321,7 @@ class Store(Protocol):
         ...
 
     def cancel(self, key: str) -> bool:
-        """Take a key out; was it there?"""
+        """Call a key off: it waits no more, and a lease on it is revoked. Was there anything to call off?"""
         ...
 
     def when(self, key: str) -> datetime | None:
@@ -240,6 +342,30 @@ class Store(Protocol):
 
     def watch(self) -> Watch:
         """An eye on the head, on a connection of its own."""
+        ...
+
+    def lessee(self, lease_ms: int) -> Lessee:
+        """A hand for one source of claims, whose leases last so many milliseconds."""
+        ...
+
+    def settle(self, verdicts: Sequence[Verdict], again: bool = False) -> Settled:
+        """Let verdicts act whose leases are still ours; `again` after one that raised OutcomeUnknown."""
+        ...
+
+    def dead_peek(self, n: int) -> list[DeadLetter]:
+        """The n dead letters that have lain there longest, in that order."""
+        ...
+
+    def dead_size(self) -> int:
+        """How many dead letters there are."""
+        ...
+
+    def revive(self, key: str | None) -> int:
+        """Bring a dead letter back to the schedule, or all; how many?"""
+        ...
+
+    def drop(self, key: str | None) -> int:
+        """Forget a dead letter, or all; how many?"""
         ...
 
     def hurry(self, seconds: float) -> None:

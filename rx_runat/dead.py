@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from rx_runat.calls import Calls, Script, persist
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.job import DeadLetter
 from rx_runat.keys import dead_key
+from rx_runat.verdict import DeadLetter
 from rx_runat.wire import EPOCH, from_score, to_key, to_member
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time

@@ -11,10 +11,11 @@ from typing import cast
 from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
-from rx_runat.job import Clock, DeadLetter, Due, Job, Keep, Settled, Verdict
+from rx_runat.job import Clock, Due, Job, Keep
 from rx_runat.keys import claimed_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
 from rx_runat.taker import RedisTaker
+from rx_runat.verdict import DeadLetter, Settled, Verdict
 from rx_runat.watch import RedisWatch
 from rx_runat.wire import RunAtTime, from_score, show, to_key, to_member, to_time
 

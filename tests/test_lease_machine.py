@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 
 from rx_runat import Job, leases
 from rx_runat.calls import Calls
-from rx_runat.job import KEEP, Entry, Keep, Verb, Verdict
+from rx_runat.job import KEEP, Entry, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key
 from rx_runat.store import RedisStore
 from rx_runat.testing import Faults
+from rx_runat.verdict import Verb, Verdict
 from rx_runat.wire import EPOCH, to_key, to_member
 
 Q = "RunAt~default"

@@ -14,12 +14,13 @@ from redis.crc import key_slot
 from rx_runat import Job, OutcomeUnknown, Unavailable, dead, leases
 from rx_runat.calls import TRIES, Calls
 from rx_runat.connect import connect
-from rx_runat.job import DeadLetter, Entry, Keep, Leased, Verb, Verdict
+from rx_runat.job import Entry, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key
 from rx_runat.leases import LONGEST_REASON
 from rx_runat.receipts import RECEIPT_TTL_MS
 from rx_runat.store import RedisStore
 from rx_runat.testing import Faults
+from rx_runat.verdict import DeadLetter, Leased, Verb, Verdict
 from tests.helpers import Server
 from tests.test_store import LUA, MS, ODD, Clock, Line, T, at, inside, put, runs_of, watched
 

@@ -52,7 +52,8 @@ def test_the_acl_is_enough(own_server: Server) -> None:
     from reactivex import operators as ops
 
     from rx_runat import Job, RunAt
-    from rx_runat.job import Entry, Verdict
+    from rx_runat.job import Entry
+    from rx_runat.verdict import Verdict
 
     ((rule, _),) = blocks("acl")
     with own_server.client() as client:

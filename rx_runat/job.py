@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
+from rx_runat.verdict import DeadLetter, Leased, Settled, Verdict
 from rx_runat.wire import RunAtTime, from_milliseconds, show, to_member, to_time
 
 Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
@@ -209,6 +210,30 @@ class Watch(Protocol):
         ...
 
 
+class Lessee(Protocol):
+    """One source's hand in the store, for claims with a lease. Not for two threads at once."""
+
+    @property
+    def is_owed(self) -> bool:
+        """Is the answer to a claim still out?"""
+        ...
+
+    def claim(self, limit: int) -> Leased:
+        """Bring ended leases back, then lease what is due, at most `limit` keys.
+
+        After an answer that was lost, the same keys again (whatever the limit is now), unless their lease has ended.
+        """
+        ...
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries of the last claim as they were, those whose lease is still ours."""
+        ...
+
+    def close(self) -> list[Entry]:
+        """Leave no receipt behind; answers entries of a claim whose answer had been lost until now."""
+        ...
+
+
 class Store(Protocol):
     """Where schedules lie. Every verb may raise `StoreError`; none changes anything but what it says."""
 
@@ -219,7 +244,7 @@ class Store(Protocol):
         ...
 
     def cancel(self, key: str) -> bool:
-        """Take a key out; was it there?"""
+        """Call a key off: it waits no more, and a lease on it is revoked. Was there anything to call off?"""
         ...
 
     def when(self, key: str) -> datetime | None:
@@ -240,6 +265,30 @@ class Store(Protocol):
 
     def watch(self) -> Watch:
         """An eye on the head, on a connection of its own."""
+        ...
+
+    def lessee(self, lease_ms: int) -> Lessee:
+        """A hand for one source of claims, whose leases last so many milliseconds."""
+        ...
+
+    def settle(self, verdicts: Sequence[Verdict], again: bool = False) -> Settled:
+        """Let verdicts act whose leases are still ours; `again` after one that raised OutcomeUnknown."""
+        ...
+
+    def dead_peek(self, n: int) -> list[DeadLetter]:
+        """The n dead letters that have lain there longest, in that order."""
+        ...
+
+    def dead_size(self) -> int:
+        """How many dead letters there are."""
+        ...
+
+    def revive(self, key: str | None) -> int:
+        """Bring a dead letter back to the schedule, or all; how many?"""
+        ...
+
+    def drop(self, key: str | None) -> int:
+        """Forget a dead letter, or all; how many?"""
         ...
 
     def hurry(self, seconds: float) -> None:

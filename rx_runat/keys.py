@@ -3,6 +3,9 @@
     Q                       the schedule itself, as npm runat has it
     {Q}:receipt:<source>    a source's last claim
     {Q}:wake                no key but a channel: sinks publish there where a server does not track
+    {Q}:claimed             the keys that are out under a lease, and its deadline
+    {Q}:leases              what is known of them, and of keys between two attempts
+    {Q}:dead                the dead letters
 
 Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
 """
@@ -60,6 +63,25 @@ def wake_channel(queue_name: str) -> str:
     '{RunAt~default}:wake'
     """
     return _derived(queue_name, "wake")
+
+
+def claimed_key(queue_name: str) -> str:
+    """Where the deadlines of living leases lie."""
+    return _derived(queue_name, "claimed")
+
+
+def leases_key(queue_name: str) -> str:
+    """Where fences and attempts lie."""
+    return _derived(queue_name, "leases")
+
+
+def dead_key(queue_name: str) -> str:
+    """Where the dead letters lie.
+
+    >>> dead_key("RunAt~default")
+    '{RunAt~default}:dead'
+    """
+    return _derived(queue_name, "dead")
 
 
 def _derived(queue_name: str, suffix: str) -> str:

@@ -9,14 +9,18 @@ from operator import attrgetter
 from typing import cast
 
 from rx_runat.calls import Calls, Script, persist
+from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
 from rx_runat.job import Clock, Due, Job, Keep
-from rx_runat.keys import wake_channel
+from rx_runat.keys import claimed_key, leases_key, wake_channel
+from rx_runat.leases import RedisLessee, settle
 from rx_runat.taker import RedisTaker
+from rx_runat.verdict import DeadLetter, Settled, Verdict
 from rx_runat.watch import RedisWatch
 from rx_runat.wire import RunAtTime, from_score, show, to_key, to_member, to_time
 
 _SCHEDULE = Script("schedule")
+_CANCEL = Script("cancel")
 _PEEK = Script("peek")
 _WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
@@ -37,6 +41,7 @@ class RedisStore:
         self._queue_name = queue_name
         self._clock = clock
         self._tracked: bool | None = None
+        self._dead = RedisDeadLetters(calls, queue_name)
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
         """Write all jobs or none; answers the earliest run_at of theirs, in epoch milliseconds.
@@ -58,16 +63,19 @@ class RedisStore:
             earliest = float(min(map(int, times)))  # of a key that is twice in the list, perhaps a time too early
         else:
             now = "" if self._clock is None else self._clock()
-            run = self._calls.run
-            earliest = float(persist(lambda _: run(_SCHEDULE, 1, self._queue_name, _KEEP[keep], now, *pairs)))
+            run, leases = self._calls.run, leases_key(self._queue_name)
+            earliest = float(persist(lambda _: run(_SCHEDULE, 2, self._queue_name, leases, _KEEP[keep], now, *pairs)))
         if announces:
             self._announce()
         return earliest
 
     def cancel(self, key: str) -> bool:
-        """Take a key out; was it still waiting?
+        """Call a key off: it waits no more, and a lease on it is revoked.
 
-        Redis: one `ZREM`.
+        True if there was anything to call off: a run that waited, or one that was out under a lease, living or ended;
+        its holder may have done the work already, but learns that the lease is gone, and the key does not come again.
+
+        Redis: one round trip, `cancel.lua`.
 
         Raises:
             OutcomeUnknown: an answer was lost, and now the key is gone: this call or a claim took it.
@@ -78,9 +86,10 @@ class RedisStore:
         def ask(again: bool) -> bool:
             nonlocal lost
             lost = again
-            return bool(self._calls.call("ZREM", self._queue_name, member))
+            return bool(self._calls.run(_CANCEL, 3, *keys, member))
 
         member = to_member(key)
+        keys = (self._queue_name, claimed_key(self._queue_name), leases_key(self._queue_name))
         was_there = persist(ask)
         if lost and not was_there:
             raise OutcomeUnknown(
@@ -119,6 +128,38 @@ class RedisStore:
     def watch(self) -> RedisWatch:
         """An eye on the head, on a connection of its own."""
         return RedisWatch(self._calls, self._queue_name)
+
+    def lessee(self, lease_ms: int) -> RedisLessee:
+        """A hand for one source of claims, with a name of its own."""
+        return RedisLessee(self._calls, self._queue_name, self._clock, lease_ms)
+
+    def settle(self, verdicts: Sequence[Verdict], again: bool = False) -> Settled:
+        """Let verdicts act whose leases are still ours; see `leases.settle`."""
+        announces = self._announces()
+        settled = settle(self._calls, self._queue_name, self._clock, verdicts, again)
+        if announces and settled.earliest is not None:
+            self._announce()
+        return settled
+
+    def dead_peek(self, n: int) -> list[DeadLetter]:
+        """The n dead letters that have lain there longest; see `RedisDeadLetters`."""
+        return self._dead.peek(n)
+
+    def dead_size(self) -> int:
+        """How many dead letters there are."""
+        return self._dead.size()
+
+    def revive(self, key: str | None) -> int:
+        """Bring a dead letter back to the schedule, or all; how many?"""
+        announces = self._announces()
+        revived = self._dead.revive(key)
+        if announces and revived:
+            self._announce()
+        return revived
+
+    def drop(self, key: str | None) -> int:
+        """Forget a dead letter, or all; how many?"""
+        return self._dead.drop(key)
 
     def hurry(self, seconds: float) -> None:
         """From now on give up on the answer to any call after so long."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from rx_runat import InvalidSetting
-from rx_runat.keys import check_queue_name, receipt_key
+from rx_runat.keys import check_queue_name, claimed_key, dead_key, leases_key, receipt_key
 from rx_runat.testing import Faults, virtual_queue
 
 PIECES = ["a", "b", "{", "}", "{}", "{a}", ":", ":receipt:", ":dead", "\n", "é"]
@@ -29,6 +29,11 @@ def accepted(name: str) -> bool:
         return check_queue_name(name) == name
     except InvalidSetting:
         return False
+
+
+def all_derived(name: str) -> list[str]:
+    """Every name that a queue's own leads to."""
+    return [*(receipt_key(name, source) for source in SOURCES), claimed_key(name), leases_key(name), dead_key(name)]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +126,8 @@ def queues() -> list[str]:
 
 
 def test_a_derived_name_lies_in_its_queues_cluster_slot(queues: list[str]) -> None:
-    derived = {name: receipt_key(name, "c0ffee") for name in queues}
-    assert [name for name in queues if key_slot(derived[name].encode()) != key_slot(name.encode())] == []
+    pairs = [(name, derived) for name in queues for derived in all_derived(name)]
+    assert [pair for pair in pairs if key_slot(pair[0].encode()) != key_slot(pair[1].encode())] == []
 
 
 @settings(deadline=None)
@@ -132,11 +137,11 @@ def test_that_holds_for_any_text(name: str, source: str) -> None:
 
 
 def test_no_queue_can_bear_a_derived_name(queues: list[str]) -> None:
-    assert [name for name in queues for source in SOURCES if accepted(receipt_key(name, source))] == []
+    assert [derived for name in queues for derived in all_derived(name) if accepted(derived)] == []
 
 
 def test_derived_names_of_two_queues_never_meet(queues: list[str]) -> None:
-    derived = [receipt_key(name, source) for name in queues for source in SOURCES]
+    derived = [each for name in queues for each in all_derived(name)]
     assert len(set(derived)) == len(derived)
 
 

@@ -52,6 +52,8 @@ def test_the_acl_is_enough(own_server: Server) -> None:
     from reactivex import operators as ops
 
     from rx_runat import Job, RunAt
+    from rx_runat.job import Entry
+    from rx_runat.verdict import Verdict
 
     ((rule, _),) = blocks("acl")
     with own_server.client() as client:
@@ -63,6 +65,19 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.cancel("z")
         assert queue.when("z") is None
         assert queue.size(until=1) <= len(queue.peek()) <= 2
+        store = queue._store
+        lessee = store.lessee(60_000)
+        queue.on_next([Job(key, 1) for key in "defgh"])
+        leased = lessee.claim(10)
+        fence, verbs = leased.fence, ("ack", "nack", "extend", "bury")
+        store.settle(
+            [Verdict(verb, key, fence, 1, leased.deadline) for verb, key in zip(verbs, leased.keys, strict=False)]
+        )
+        lessee.hand_back([Entry(leased.keys[4], leased.scores[4])])
+        assert lessee.close() == []
+        assert store.dead_size() == len(store.dead_peek(2)) == 1
+        assert store.revive(None) == 1
+        assert store.drop(None) == 0
 
 
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
@@ -72,7 +87,7 @@ def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     source = Path(__file__).parent.parent / "rx_runat"
     for script in source.glob("lua/*.lua"):
         used |= {name.lower() for name in re.findall(r"redis\.call\('(\w+)'", script.read_text())}
-    for module in ("store.py", "taker.py", "watch.py"):
+    for module in ("store.py", "receipts.py", "dead.py", "watch.py"):
         used |= {name.lower() for name in re.findall(r'(?:call|ask)\("(\w+)"', (source / module).read_text())}
     assert allowed == used - {"client", "publish", "subscribe"} | {"client|tracking"}
 

@@ -46,6 +46,10 @@ class Sent(NamedTuple):
     def is_hand_back(self) -> bool:
         return self.command[0] == "EVAL" and bytes(self.command[1]).startswith(b"-- Returns")  # type: ignore[arg-type]
 
+    def args(self) -> tuple[Arg, ...]:
+        """A script's ARGV."""
+        return self.command[3 + int(self.command[2]) :] if self.command[0] == "EVAL" else ()
+
     def may_be_late(self) -> bool:
         """A write of the sink that comes late is a write, as its docstring says; a taker's is nothing."""
         return self.is_claim() or self.is_hand_back() or self.command[0] == "DEL"
@@ -126,7 +130,7 @@ class Schedule(RuleBasedStateMachine):
 
     def happened(self, sent: Sent) -> None:
         """Let a command that the server did have its effect on the model."""
-        args = sent.command[5:]
+        args = sent.args()
         if sent.is_claim() and sent.wish not in self.taken:
             limit, _, _, again, now = args
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]

@@ -35,7 +35,7 @@ from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
 from rx_runat.job import Due, Store
 from rx_runat.outage import Outage
-from rx_runat.sleep import Sleep
+from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.ticks import Seconds, ticks, to_seconds
 
 log = logging.getLogger("rx_runat")
@@ -80,6 +80,7 @@ class Source:
         self._finished = finished
         self._hand = Hand(store, 1.0 if interval is None else to_seconds(interval))
         self._sleep = Sleep()
+        self._courtesy = Courtesy()
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
@@ -199,6 +200,8 @@ class Source:
         claimed_at = self._now()
         self._outage.recover()
         wait = claimed.wait
+        next_run_at = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
+        self._courtesy.looked(claimed.now / 1e3, bool(claimed.keys), next_run_at)
         if claimed.keys:
             subscribers = self._subscribers
             self._deliver(Delivery(claimed))
@@ -209,9 +212,9 @@ class Source:
                 wait = None if stuck else 0.0
             if not self._subscribers:
                 return 0.0
-        if self._sleep.begins(math.inf if claimed.wait is None else claimed.now / 1e3 + claimed.wait * 1e3):
+        if self._sleep.begins(next_run_at):
             return 0.0
-        return wait and max(0.0, wait - (self._now() - claimed_at))  # on_next took its time
+        return wait and max(0.0, wait + self._courtesy.seconds - (self._now() - claimed_at))  # on_next took its time
 
     def _deliver(self, delivery: Delivery) -> None:
         """Give each key to all subscribers of its moment; what none of them received, or none in time, is left."""

@@ -14,7 +14,7 @@ from rx_runat import Job, Refused, RunAt, Unavailable
 from rx_runat.calls import Calls
 from rx_runat.connect import connect
 from rx_runat.heads import CHECK_SECONDS, heads
-from rx_runat.sleep import Sleep
+from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.watch import RedisWatch
 from tests.helpers import Server, wait_until
 
@@ -252,3 +252,30 @@ def test_calls_that_are_closed_open_nothing(server: Server) -> None:
     calls.close()
     with pytest.raises(Unavailable):
         eye.head()
+
+
+# Who wakes first.
+
+
+def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
+    courtesy = Courtesy()
+    waits = []
+    for now, got, next_run_at in (
+        (0, False, 9),  # nothing was due yet
+        (9, False, 12),  # taken by another
+        (12, False, 15),
+        (15, False, 18),
+        (18, False, 21),
+        (20, False, 21),  # a heartbeat: nobody took anything
+        (21, True, 24),
+    ):
+        courtesy.looked(now, got, next_run_at)
+        waits.append(courtesy.seconds)
+    assert waits == [0, 0.001, 0.002, 0.004, 0.004, 0.004, 0]
+
+
+def test_a_source_alone_is_never_courteous() -> None:
+    courtesy = Courtesy()
+    for now in range(100):
+        courtesy.looked(now, True, now + 1)
+        assert courtesy.seconds == 0

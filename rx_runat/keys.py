@@ -2,6 +2,8 @@
 
     Q                       the schedule itself, as npm runat has it
     {Q}:receipt:<source>    a source's last claim
+    {Q}:claimed             keys out under a lease
+    {Q}:dead                dead letters
 
 Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
 """
@@ -50,6 +52,24 @@ def receipt_key(queue_name: str, source: str) -> str:
     'jobs{eu}::receipt:c0ffee'
     """
     return _derived(queue_name, f"receipt:{source}")
+
+
+def claimed_key(queue_name: str) -> str:
+    """Where keys lie that are out under a lease.
+
+    >>> claimed_key("RunAt~default")
+    '{RunAt~default}:claimed'
+    """
+    return _derived(queue_name, "claimed")
+
+
+def dead_key(queue_name: str) -> str:
+    """Where dead letters lie.
+
+    >>> dead_key("jobs{eu}")
+    'jobs{eu}::dead'
+    """
+    return _derived(queue_name, "dead")
 
 
 def _derived(queue_name: str, suffix: str) -> str:

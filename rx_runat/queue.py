@@ -14,12 +14,14 @@ import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
+from rx_runat.cards import queue_card
 from rx_runat.connect import Connected, connect
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot, Notices
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.loop import Loop
+from rx_runat.named import Named
 from rx_runat.sink import Sink
 from rx_runat.source import Dues, Source
 from rx_runat.store import RedisStore
@@ -106,8 +108,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         )
         super().__init__(self._source)
         self._sink = Sink(self._store, self._source.written)
-        self._jobs = Hot(Dues(self._source))
-        self._errors = Hot(self._notices)
+        self._jobs: Hot[Due] = Named(Dues(self._source), "jobs", self.__repr__, self._card)
+        self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._stopped = False
         _open.add(self)
 
@@ -234,6 +236,13 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def __repr__(self) -> str:
         state = ", stopped" if self._stopped else ""
         return f"<RunAt {self._queue_name!r} on {self._store.where}{state}>"
+
+    def _repr_html_(self) -> str:
+        """The queue at a glance, for notebooks: one round trip, and words where nobody answers."""
+        return self._card("RunAt")
+
+    def _card(self, title: str) -> str:
+        return queue_card(title, self._queue_name, self._store.where, self._stopped, self._store.glance)
 
     def _stop(self, longest: float) -> None:
         self._stopped = True

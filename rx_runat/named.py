@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rx_runat.hot import Crowd, Hot
+from rx_runat.iterate import Iteration
+from rx_runat.job import Due
 
 _T = TypeVar("_T")
 
@@ -31,3 +33,10 @@ class Named(Hot[_T]):
 
     def _repr_html_(self) -> str:
         return self._card(f"{self._name} of RunAt")
+
+
+class Jobs(Named[Due]):
+    """A hot stream of `Due`s, for `subscribe`, operators and `async for`."""
+
+    def __aiter__(self) -> Iteration[Due]:
+        return Iteration(self._crowd)

@@ -18,10 +18,11 @@ from rx_runat.cards import queue_card
 from rx_runat.connect import Connected, connect
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot, Notices
+from rx_runat.iterate import Iteration
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.loop import Loop
-from rx_runat.named import Named
+from rx_runat.named import Jobs, Named
 from rx_runat.sink import Sink
 from rx_runat.source import Dues, Source
 from rx_runat.store import RedisStore
@@ -108,7 +109,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         )
         super().__init__(self._source)
         self._sink = Sink(self._store, self._source.written)
-        self._jobs: Hot[Due] = Named(Dues(self._source), "jobs", self.__repr__, self._card)
+        self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._stopped = False
         _open.add(self)
@@ -116,7 +117,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     # The source.
 
     @property
-    def jobs(self) -> Hot[Due]:
+    def jobs(self) -> Jobs:
         """The same hot stream as `Due(key, run_at, lateness)` instead of bare keys; the claim is shared."""
         return self._jobs
 
@@ -128,6 +129,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         loop, and nobody waits for that. It completes when the queue stops. The logger `rx_runat` says the same.
         """
         return self._errors
+
+    def __aiter__(self) -> Iteration[str]:
+        """Keys, one in hand: `async for key in queue`. Leaving the loop hands back what was not taken."""
+        return Iteration(self._source)
 
     # The sink.
 

@@ -45,7 +45,9 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["source", "sink", "ticks", "loop", "hot", "boundary", "delivery", "outage", "hand"])
+@pytest.mark.parametrize(
+    "name", ["source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"]
+)
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:
     assert not {"rx_runat.store", "rx_runat.calls", "rx_runat.taker", "rx_runat.connect"} & imports(
         PACKAGE / f"{name}.py"

@@ -29,7 +29,7 @@ from rx_runat.delivery import Delivery
 from rx_runat.errors import Refused, StoreError
 from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
-from rx_runat.job import Due, Store
+from rx_runat.job import Claimed, Due, Entry, Store
 from rx_runat.outage import Outage
 from rx_runat.ticks import Seconds, ticks, to_seconds
 
@@ -82,6 +82,9 @@ class Source:
         self._posted = False  # is a tick on its way?
         self._next_ms = math.inf
         self._done = False
+        # Pictures look on here: told of each claim after its delivery, and of what nobody received. They start no
+        # claim, keep none going, and must not raise.
+        self.taps: tuple[Callable[[Claimed, list[Entry]], object], ...] = ()
 
     # Subscribers come and go, on any thread.
 
@@ -182,6 +185,8 @@ class Source:
         self._next_ms = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
         if claimed.keys:
             self._deliver(Delivery(claimed))
+            for tap in self.taps:
+                tap(claimed, self._hand.left)
             if self._hand.left and not self._stopped:
                 self._settle()
             if not self._subscribers:

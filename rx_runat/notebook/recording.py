@@ -37,7 +37,7 @@ class Recording(abc.DisposableBase):
     def __init__(
         self, seconds: Seconds, streams: Mapping[str, Observable[Any]], scheduler: abc.SchedulerBase | None
     ) -> None:
-        self.seconds = _checked(seconds)
+        self.seconds = seconds_of(seconds)
         virtual = scheduler if isinstance(scheduler, VirtualTimeScheduler) else None
         if scheduler is not None and virtual is None:
             raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be a virtual-time one, or none: live")
@@ -202,9 +202,14 @@ class Recording(abc.DisposableBase):
             self._loop.schedule(self._dispose_later)
 
 
-def _checked(seconds: object) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | timedelta):
-        raise InvalidSetting(f"seconds: got {show(seconds)}; it must be seconds, such as 3, or a timedelta")
-    if not 0 < to_seconds(seconds) < math.inf:
-        raise InvalidSetting(f"seconds: got {show(seconds)}; it must be more than nothing, and end")
-    return to_seconds(seconds)
+def seconds_of(value: object, name: str = "seconds") -> float:
+    """A span of time as a number.
+
+    Raises:
+        InvalidSetting: it is none, or not more than nothing, or endless.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta")
+    if not 0 < to_seconds(value) < math.inf:
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be more than nothing, and end")
+    return to_seconds(value)

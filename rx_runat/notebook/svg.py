@@ -61,6 +61,21 @@ class Svg:
             f'fill="{color}"{tail}'
         )
 
+    def box(self, x: float, y: float, width: float, height: float, *, color: str, hint: str = "") -> None:
+        """Draw a filled rectangle."""
+        tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
+        self._pieces.append(
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{color}"{tail}'
+        )
+
+    def bar(self, x: float, y: float, r: float, half: float, *, color: str, fill: str, dashed: bool = False) -> None:
+        """Draw a circle that is as tall as it must be."""
+        dashes = ' stroke-dasharray="2.5 2.5"' if dashed else ""
+        self._pieces.append(
+            f'<rect x="{_n(x - r)}" y="{_n(y - half)}" width="{_n(2 * r)}" height="{_n(2 * half)}" rx="{_n(r)}" '
+            f'stroke="{color}" stroke-width="1.5" fill="{fill}"{dashes}/>'
+        )
+
     def text(
         self, x: float, y: float, text: str, *, anchor: str = "start", color: str = "", size: float = FONT
     ) -> None:

@@ -41,7 +41,11 @@ def queue_card(title: str, queue_name: str, where: str, stopped: bool, look: Cal
     following = (seen.due_keys + seen.coming)[:NEXT]
     rows = "".join(_row(_code(key), until((at - seen.now) / 1e3)) for key, at in following)
     more = seen.scheduled - len(following)
-    rest = f"<tr><td style='text-align:left;{_FAINT}'>… {more:,} more</td><td></td></tr>" if following and more else ""
+    rest = (
+        f"<tr style='background:none'><td style='text-align:left;padding:0;{_FAINT}'>… {more:,} more</td><td></td></tr>"
+        if following and more
+        else ""
+    )
     table = f"<table style='margin:.2em 0 0'>{rows}{rest}</table>" if rows else ""
     return _card(head, f"<div>{' · '.join(counts)}</div>{table}")
 
@@ -74,5 +78,5 @@ def _code(text: str) -> str:
 
 
 def _row(key: str, when: str) -> str:
-    left = "text-align:left;padding:0 1.2em 0 0"
-    return f"<tr><td style='{left}'>{key}</td><td style='text-align:left;padding:0'>{escape(when)}</td></tr>"
+    cell = "style='text-align:left;padding:0 1.2em 0 0'"
+    return f"<tr style='background:none'><td {cell}>{key}</td><td {cell}>{escape(when)}</td></tr>"

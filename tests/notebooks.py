@@ -26,7 +26,9 @@ def execute(path: Path, place: str = PLACE) -> Any:
         cell.source = cell.source.replace(PLACE, place)
     there = {"metadata": {"path": str(FOLDER)}}
     with tempfile.TemporaryDirectory(prefix="rxn-") as home:  # on sockets of our own, not on TCP for all who are here
-        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=f"{home}/kernel.json")
+        kernel = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", ip=f"{home}/socket", connection_file=f"{home}/kernel.json"
+        )
         client = NotebookClient(book, km=kernel, timeout=60, coalesce_streams=True, resources=there)
         client.execute(cleanup_kc=True)
     return book

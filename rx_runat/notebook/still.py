@@ -47,10 +47,11 @@ def draw(frame: Frame) -> str:
         for kind, _, at, keys, label, late in marks:
             x = now + (at - frame["now"]) * scale
             x = max(x, now) if kind in ("waiting", "due") else x
-            if left - _R <= x <= WIDTH:
+            if left + _R <= x <= WIDTH:
                 top = _draw_mark(svg, kind, x, y, keys, late, scale, left)
                 text = label or f"{keys:,}"
-                row = _draw_label(svg, x, top, text, ends if label else ends[:1])
+                fits = x - len(text) * CHARACTER / 2 > left - 4
+                row = _draw_label(svg, x, top, text, ends if label else ends[:1]) if fits else None
                 if row is not None:
                     ends[row] = x + len(text) * CHARACTER / 2 + (4 if label else 14)
     _draw_legend(svg, frame, bottom + 36)

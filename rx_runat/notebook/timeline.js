@@ -140,7 +140,8 @@ function render({ model, el }) {
     const left = 8 + Math.max(...names.map((name) => name.length)) * CHARACTER;
     const scale = (width - 12 - left) / (frame.window + frame.past), at0 = left + frame.past * scale;
     if (laidOutFor !== scale) { lanes = layOut(frame, scale); laidOutFor = scale; }
-    const now = ended ? frame.now : clock.now(), c = canvas.getContext("2d");
+    // What is no longer looked at stands still: what has become of it is unknown.
+    const now = ended || frame.note ? frame.now : clock.now(), c = canvas.getContext("2d");
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     c.clearRect(0, 0, width, whole);
     c.font = FONT;
@@ -181,9 +182,9 @@ function render({ model, el }) {
       for (const mark of marks) {
         let x = at0 + (mark.at - now) * scale;
         if (mark.waits) x = Math.max(x, at0);
-        if (x < left - R || x > width + R) continue;
+        if (x < left + R || x > width + R) continue;
         const half = drawMark(c, mark, x, y, scale, left);
-        if (mark.row >= 0) {
+        if (mark.row >= 0 && x - mark.text.length * CHARACTER / 2 > left - 4) {
           c.fillStyle = colors.ink;
           c.fillText(mark.text, x, y - half - 4 - mark.row * 12);
         }

@@ -71,8 +71,10 @@ def test_it_runs_and_nothing_complains(path: Path, executed: dict[str, Any]) -> 
 @pytest.mark.parametrize("path", PARAMS)
 def test_it_prints_what_is_committed(path: Path, executed: dict[str, Any]) -> None:
     def printed(book: Any) -> list[str]:
-        texts = [output.text for output in outputs(book) if output.output_type == "stream"]
-        return [re.sub("-+", "-", text) for text in texts]  # in a diagram of what was live, lengths vary
+        lines = "".join(output.text for output in outputs(book) if output.output_type == "stream").splitlines()
+        return [
+            line for line in lines if "->" not in line
+        ]  # a diagram of what was live is a little different each time
 
     assert printed(executed[path.name]) == printed(nbformat.read(path, as_version=4))
 

@@ -72,6 +72,13 @@ def test_a_key_that_another_process_took_is_gone_and_how_late_is_unknown() -> No
     assert marks(picture.frame()) == [("gone", "", 1, "a", None)]
 
 
+def test_where_this_process_claims_nothing_another_took_it_for_sure() -> None:
+    picture = scene()
+    picture.see(look(10_000, coming={"a": 10_040.0}), claiming=False)
+    picture.see(look(10_050), claiming=False)
+    assert marks(picture.frame()) == [("gone", "", 1, "a", None)]
+
+
 def test_a_claim_of_ours_that_tells_late_is_no_other_process() -> None:
     picture = scene()
     picture.see(look(10_000, coming={"a": 10_040.0}))

@@ -108,15 +108,15 @@ class Scene:
 
     # What comes in.
 
-    def see(self, seen: Glance, taken: Iterable[tuple[Claimed, list[Entry]]] = ()) -> None:
-        """Take in a look, and what this process claimed since the last one."""
+    def see(self, seen: Glance, taken: Iterable[tuple[Claimed, list[Entry]]] = (), *, claiming: bool = True) -> None:
+        """Take in a look, and what this process claimed since the last one; `claiming`: does it claim at all?"""
         for claimed, left in taken:
             self._take(claimed, left)
         before, self._listed = self._listed, dict(seen.due_keys + seen.coming)
         for key, at in before.items():
             if key not in self._listed and self._is_taken(key, at, seen):
                 self._missing.setdefault(key, (at, seen.now))
-        self._judge(seen)
+        self._judge(seen, _PATIENCE_MS if claiming else 0.0)
         self._forget(seen.now)
         self._seen = seen
 
@@ -144,15 +144,15 @@ class Scene:
         truncated = len(seen.due_keys) == LISTED
         return not truncated or (at, key) < (seen.due_keys[-1][1], seen.due_keys[-1][0])
 
-    def _judge(self, seen: Glance) -> None:
+    def _judge(self, seen: Glance, patience: float) -> None:
         """Where have the keys gone that are missing?"""
         leased = {key for key, _ in seen.leases}
         for key, (at, since) in list(self._missing.items()):
             if key in leased or key in self._listed or any(key in keys for _, keys in self._ours):
                 del self._missing[key]
-            elif seen.now - since > _PATIENCE_MS:
+            elif seen.now - since >= patience:
                 del self._missing[key]
-                self._fire("gone", self._lane_of(key), max(at, since - _PATIENCE_MS / 2), key, 1, None)
+                self._fire("gone", self._lane_of(key), max(at, since - _SOON_MS), key, 1, None)
 
     def _fire(self, kind: str, lane: int, at: float, key: str, keys: int, late: float | None) -> None:
         place = kind, lane, int(at // self.bin_ms)

@@ -49,7 +49,7 @@ class Rendezvous(Generic[_T]):
         Raises:
             NotTaken: the subscriber left, or its event loop ended, before the handler was called.
         """
-        if _running_loop() is self._loop:  # the source ticks on this very event loop
+        if running_loop() is self._loop:  # the source ticks on this very event loop
             self.handler(value)
             return
         if not self._loop.is_running():
@@ -112,7 +112,8 @@ def event_loop(scheduler: abc.SchedulerBase | None) -> asyncio.AbstractEventLoop
     return scheduler._loop if isinstance(scheduler, AsyncIOScheduler) else None  # pyright: ignore[reportPrivateUsage]
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs on this thread, if one does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

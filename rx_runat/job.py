@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
+from rx_runat.cards import job_card, spell
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.verdict import DeadLetter, Leased, Settled, Verdict
 from rx_runat.wire import RunAtTime, from_milliseconds, show, to_member, to_time
+from rx_runat.words import late, span
 
 Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
 """Which schedule stands when a key is scheduled again."""
@@ -58,6 +60,11 @@ class Job:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
+    def _repr_html_(self) -> str:
+        if isinstance(self.run_at, timedelta):
+            return job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
+        return job_card("Job", self.key, f"for {spell(self.run_at)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Due(Job):
@@ -73,6 +80,12 @@ class Due(Job):
 
     def __post_init__(self) -> None:
         """A store made it: there is nothing to check."""
+
+    def __repr__(self) -> str:
+        return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"
+
+    def _repr_html_(self) -> str:
+        return job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
 
     def __getattr__(self, name: str) -> Any:
         if name != "wire":  # which few Dues ever need: those that are scheduled again

@@ -16,14 +16,17 @@ import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
+from rx_runat.cards import queue_card
 from rx_runat.connect import Connected, connect
 from rx_runat.demand import Pace
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.heads import heads
 from rx_runat.hot import Hot, Notices
+from rx_runat.iterate import Iteration
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.loop import Loop
+from rx_runat.named import Jobs, Named
 from rx_runat.sink import Sink
 from rx_runat.source import Dues, Source
 from rx_runat.store import RedisStore
@@ -117,15 +120,15 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         )
         super().__init__(self._source)
         self._sink = Sink(self._store, self._source.written)
-        self._jobs = Hot(Dues(self._source))
-        self._errors = Hot(self._notices)
+        self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
+        self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._stopped = False
         _open.add(self)
 
     # The source.
 
     @property
-    def jobs(self) -> Hot[Due]:
+    def jobs(self) -> Jobs:
         """The same hot stream as `Due(key, run_at, lateness)` instead of bare keys; the claim is shared."""
         return self._jobs
 
@@ -137,6 +140,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         loop, and nobody waits for that. It completes when the queue stops. The logger `rx_runat` says the same.
         """
         return self._errors
+
+    def __aiter__(self) -> Iteration[str]:
+        """Keys, one in hand: `async for key in queue`. Leaving the loop hands back what was not taken."""
+        return Iteration(self._source)
 
     # The sink.
 
@@ -245,6 +252,13 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def __repr__(self) -> str:
         state = ", stopped" if self._stopped else ""
         return f"<RunAt {self._queue_name!r} on {self._store.where}{state}>"
+
+    def _repr_html_(self) -> str:
+        """The queue at a glance, for notebooks: one round trip, and words where nobody answers."""
+        return self._card("RunAt")
+
+    def _card(self, title: str) -> str:
+        return queue_card(title, self._queue_name, self._store.where, self._stopped, self._store.glance)
 
     def _stop(self, longest: float) -> None:
         self._stopped = True

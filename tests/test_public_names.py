@@ -8,6 +8,7 @@ import pytest
 from reactivex import Observable
 
 import rx_runat
+import rx_runat.notebook
 from rx_runat import RunAt
 
 NAMES = [
@@ -45,6 +46,12 @@ OURS = {
 
 def test_the_public_names() -> None:
     assert rx_runat.__all__ == NAMES == sorted(NAMES)
+
+
+def test_the_names_of_the_notebook() -> None:
+    names = rx_runat.notebook.__all__
+    assert names == ["Lateness", "Marbles", "fresh", "lateness", "marbles", "timeline"]
+    assert all(inspect.getdoc(getattr(rx_runat.notebook, name)) for name in names)
 
 
 def test_the_names_of_a_queue() -> None:

@@ -7,9 +7,11 @@ import reactivex as rx
 import redis
 from reactivex import Observable
 from reactivex import operators as ops
+from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
 from rx_runat import Due, Job, RunAt, StoreError
+from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
 now = datetime.now(UTC)
@@ -24,8 +26,8 @@ with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1)
     def late(due: Due) -> float:
         return due.lateness
 
-    lateness: Observable[float] = queue.jobs.pipe(ops.map(late))
-    lateness.subscribe(print)
+    lates: Observable[float] = queue.jobs.pipe(ops.map(late))
+    lates.subscribe(print)
     queue.jobs.subscribe(lambda due: print(due.run_at.isoformat()))
     queue.errors.subscribe(lambda error: print(str(error)))
 
@@ -56,3 +58,18 @@ RunAt()
 queue, scheduler = virtual_queue()
 assert_type(scheduler, TestScheduler)
 scheduler.advance_by(1.0)
+
+
+async def steps() -> None:
+    async for key in queue:
+        assert_type(key, str)
+    async for due in queue.jobs:
+        assert_type(due, Due)
+
+
+subscription: DisposableBase = fresh("printer", queue.subscribe, print)
+assert_type(fresh("queue", RunAt, "memory://"), RunAt)
+assert_type(marbles(3, due=queue, jobs=queue.jobs), Marbles)
+assert_type(marbles(timedelta(hours=1), {"a b": queue}, scheduler=scheduler).run(), Marbles)
+assert_type(lateness(queue.jobs, 3), Lateness)
+timeline(queue, window=3, lane=lambda key: key[0])

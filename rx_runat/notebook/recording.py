@@ -1,0 +1,215 @@
+"""Watching Observables for a while: live, or in virtual time at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, Self
+
+import reactivex as rx
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable
+from reactivex.scheduler import VirtualTimeScheduler
+
+from rx_runat.errors import InvalidSetting
+from rx_runat.loop import Loop
+from rx_runat.notebook.page import shown
+from rx_runat.ticks import Seconds, to_seconds
+from rx_runat.wire import show
+
+_REDRAW_SECONDS = 0.25  # a picture that grows is looked at, not read: four times a second is enough
+
+
+class Recording(abc.DisposableBase):
+    """Subscribes to streams at once, and leaves them when its time is over, they have all ended, or it is disposed.
+
+    Args:
+        seconds: how long.
+        streams: by name; each is subscribed, in this order.
+        scheduler: a virtual-time one: the whole time passes at once. None: live.
+    """
+
+    def __init__(
+        self, seconds: Seconds, streams: Mapping[str, Observable[Any]], scheduler: abc.SchedulerBase | None
+    ) -> None:
+        self.seconds = seconds_of(seconds)
+        virtual = scheduler if isinstance(scheduler, VirtualTimeScheduler) else None
+        if scheduler is not None and virtual is None:
+            raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be a virtual-time one, or none: live")
+        for name, stream in streams.items():
+            if not isinstance(stream, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidSetting(f"{name}: got {show(stream)}; it must be an Observable")
+        self._gate = threading.RLock()  # over what was recorded: streams come on threads of their own
+        self._over = threading.Event()
+        self._then: list[Callable[[], object]] = []
+        self._running = len(streams)
+        self._subscriptions = CompositeDisposable()
+        self._loop = Loop("rx_runat recording") if virtual is None else None
+        self._scheduler = self._loop or virtual
+        assert self._scheduler is not None
+        self._began = self._scheduler.now
+        self._ended_after: float | None = None
+        if self._loop is not None:
+            self._loop.schedule_relative(self.seconds, self._dispose_later)
+        for name, stream in streams.items():
+            self._listen(name, stream)
+        if not streams:
+            self.dispose()
+        elif virtual is not None:
+            virtual.advance_by(self.seconds)
+            self.dispose()
+
+    # What a picture is made of.
+
+    @abstractmethod
+    def add(self, name: str, after: float, value: Any) -> None:
+        """Note a value of a stream. Called with the gate held."""
+
+    @abstractmethod
+    def end(self, name: str, after: float, error: Exception | None) -> None:
+        """Note the end of a stream. Called with the gate held."""
+
+    @abstractmethod
+    def svg(self) -> str:
+        """The picture of what has come so far."""
+
+    @abstractmethod
+    def text(self) -> str:
+        """The same in characters, for terminals."""
+
+    # When it is over.
+
+    @property
+    def is_over(self) -> bool:
+        """Has it left its streams?"""
+        return self._over.is_set()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began, or that it took."""
+        if self._ended_after is not None:
+            return self._ended_after
+        assert self._scheduler is not None
+        return min((self._scheduler.now - self._began).total_seconds(), self.seconds)
+
+    def run(self) -> Self:
+        """Wait for the end, and answer the recording. In a notebook `await` it: its event loop may be needed."""
+        try:
+            self._over.wait()
+        except BaseException:  # Ctrl-C
+            self.dispose()
+            raise
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Wait for the end, and answer the recording. A cancelled wait ends it."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def wake() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def tell() -> None:
+            try:
+                loop.call_soon_threadsafe(wake)
+            except RuntimeError:  # that event loop is closed: nobody waits there
+                pass
+
+        self._when_over(tell)
+        try:
+            yield from over
+        except BaseException:
+            self.dispose()
+            raise
+        return self
+
+    def dispose(self) -> None:
+        """Leave the streams, now; what was recorded stays. May be repeated."""
+        with self._gate:
+            if self._ended_after is not None:
+                return
+            self._ended_after = self.elapsed
+        self._subscriptions.dispose()
+        if self._loop is not None:
+            self._loop.dispose()
+        with self._gate:
+            self._over.set()
+            then, self._then = self._then, []
+        for each in then:
+            each()
+
+    def _dispose_later(self, *_: object) -> None:
+        self.dispose()
+
+    def _when_over(self, action: Callable[[], object]) -> None:
+        with self._gate:
+            if not self._over.is_set():
+                self._then.append(action)
+                return
+        action()
+
+    # How it is shown.
+
+    def __repr__(self) -> str:
+        with self._gate:
+            return self.text()
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        with self._gate:
+            return {"image/svg+xml": self.svg(), "text/plain": self.text()}
+
+    def _ipython_display_(self) -> None:
+        """Show it, and again while it grows."""
+        show_again = shown(self._repr_mimebundle_())
+        if self.is_over or self._loop is None:
+            return
+
+        def redraw(*_: object) -> None:
+            show_again(self._repr_mimebundle_())
+
+        rx.interval(_REDRAW_SECONDS, scheduler=self._loop).subscribe(redraw)
+        self._when_over(redraw)
+
+    # Listening.
+
+    def _listen(self, name: str, stream: Observable[Any]) -> None:
+        on_next, ended = partial(self._note, name), partial(self._note_end, name)
+        try:
+            self._subscriptions.add(stream.subscribe(on_next, ended, ended, scheduler=None))
+        except Exception as error:  # a stream that cannot even be subscribed
+            ended(error)
+
+    def _note(self, name: str, value: Any) -> None:
+        with self._gate:
+            if self._ended_after is None:
+                self.add(name, self.elapsed, value)
+
+    def _note_end(self, name: str, error: Exception | None = None) -> None:
+        with self._gate:
+            if self._ended_after is not None:
+                return
+            self.end(name, self.elapsed, error)
+            self._running -= 1
+            if self._running:
+                return
+        if self._loop is not None:  # from the loop: the stream that has just ended may be in a lock of its own
+            self._loop.schedule(self._dispose_later)
+
+
+def seconds_of(value: object, name: str = "seconds") -> float:
+    """A span of time as a number.
+
+    Raises:
+        InvalidSetting: it is none, or not more than nothing, or endless.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta")
+    if not 0 < to_seconds(value) < math.inf:
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be more than nothing, and end")
+    return to_seconds(value)

@@ -1,0 +1,267 @@
+// Draws frames (see scene.py) on a canvas. Between two frames the picture moves by itself, on the server's clock.
+
+const HEAD = 28, FOOT = 46, R = 5.5, R_MANY = 4.2, CHARACTER = 6.7;
+const SIGN_MS = 2000;  // how often a view says that somebody looks; the kernel stops looking after 10 s without
+const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
+const ROLES = ["faint", "rule", "paper", "now", "ontime", "late", "later", "claimed"];
+const LEGEND = [
+  ["waiting", null, "waiting"], ["fired", 0, "on time"], ["fired", 100, "over 20 ms late"], ["fired", 1000, "over 0.2 s late"],
+  ["gone", null, "taken elsewhere"], ["claimed", null, "claimed"], ["dead", null, "dead"],
+];
+const STEPS = [
+  .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400,
+  21600, 43200, 86400, 172800, 432000, 604800,
+];
+
+const number = new Intl.NumberFormat("en");
+
+function span(ms) {
+  const size = Math.abs(ms);
+  if (size < 1000) return `${size < 10 ? +size.toFixed(1) : Math.round(size)} ms`;
+  if (size < 60e3) return `${+(size / 1e3).toFixed(1)} s`;
+  if (size < 3600e3) return `${+(size / 60e3).toFixed(1)} min`;
+  return `${+(size / 3600e3).toFixed(1)} h`;
+}
+
+function tickLabel(seconds) {
+  for (const [unit, name] of [[86400, "d"], [3600, "h"], [60, "min"]])
+    if (seconds >= unit && seconds % unit === 0) return `${seconds / unit} ${name}`;
+  return seconds < .1 ? `${+(seconds * 1e3).toFixed(3)} ms` : `${+seconds.toFixed(6)} s`;
+}
+
+function height(keys) { return keys === 1 ? 2 * R : 2 * R + 1 + 8 * Math.log10(keys); }
+
+function counts({ scheduled, due, claimed, dead, received }) {
+  const words = [`${number.format(scheduled)} scheduled`, `${number.format(due)} due`];
+  if (claimed) words.push(`${number.format(claimed)} claimed`);
+  if (dead) words.push(`${number.format(dead)} dead`);
+  return [...words, `${number.format(received)} received`].join(" · ");
+}
+
+// The server's clock, by the frames' `now`: the one that came fastest is nearest to the truth.
+function makeClock() {
+  let offset = null;
+  return {
+    hear(now) {
+      const heard = now - performance.now();
+      if (offset === null || Math.abs(heard - offset) > 1000) offset = heard;
+      else offset = Math.max(heard, offset - .5);
+    },
+    now() { return performance.now() + offset; },
+  };
+}
+
+// Which labels are written, and in which row: decided once for a frame, since marks move together.
+function layOut(frame, scale) {
+  const lanes = (frame.lanes.length ? frame.lanes : [""]).map(() => []);
+  for (const [kind, lane, at, keys, label, late] of frame.marks) {
+    const waits = kind === "waiting" || kind === "due";
+    lanes[lane]?.push({ kind, at: kind === "due" ? Math.max(at, frame.now) : at, since: at, keys, label, late, waits });
+  }
+  for (const marks of lanes) {
+    marks.sort((a, b) => a.at - b.at);
+    const ends = [-Infinity, -Infinity];
+    for (const mark of marks) {
+      mark.text = mark.label || number.format(mark.keys);
+      const half = mark.text.length * CHARACTER / 2, x = mark.at * scale;
+      mark.row = (mark.label ? ends : ends.slice(0, 1)).findIndex((end) => end <= x - half);
+      if (mark.row >= 0) ends[mark.row] = x + half + (mark.label ? 4 : 14);
+    }
+  }
+  return lanes;
+}
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "rx-runat-timeline";
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("role", "img");
+  const samples = Object.fromEntries(ROLES.map((role) => {
+    const sample = document.createElement("i");
+    sample.className = role;
+    return [role, sample];
+  }));
+  root.append(canvas, ...Object.values(samples));
+  el.append(root);
+
+  const clock = makeClock();
+  let frame = null, lanes = [], colors = {}, colorsAt = -Infinity, ended = false, inView = true, laidOutFor = 0;
+  let shown = [];  // where marks stand, for the pointer
+
+  function readColors() {
+    colors = Object.fromEntries(ROLES.map((role) => [role, getComputedStyle(samples[role]).color]));
+    colors.ink = getComputedStyle(root).color;
+    colorsAt = performance.now();
+  }
+
+  function colorOf(kind, late) {
+    if (kind === "fired" && late !== null) return late <= 20 ? colors.ontime : late <= 200 ? colors.late : colors.later;
+    if (kind === "claimed") return colors.claimed;
+    if (kind === "dead") return colors.later;
+    return kind === "gone" ? colors.faint : colors.ink;
+  }
+
+  function drawMark(c, { kind, keys, late }, x, y, scale, left) {
+    const color = colorOf(kind, late);
+    c.strokeStyle = c.fillStyle = color;
+    c.lineWidth = 1.5;
+    if (kind === "fired" && late * scale > R) c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
+    if (kind === "claimed" || kind === "dead") {
+      c.beginPath();
+      if (kind === "claimed") { c.moveTo(x, y - 7); c.lineTo(x + 7, y); c.lineTo(x, y + 7); c.lineTo(x - 7, y); c.closePath(); }
+      else { c.moveTo(x - 5, y - 5); c.lineTo(x + 5, y + 5); c.moveTo(x + 5, y - 5); c.lineTo(x - 5, y + 5); }
+      c.stroke();
+      return 7;
+    }
+    const half = height(keys) / 2;
+    c.beginPath();
+    const r = keys === 1 ? R : R_MANY;
+    c.roundRect(x - r, y - half, 2 * r, 2 * half, r);
+    if (kind === "fired") c.fill();
+    else { c.fillStyle = colors.paper; c.fill(); }
+    c.setLineDash(kind === "gone" ? [2.5, 2.5] : []);
+    c.stroke();
+    c.setLineDash([]);
+    return half;
+  }
+
+  function draw() {
+    const width = root.clientWidth;
+    if (!frame || !width) return;
+    if (performance.now() - colorsAt > 1000) readColors();
+    const names = frame.lanes.length ? frame.lanes : [""];
+    const tall = names.length === 1 ? 84 : names.length < 4 ? 58 : 46;
+    const bottom = HEAD + tall * names.length, whole = bottom + FOOT, ratio = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(whole * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(whole * ratio);
+      canvas.style.height = `${whole}px`;
+    }
+    const left = 8 + Math.max(...names.map((name) => name.length)) * CHARACTER;
+    const scale = (width - 12 - left) / (frame.window + frame.past), at0 = left + frame.past * scale;
+    if (laidOutFor !== scale) { lanes = layOut(frame, scale); laidOutFor = scale; }
+    // What is no longer looked at stands still: what has become of it is unknown.
+    const now = ended || frame.note ? frame.now : clock.now(), c = canvas.getContext("2d");
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.clearRect(0, 0, width, whole);
+    c.font = FONT;
+    c.textAlign = "left";
+    c.fillStyle = colors.ink;
+    c.fillText(frame.title, 4, 16);
+    c.textAlign = "right";
+    c.fillStyle = frame.note ? colors.later : colors.ink;
+    c.fillText(frame.note || counts(frame.counts), width - 4, 16);
+
+    const step = STEPS.find((each) => frame.window / 1e3 / each <= 6) || frame.window / 5e3;
+    c.textAlign = "center";
+    for (let i = 1; i * step * 1e3 <= frame.window + 1; i++) {
+      for (const sign of [1, -1]) {
+        const x = at0 + sign * i * step * 1e3 * scale;
+        if (x < left || x > width - 8) continue;
+        c.fillStyle = colors.rule;
+        c.fillRect(x, HEAD, 1, bottom - HEAD);
+        c.fillStyle = colors.faint;
+        if (left + 12 < x && x < width - 30) c.fillText(`${sign > 0 ? "+" : "-"}${tickLabel(+(i * step).toFixed(6))}`, x, bottom + 14);
+      }
+    }
+    shown = [];
+    names.forEach((name, place) => {
+      const y = HEAD + tall * (place + .62);
+      c.fillStyle = colors.rule;
+      c.fillRect(left, y - .5, width - left - 4, 1);
+      c.fillStyle = colors.ink;
+      c.textAlign = "left";
+      c.fillText(name, 4, y + 4);
+      c.textAlign = "center";
+    });
+    c.fillStyle = colors.now;
+    c.fillRect(at0 - .75, HEAD - 4, 1.5, bottom - HEAD + 6);
+    c.fillText("now", at0, bottom + 14);
+    lanes.forEach((marks, place) => {
+      const y = HEAD + tall * (place + .62);
+      for (const mark of marks) {
+        let x = at0 + (mark.at - now) * scale;
+        if (mark.waits) x = Math.max(x, at0);
+        if (x < left + R || x > width + R) continue;
+        const half = drawMark(c, mark, x, y, scale, left);
+        if (mark.row >= 0 && x - mark.text.length * CHARACTER / 2 > left - 4) {
+          c.fillStyle = colors.ink;
+          c.fillText(mark.text, x, y - half - 4 - mark.row * 12);
+        }
+        shown.push([x, y, half, mark]);
+      }
+    });
+    let x = 10;
+    c.textAlign = "left";
+    const kinds = new Set(frame.marks.map(([kind]) => kind)).add("waiting").add("fired");
+    for (const [kind, late, text] of LEGEND) {
+      if (!kinds.has(kind)) continue;
+      drawMark(c, { kind, keys: 1, late }, x, bottom + 33, 0, 0);
+      c.fillStyle = colors.faint;
+      c.fillText(text, x + 11, bottom + 37);
+      x += text.length * CHARACTER + 32;
+    }
+  }
+
+  function say({ kind, since, keys, label, late }) {
+    const what = label || `${number.format(keys)} keys`, away = since - clock.now();
+    if (kind === "waiting") return `${what}: in ${span(Math.max(away, 0))}`;
+    if (kind === "due") return `${what}: due for ${span(away)}, nobody takes it`;
+    if (kind === "fired") return `${what}: ${late < 1 ? "on time" : `${span(late)} late${keys > 1 ? " at most" : ""}`}`;
+    if (kind === "gone") return `${what}: taken by another process`;
+    return kind === "claimed" ? `${what}: claimed, its lease ends in ${span(Math.max(away, 0))}` : `${what}: dead`;
+  }
+
+  canvas.addEventListener("mousemove", ({ offsetX, offsetY }) => {
+    const hit = shown.find(([x, y, half]) => Math.abs(offsetX - x) <= R + 1 && Math.abs(offsetY - y) <= half + 2);
+    canvas.title = hit ? say(hit[3]) : "";
+  });
+
+  function hear() {
+    const next = model.get("frame");
+    if (!next || !next.marks) return;
+    frame = next;
+    clock.hear(frame.now);
+    laidOutFor = 0;
+    canvas.setAttribute("aria-label", `Timeline of ${frame.title}: ${frame.note || counts(frame.counts)}`);
+  }
+
+  function isWatched() { return !ended && inView && el.isConnected && document.visibilityState === "visible"; }
+  function sign() { if (isWatched()) model.send({ view: "here" }); }
+
+  let asked = 0;
+  function animate() {
+    asked = 0;
+    if (!isWatched()) return;
+    draw();
+    asked = requestAnimationFrame(animate);
+  }
+  function wake() {
+    sign();
+    if (!asked && isWatched()) asked = requestAnimationFrame(animate);
+  }
+
+  function end() { ended = true; draw(); }
+
+  const observer = new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; wake(); });
+  observer.observe(root);
+  document.addEventListener("visibilitychange", wake);
+  model.on("change:frame", hear);
+  const timer = setInterval(wake, SIGN_MS);
+  model.on("comm:close", end);
+  hear();
+  wake();
+
+  return () => {
+    if (!ended) model.send({ view: "gone" });
+    ended = true;
+    cancelAnimationFrame(asked);
+    clearInterval(timer);
+    observer.disconnect();
+    document.removeEventListener("visibilitychange", wake);
+    model.off("change:frame", hear);
+    model.off("comm:close", end);
+  };
+}
+
+export default { render };

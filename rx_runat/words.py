@@ -1,0 +1,68 @@
+"""Keys and spans of time as people read them."""
+
+from __future__ import annotations
+
+_UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
+
+
+def readable(key: str, longest: int = 40) -> str:
+    r"""A key as a picture or a page may hold it: on one line, short, and without what UTF-8 cannot encode.
+
+    >>> readable("tea\n" + "x" * 99, 12)
+    'tea\\nxxxxxx…'
+    >>> readable(b"\xff".decode(errors="surrogateescape"))
+    '\\xff'
+    """
+    text = key if len(key) <= longest else key[: longest - 1] + "…"
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+        text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return text
+
+
+def span(seconds: float) -> str:
+    """A span of time in two digits and its unit.
+
+    >>> [span(each) for each in (0.00042, 0.0032, 3.21, 59.96, 95, 7200, 1e6, 0)]
+    ['0.42 ms', '3.2 ms', '3.2 s', '60 s', '1.6 min', '2 h', '12 d', '0 ms']
+    >>> span(float("inf"))
+    'for ever'
+    """
+    size = abs(seconds)
+    if size == float("inf"):
+        return "for ever"
+    if size < 5e-6:
+        return "0 ms"
+    unit, length = next((each for each in _UNITS if size >= each[1]), _UNITS[-1])
+    number = seconds / length
+    digits = 0 if abs(number) >= 9.95 else 1 if abs(number) >= 0.995 else 2
+    text = f"{number:,.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+
+
+def until(seconds: float) -> str:
+    """When something comes.
+
+    >>> until(3.21), until(-0.2), until(float("inf"))
+    ('in 3.2 s', '200 ms late', 'never')
+    """
+    if seconds == float("inf"):
+        return "never"
+    return f"in {span(seconds)}" if seconds > 0 else late(-seconds)
+
+
+def late(seconds: float) -> str:
+    """How late something came, or is.
+
+    >>> late(0.2), late(-3), late(0)
+    ('200 ms late', '3 s to go', 'on time')
+    """
+    if abs(seconds) < 5e-6:
+        return "on time"
+    return f"{span(seconds)} late" if seconds > 0 else f"{span(-seconds)} to go"
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

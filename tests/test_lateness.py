@@ -1,0 +1,74 @@
+"""How late keys come, in words and as a picture."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from xml.etree import ElementTree
+
+import pytest
+import reactivex as rx
+from reactivex.testing import ReactiveTest, TestScheduler
+
+from rx_runat import Due, Job, RunAt
+from rx_runat.notebook import lateness
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def recorded(*lates: float, error: Exception | None = None):
+    scheduler = TestScheduler()
+    messages = [ReactiveTest.on_next(1 + i / 1e6, Due(f"k{i}", NOW, late)) for i, late in enumerate(lates)]
+    messages += [ReactiveTest.on_error(5, error)] if error else []
+    return lateness(scheduler.create_hot_observable(*messages), 10, scheduler=scheduler)
+
+
+def words(svg: str) -> str:
+    return " ".join(ElementTree.fromstring(svg).itertext())
+
+
+def test_none() -> None:
+    assert str(recorded()) == "no key has come"
+    assert "no key has come" in words(recorded().svg())
+
+
+def test_one() -> None:
+    assert str(recorded(0.0021)) == "1 key, 2.1 ms late"
+    words(recorded(0.0021).svg())
+
+
+def test_many() -> None:
+    picture = recorded(*(i / 1000 for i in range(1, 1001)))
+    assert str(picture) == "1,000 keys: half within 501 ms, 99 of 100 within 1 s, the latest 1 s"
+    assert "99 of 100" in words(picture.svg())
+
+
+@pytest.mark.parametrize("percent", [1, 50, 90, 99, 100])
+def test_percentiles_are_within_four_percent_and_never_above_the_worst(percent: float) -> None:
+    picture = recorded(*(i / 1000 for i in range(1, 1001)))
+    assert percent / 100 <= picture.percentile(percent) <= min(percent / 100 * 1.04, 1.0)
+
+
+def test_memory_is_bounded_whatever_the_lateness() -> None:
+    picture = recorded(*(10.0**power for power in range(-9, 9)), -1.0, 0.0)
+    assert picture.keys == 20
+    assert len(picture._bins) <= 20
+    words(picture.svg())
+
+
+def test_an_error_is_said() -> None:
+    assert str(recorded(0.001, error=ValueError("broken"))) == "1 key, 1 ms late; ValueError: broken"
+
+
+def test_a_stream_of_other_things_is_said_and_the_others_go_on() -> None:
+    class Bare:
+        lateness = 0.5
+
+    assert str(lateness(rx.of(Bare()), 60).run()) == "1 key, 500 ms late"  # type: ignore[arg-type]
+
+
+def test_live(queue: RunAt) -> None:
+    queue.on_next([Job(f"k{i}", timedelta(milliseconds=20 + i)) for i in range(50)])
+    picture = lateness(queue.jobs, 0.3).run()
+    assert picture.keys == 50
+    assert 0 < picture.percentile(50) <= picture.worst < 5
+    assert str(picture).startswith("50 keys: half within ")

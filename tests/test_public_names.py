@@ -11,6 +11,7 @@ import rx_runat
 from rx_runat import RunAt
 
 NAMES = [
+    "Claim",
     "Due",
     "InvalidJob",
     "InvalidSetting",
@@ -28,6 +29,7 @@ NAMES = [
 ]
 OURS = {
     "cancel",
+    "claims",
     "dispose",
     "errors",
     "jobs",

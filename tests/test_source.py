@@ -403,14 +403,14 @@ def test_alarms_that_are_replaced_are_forgotten(make: Callable[..., RunAt]) -> N
     queue.subscribe()
     for i in range(300):
         queue.schedule("a", 4_000_000_000 - i)
-    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) <= 4, "only the last alarm is kept")
+    wait_until(lambda: len(queue._source._scheduler._queue) <= 4, "only the last alarm is kept")
 
 
 def test_the_thread_ends_with_the_ticks_though_an_alarm_was_a_day_away(make: Callable[..., RunAt]) -> None:
     queue = make(interval=3600)
     queue.schedule("a", 4_000_000_000)
     subscription = queue.subscribe()
-    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) == 2, "heartbeat and alarm are set")
+    wait_until(lambda: len(queue._source._scheduler._queue) == 2, "heartbeat and alarm are set")
     subscription.dispose()
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("rx_runat")], "the thread ended")
 

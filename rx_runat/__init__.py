@@ -1,5 +1,6 @@
 """A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due."""
 
+from rx_runat.claim import Claim
 from rx_runat.errors import (
     InvalidJob,
     InvalidSetting,
@@ -17,6 +18,7 @@ from rx_runat.job import Due, Job
 from rx_runat.queue import RunAt
 
 __all__ = [
+    "Claim",
     "Due",
     "InvalidJob",
     "InvalidSetting",

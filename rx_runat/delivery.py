@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import length_hint
 
 from rx_runat.job import Claimed, Due, Entry
+from rx_runat.verdict import Leased
 from rx_runat.wire import from_score
 
 
@@ -18,10 +20,10 @@ class Delivery:
         claimed: the claim.
     """
 
-    def __init__(self, claimed: Claimed) -> None:
+    def __init__(self, claimed: Claimed | Leased) -> None:
         self._claimed = claimed
         self.size = len(claimed.keys)
-        self.keys = iter(claimed.keys)
+        self.keys: Iterator[object] = iter(claimed.keys)
         self._due: tuple[int, Due] | None = None
 
     @property

@@ -19,6 +19,11 @@ class Demand(Protocol):
     hold_seconds: float
 
     @property
+    def frees_in(self) -> float:
+        """After a claim of no keys: the seconds until one may take some again."""
+        ...
+
+    @property
     def keys(self) -> int:
         """How many keys the next claim may take."""
         ...
@@ -43,6 +48,7 @@ class Pace:
     """
 
     hold_seconds = HOLD_SECONDS
+    frees_in = 0.0  # it always asks for some
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

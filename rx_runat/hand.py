@@ -4,37 +4,72 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from rx_runat.errors import NotReturned, Refused, StoreError
-from rx_runat.job import Claimed, Entry, Store, Taker
+from rx_runat.job import Claimed, Entry
+from rx_runat.verdict import Leased
 
 LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
 SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
+_C = TypeVar("_C", bound=Claimed | Leased)
+_C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
-class Hand:
+
+class Takes(Protocol[_C_co]):
+    """What a `Taker` and a `Lessee` have in common: both take what is due, and return it as it was."""
+
+    @property
+    def is_owed(self) -> bool:
+        """Is the answer to a claim still out?"""
+        ...
+
+    def claim(self, limit: int) -> _C_co:
+        """Take what is due, at most `limit` keys."""
+        ...
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries of the last claim."""
+        ...
+
+    def close(self) -> list[Entry]:
+        """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
+        ...
+
+
+Opens: TypeAlias = Callable[[], Takes[_C]]
+
+
+class Hand(Generic[_C]):
     """Between a source and the store: takes, holds what was not received, and gives it back. One look at a time.
 
     Args:
-        store: where keys are claimed.
+        opens: the store's side of it, for as long as somebody listens.
+        hurry: gives up on the answer to any call after so many seconds.
+        close: breaks off a call that is under way.
         interval: seconds; the patience with an absent Redis when all must go back.
     """
 
-    def __init__(self, store: Store, interval: float) -> None:
+    def __init__(
+        self, opens: Opens[_C], hurry: Callable[[float], None], close: Callable[[], None], interval: float
+    ) -> None:
         self.left: list[Entry] = []
-        self._store = store
-        self._taker: Taker | None = None
+        self._opens = opens
+        self._hurry = hurry
+        self.break_off = close
+        self._taker: Takes[_C] | None = None
         self._asked_at: float | None = None
         self._patience = min(interval, LONGEST_PATIENCE)
         self._silence = max(self._patience, SHORTEST_SILENCE)
 
-    def claim(self, limit: int) -> Claimed:
+    def claim(self, limit: int) -> _C:
         """Take what is due, at most `limit` keys. Raises StoreError; the next call asks for the same claim again."""
         if self._taker is None:
-            self._taker = self._store.taker()
+            self._taker = self._opens()
         with self._asking():
             return self._taker.claim(limit)
 
@@ -62,7 +97,7 @@ class Hand:
 
     def give_all_back(self) -> NotReturned | None:
         """Return everything while there is patience; answers what could not be returned."""
-        self._store.hurry(self._silence)
+        self._hurry(self._silence)
         deadline = time.monotonic() + self._patience
         while True:
             try:

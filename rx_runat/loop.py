@@ -29,6 +29,7 @@ class Loop(EventLoopScheduler):
     """
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._last: threading.Thread | None = None
 
         def thread(target: Callable[..., None]) -> threading.Thread:

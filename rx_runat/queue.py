@@ -5,35 +5,34 @@ from __future__ import annotations
 import atexit
 import math
 import os
-import time
 import weakref
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-import reactivex as rx
 import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.cards import queue_card
+from rx_runat.claim import Claim, to_ms
 from rx_runat.connect import Connected, connect
+from rx_runat.counter import Counter
+from rx_runat.delivery import Delivery
 from rx_runat.demand import Pace
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
-from rx_runat.heads import heads
-from rx_runat.hot import Hot, Notices
+from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
-from rx_runat.loop import Loop
 from rx_runat.named import Jobs, Named
 from rx_runat.sink import Sink
-from rx_runat.source import Dues, Source
+from rx_runat.source import Dues
+from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
 from rx_runat.wire import RunAtTime, from_score, show, to_microseconds
 
-LONGEST_LOOKOUT = 1.0  # seconds; one that is just connecting to a server that is silent ends by itself, later
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
 
@@ -105,23 +104,15 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         connected = connect(redis)
         self._leave = connected.leave
         self._store = RedisStore(connected.calls, queue_name, clock)
-        self._loop = Loop(f"rx_runat {queue_name}") if scheduler is None else None
-        self._lookout = Loop(f"rx_runat {queue_name} lookout")
-        self._notices: Notices[StoreError] = Notices()
-        self._source = Source(
-            self._store,
-            interval=interval,
-            demand=Pace(limit),
-            scheduler=self._loop or scheduler,  # type: ignore[arg-type]
-            now=time.monotonic if clock is None else lambda: clock() / 1e6,
-            heads=heads(self._store.watch, self._lookout) if clock is None else rx.never(),
-            errors=self._notices,
-            finished=self._let_go,
+        self._virtual = None if clock is None else scheduler
+        self._sources = Sources(
+            self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
+        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
         super().__init__(self._source)
-        self._sink = Sink(self._store, self._source.written)
+        self._sink = Sink(self._store, self._sources.written)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
-        self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
+        self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         self._stopped = False
         _open.add(self)
 
@@ -144,6 +135,62 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def __aiter__(self) -> Iteration[str]:
         """Keys, one in hand: `async for key in queue`. Leaving the loop hands back what was not taken."""
         return Iteration(self._source)
+
+    def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> Hot[Claim]:
+        """Keys as they fall due, each ours until it is acked or its lease ends: for work that must survive a crash.
+
+            Redis        {a}         {}       {}           {a}      {}     {}
+            claims       ------------a-----------------------------a----------->
+            a's lease                [ killed, no ack            )[    ack
+
+        A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
+        next. So work may be done twice, where a process dies between the work and its ack, or outlives its lease.
+
+        Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
+        Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
+        Order:       by run_at, then key, within a claim; none between sources.
+        Clock:       Redis's decides what is due and which lease has ended; this host's does not matter.
+        Scheduler:   a loop of its own, in virtual time the queue's scheduler; `on_next` runs on it, as of the queue.
+        Errors:      as of the queue; outages are shown on `errors`.
+        Disposal:    does not block; claims that were delivered stay leased.
+        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script.
+
+        Args:
+            lease: seconds, or a timedelta, at least a tenth of a second.
+            max_in_flight: how many claims of this source may be out; the backlog waits in Redis. A slot is free again
+                by `ack`, `nack`, `bury`, a lost lease or its end: a claim that was forgotten never stops the stream.
+
+        Raises:
+            InvalidSetting: an argument that cannot be used.
+            Stopped: the queue was stopped.
+
+        Example:
+            >>> from rx_runat.testing import virtual_queue
+            >>> queue, scheduler = virtual_queue()
+            >>> _ = queue.claims(lease=30).subscribe(lambda claim: print(claim.key, claim.attempt))
+            >>> _ = queue.schedule("a", 1.0)
+            >>> scheduler.advance_by(1)
+            a 1
+            >>> scheduler.advance_by(30)
+            a 2
+        """
+        self._check_open()
+        ms = to_ms(lease, "lease", 0.1)
+        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or not 1 <= max_in_flight <= 100_000:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidSetting(
+                f"max_in_flight: got {show(max_in_flight)}; it must be a count of claims between 1 and 100,000"
+            )
+        sources, store = self._sources, self._store
+        counter = Counter(
+            store,
+            to_seconds(lease),
+            max_in_flight,
+            now=sources.now,
+            written=sources.written,
+            freed=lambda: source.written(-math.inf),
+        )
+        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
+        return Hot(source)
 
     # The sink.
 
@@ -195,7 +242,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """
         self._check_open()
         stands = self._store.schedule([Job(key, run_at)], check_keep(keep))
-        self._source.written(stands)
+        self._sources.written(stands)
         return from_score(stands)
 
     def cancel(self, key: str) -> bool:
@@ -262,11 +309,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def _stop(self, longest: float) -> None:
         self._stopped = True
-        self._source.stop(longest)
-        if not self._source.is_inside():
-            self._lookout.end(LONGEST_LOOKOUT)
-            if self._loop is not None:
-                self._loop.end(longest)
+        self._sources.stop(longest)
 
     def _check_open(self) -> None:
         if self._stopped:
@@ -275,9 +318,6 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _let_go(self) -> None:
         self._store.close()
         self._leave()
-        self._lookout.dispose()
-        if self._loop is not None:
-            self._loop.dispose()
         _open.discard(self)
 
 

@@ -53,12 +53,16 @@ class Courtesy:
                     a c  wake 1 ms later; in case b is busy, the key is theirs
 
     Else sixteen sources on one machine that fall upon one key make the one that gets it wait for the other fifteen.
+
+    Args:
+        longest: seconds; a claim takes a tenth of a millisecond, and sixteen of them a few. 0 where nobody competes.
     """
 
-    _FIRST, _LONGEST = 0.001, 0.004  # seconds; a claim takes a tenth of a millisecond, and sixteen of them a few
+    _FIRST = 0.001
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = 0.004) -> None:
         self.seconds = 0.0
+        self._longest = longest
         self._expected = math.inf
 
     def looked(self, now: float, got: bool, next_run_at: float) -> None:
@@ -66,5 +70,5 @@ class Courtesy:
         if got:
             self.seconds = 0.0
         elif now >= self._expected:
-            self.seconds = min(max(2 * self.seconds, self._FIRST), self._LONGEST)
+            self.seconds = min(max(2 * self.seconds, self._FIRST), self._longest)
         self._expected = next_run_at

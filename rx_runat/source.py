@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import reactivex as rx
 from reactivex import Observable, abc
@@ -33,10 +34,11 @@ from rx_runat.demand import Demand
 from rx_runat.errors import Refused, StoreError
 from rx_runat.hand import Hand
 from rx_runat.hot import Notices, Subscriber
-from rx_runat.job import Claimed, Due, Entry, Store
+from rx_runat.job import Claimed, Due, Entry
 from rx_runat.outage import Outage
 from rx_runat.sleep import Courtesy, Sleep
-from rx_runat.ticks import Seconds, ticks, to_seconds
+from rx_runat.ticks import Seconds, ticks
+from rx_runat.verdict import Leased
 
 log = logging.getLogger("rx_runat")
 
@@ -44,43 +46,55 @@ log = logging.getLogger("rx_runat")
 # so long, because the scheduler may be the user's, and others wait for it.
 _TURN_SECONDS = 0.05
 
+# Earlier than any schedule, and later than what says "look, whatever is written".
+_ONLY_WHEN_CALLED = -sys.float_info.max
 
-class Source:
+_C = TypeVar("_C", bound=Claimed | Leased)
+
+
+class Source(Generic[_C]):
     """The read side of a queue: a crowd for keys. `Dues` is the same crowd, for Dues.
 
     Args:
-        store: where keys are claimed.
+        where: the server, in messages.
+        hand: takes keys, and returns them.
+        deliver: makes the delivery of a claim.
         interval: seconds between heartbeats; None: none.
         demand: how many keys a claim may take.
         scheduler: where ticks come, one at a time.
         now: seconds, on a clock that nobody sets: how long the subscribers take.
         heads: the schedule's head whenever others may have changed it.
+        courtesy: towards other sources that wait for the same key.
         errors: hears of what went wrong and was survived.
         finished: called once, when a stopped source has let go of everything.
     """
 
     def __init__(
         self,
-        store: Store,
+        where: str,
+        hand: Hand[_C],
         *,
+        deliver: Callable[[_C], Delivery],
         interval: Seconds | None,
         demand: Demand,
         scheduler: abc.SchedulerBase,
         now: Callable[[], float],
         heads: Observable[float],
+        courtesy: Courtesy,
         errors: Notices[StoreError],
         finished: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._where = where
+        self._hand = hand
+        self._delivery_of = deliver
         self._scheduler = scheduler
         self._demand = demand
         self._now = now
         self._errors = errors
-        self._outage = Outage(store.where, scheduler, errors)
+        self._outage = Outage(where, scheduler, errors)
         self._finished = finished
-        self._hand = Hand(store, 1.0 if interval is None else to_seconds(interval))
         self._sleep = Sleep()
-        self._courtesy = Courtesy()
+        self._courtesy = courtesy
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
@@ -100,7 +114,7 @@ class Source:
         self._done = False
         # Pictures look on here: told of each claim after its delivery, and of what nobody received. They start no
         # claim, keep none going, and must not raise.
-        self.taps: tuple[Callable[[Claimed, list[Entry]], object], ...] = ()
+        self.taps: tuple[Callable[[_C, list[Entry]], object], ...] = ()
 
     # Subscribers come and go, on any thread.
 
@@ -134,11 +148,12 @@ class Source:
         """Hear of a run_at, in epoch milliseconds; wake up if it is earlier than what we sleep for."""
         self._written.on_next(run_at)
 
-    def stop(self, longest: float = -1) -> None:
+    def stop(self, longest: float = -1, waits: bool = True) -> None:
         """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
 
         Args:
             longest: seconds to wait for that `on_next`; by default as long as it takes.
+            waits: False: the source ends by itself, soon.
         """
         with self._gate:
             self._stopped = True
@@ -148,9 +163,21 @@ class Source:
             subscriber.withdraw()
         if self.is_inside():
             return  # the look that called us finishes
+        if not waits and not self._turn.acquire(blocking=False):
+            self._scheduler.schedule(self._stop_soon)  # after the look that is under way
+            return
+        if not waits:
+            self._end_turn()
+            return
         if not self._take_last_turn(longest):
             log.error("stopped, but an on_next did not return: what its source had in hand is lost")
             return
+        self._end_turn()
+
+    def _stop_soon(self, _: abc.SchedulerBase, __: object = None) -> None:
+        self.stop()
+
+    def _end_turn(self) -> None:
         try:
             with self._inside():
                 self._finish()
@@ -161,7 +188,7 @@ class Source:
         began = time.monotonic()
         while not self._turn.acquire(timeout=0.02):
             if self._hand.hangs(began):
-                self._store.close()  # breaks that look off
+                self._hand.break_off()
             elif not self._hand.is_asking and 0 <= longest < time.monotonic() - began:
                 return False
         return True
@@ -185,7 +212,7 @@ class Source:
                 self._sleep.begins(-math.inf)  # through the backoff, whoever writes
                 return self._outage.survive(error)
             except Exception as error:  # a bug of ours: better a dead stream that says so than a silent one
-                log.exception("the source of %s failed", self._store.where)
+                log.exception("the source of %s failed", self._where)
                 self._fail(error)
             finally:
                 if self._stopped:
@@ -199,7 +226,8 @@ class Source:
             self._settle()
         if self._rests():
             return None
-        claimed = self._hand.claim(self._demand.keys)
+        keys = self._demand.keys
+        claimed = self._hand.claim(keys)
         claimed_at = self._now()
         self._outage.recover()
         wait = claimed.wait
@@ -207,7 +235,7 @@ class Source:
         self._courtesy.looked(claimed.now / 1e3, bool(claimed.keys), next_run_at)
         if claimed.keys:
             subscribers = self._subscribers
-            self._deliver(Delivery(claimed))
+            self._deliver(self._delivery_of(claimed))
             for tap in self.taps:
                 tap(claimed, self._hand.left)
             if self._hand.left and not self._stopped:
@@ -217,6 +245,9 @@ class Source:
                 wait = None if stuck else 0.0
             if not self._subscribers:
                 return 0.0
+        if not keys:  # no slot is free: what is scheduled meanwhile is not worth a look
+            next_run_at = _ONLY_WHEN_CALLED
+            wait = min(self._demand.frees_in, math.inf if wait is None else wait)
         if self._sleep.begins(next_run_at):
             return 0.0
         return wait and max(0.0, wait + self._courtesy.seconds - (self._now() - claimed_at))  # on_next took its time
@@ -318,7 +349,6 @@ class Source:
         finally:
             for subscriber in self._leaving:
                 subscriber.complete()
-            self._errors.end()
             self._finished()
 
     # Which thread, and when.
@@ -340,7 +370,7 @@ class Source:
 class Dues:
     """The crowd of a source for those who want each key as a `Due`; the claim is the same."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source[Any]) -> None:
         self._source = source
 
     def join(self, subscriber: Subscriber[Due]) -> None:

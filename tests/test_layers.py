@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
 REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"cards", "errors", "glance", "job", "keys", "verdict", "wire", "words"}
+STANDARD_ONLY = {"cards", "claim", "errors", "glance", "job", "keys", "slots", "verdict", "wire", "words"}
 
 
 def imports(path: Path) -> set[str]:
@@ -50,7 +50,7 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     "name",
     [
         *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
-        *("heads", "sleep", "demand"),
+        *("heads", "sleep", "demand", "slots", "counter", "sources"),
     ],
 )
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:
@@ -61,7 +61,19 @@ def test_the_rx_side_knows_no_redis_store(name: str) -> None:
 def test_the_redis_side_knows_no_rx(name: str) -> None:
     rx_side = {
         f"rx_runat.{each}"
-        for each in ("source", "sink", "ticks", "loop", "hot", "boundary", "queue", "outage", "heads")
+        for each in (
+            "source",
+            "sink",
+            "ticks",
+            "loop",
+            "hot",
+            "boundary",
+            "queue",
+            "outage",
+            "heads",
+            "sources",
+            "counter",
+        )
     }
     assert "reactivex" not in roots(PACKAGE / f"{name}.py")
     assert not rx_side & imports(PACKAGE / f"{name}.py")

@@ -15,7 +15,7 @@ import reactivex as rx
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Job, NotReturned, Recovered, Refused, RunAt, Stopped, StoreError
+from rx_runat import Claim, Job, NotReturned, Recovered, Refused, RunAt, Stopped, StoreError
 from rx_runat.testing import Faults, virtual_queue
 from tests.helpers import Server, wait_until
 
@@ -459,3 +459,67 @@ def test_17_time_you_can_test(faults: Faults) -> None:
     scheduler.advance_by(timedelta(days=7).total_seconds())
     assert got == [(f"h{hour}", hour * 3600.0) for hour in range(7 * 24)]
     assert "EVALSHA" in faults.commands
+
+
+def test_18_a_killed_process_s_claims_come_back_when_the_lease_ends(
+    make: Callable[..., RunAt], client: redis.Redis, server: Server
+) -> None:
+    """To whoever claims next: here a source that has been there all the time."""
+    script = f"""
+import threading
+from rx_runat import RunAt
+queue = RunAt({server.url!r})
+queue.claims(lease=1.0).subscribe(lambda claim: print(claim.key, claim.deadline.timestamp(), flush=True))
+threading.Event().wait()
+"""
+    queue = make()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        queue.on_next(Job("a", PAST))
+        key, deadline = worker.stdout.readline().split()
+        worker.kill()
+    got: list[Claim] = []
+    queue.claims().subscribe(got.append)
+    wait_until(lambda: got, "it came back")
+    (claim,) = got
+    taken_at = claim.deadline.timestamp() - claim.lease
+    assert (key, claim.key, claim.attempt) == ("a", "a", 2)
+    assert 0 <= taken_at - float(deadline) < 1  # one tick, and what a busy host takes
+
+
+def test_18_a_late_ack_cannot_harm_a_newer_claim() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[Claim] = []
+    queue.claims(lease=1).subscribe(got.append)
+    queue.schedule("a", 1)
+    scheduler.advance_to(2.5)
+    late, held = got
+    assert not late.ack()
+    assert held.ack()
+    scheduler.advance_to(100)
+    assert len(got) == 2
+
+
+def test_18_a_reschedule_made_while_the_key_is_out_survives_its_ack() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[Claim] = []
+    queue.claims(lease=10).subscribe(got.append)
+    queue.schedule("a", 1)
+    scheduler.advance_to(2)
+    queue.schedule("a", 50)
+    assert got[0].ack()
+    scheduler.advance_to(60)
+    assert [(claim.run_at.timestamp(), claim.attempt) for claim in got[:2]] == [(1, 1), (50, 1)]
+
+
+def test_18_one_key_is_never_out_twice_while_its_lease_lives() -> None:
+    """Due again after a second, it waits for the end of its lease, and keeps its own run_at."""
+    queue, scheduler = virtual_queue()
+    got: list[tuple[float, Claim]] = []
+    queue.claims(lease=10).subscribe(lambda claim: got.append((scheduler.clock, claim)))
+    queue.claims(lease=10).subscribe(lambda claim: got.append((scheduler.clock, claim)))
+    queue.schedule("a", 1)
+    scheduler.advance_to(2)
+    queue.schedule("a", 3)
+    scheduler.advance_to(12)
+    assert [(at, claim.run_at.timestamp(), claim.attempt) for at, claim in got] == [(1, 1, 1), (11, 3, 1)]

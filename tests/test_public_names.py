@@ -12,6 +12,7 @@ import rx_runat.notebook
 from rx_runat import RunAt
 
 NAMES = [
+    "Claim",
     "Due",
     "InvalidJob",
     "InvalidSetting",
@@ -29,6 +30,7 @@ NAMES = [
 ]
 OURS = {
     "cancel",
+    "claims",
     "dispose",
     "errors",
     "jobs",

@@ -127,6 +127,17 @@ def test_a_backlog_does_not_wait_for_the_next_tick() -> None:
     assert got == [1.0] * 95
 
 
+def test_a_key_that_was_cancelled_makes_the_next_no_later() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[float] = []
+    queue.subscribe(lambda _: got.append(scheduler.clock))
+    for second in (1, 2, 3):
+        queue.schedule(f"k{second}", second)
+    queue.cancel("k2")
+    scheduler.advance_to(5)
+    assert got == [1, 3]
+
+
 def test_the_time_that_on_next_takes_is_not_waited_for_again() -> None:
     queue, scheduler = virtual_queue()
     queue.on_next([Job("a", 1), Job("b", 7)])
@@ -403,14 +414,14 @@ def test_alarms_that_are_replaced_are_forgotten(make: Callable[..., RunAt]) -> N
     queue.subscribe()
     for i in range(300):
         queue.schedule("a", 4_000_000_000 - i)
-    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) <= 4, "only the last alarm is kept")
+    wait_until(lambda: len(queue._source._scheduler._queue) <= 4, "only the last alarm is kept")
 
 
 def test_the_thread_ends_with_the_ticks_though_an_alarm_was_a_day_away(make: Callable[..., RunAt]) -> None:
     queue = make(interval=3600)
     queue.schedule("a", 4_000_000_000)
     subscription = queue.subscribe()
-    wait_until(lambda: queue._loop is not None and len(queue._loop._queue) == 2, "heartbeat and alarm are set")
+    wait_until(lambda: len(queue._source._scheduler._queue) == 2, "heartbeat and alarm are set")
     subscription.dispose()
     wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("rx_runat")], "the thread ended")
 

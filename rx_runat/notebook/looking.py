@@ -153,7 +153,7 @@ class Looking:
     # Of the queue's inside.
 
     @property
-    def _source(self) -> Source:
+    def _source(self) -> Source[Claimed]:
         return self._queue._source  # pyright: ignore[reportPrivateUsage]
 
     @property

@@ -10,7 +10,7 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
-from rx_runat import Due, Job, RunAt, StoreError
+from rx_runat import Claim, Due, Job, RunAt, StoreError
 from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
@@ -30,6 +30,8 @@ with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1)
     lates.subscribe(print)
     queue.jobs.subscribe(lambda due: print(due.run_at.isoformat()))
     queue.errors.subscribe(lambda error: print(str(error)))
+    claims: Observable[Claim] = queue.claims(lease=timedelta(seconds=30), max_in_flight=10)
+    claims.subscribe(lambda claim: print(claim.ack(), claim.nack(1.5), claim.attempt, claim.deadline.isoformat()))
 
     rx.of(Job("a", now), Job("b", 1.5)).subscribe(queue)
     rx.of({"runAt": 1_700_000_000_000, "key": "a"}).subscribe(queue)

@@ -1,0 +1,112 @@
+"""Where a source's claims are made and settled: it knows their slots and tells of what goes back to the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rx_runat.claim import Claim, Lease
+from rx_runat.delivery import Delivery
+from rx_runat.errors import OutcomeUnknown
+from rx_runat.job import Entry, Store
+from rx_runat.slots import Slots
+from rx_runat.verdict import Leased, Verb, Verdict
+from rx_runat.wire import from_score
+
+
+class Counter:
+    """The desk of one source's claims.
+
+    Args:
+        store: where leases lie.
+        lease: seconds, of each.
+        max_in_flight: how many claims may be out.
+        now: seconds, on a clock that nobody sets.
+        written: hears of the run_at of what goes back to the schedule.
+        freed: called when a slot is free again, where none was when the source asked.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: float,
+        max_in_flight: int,
+        now: Callable[[], float],
+        written: Callable[[float], None],
+        freed: Callable[[], None],
+    ) -> None:
+        self.where = store.where
+        self.slots = Slots(max_in_flight, now, freed)
+        self._store = store
+        self._lease = lease
+        self._now = now
+        self._written = written
+        self._ahead = 0.0  # what our clock shows beyond Redis's, seconds
+
+    def deliver(self, leased: Leased) -> Delivery:
+        """A delivery of claims, each with a slot."""
+        # Our clock is read after Redis's: a slot is never free before its lease has ended.
+        self._ahead = self._now() - leased.now / 1e6
+        claims = [
+            Claim(
+                key,
+                from_score(score),
+                (leased.now - float(score) * 1e3) / 1e6,
+                attempt,
+                self._lease,
+                Lease(key, leased.fence, leased.deadline, self),
+            )
+            for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True)
+        ]
+        self.slots.take([claim.held for claim in claims], self._end(leased.deadline))
+        return _Claims(leased, claims, self.slots)
+
+    def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
+        """End leases or lengthen them, in one round trip; was each still ours? None: unknown.
+
+        What ends a lease whose answer was lost is asked for again alone: of the others it would not be true.
+
+        Raises:
+            OutcomeUnknown: asked three times and never answered; ask again.
+            StoreError: nothing is done.
+        """
+        asked = [Verdict(verb, lease.key, lease.fence, what, lease.held) for lease, verb, what in verdicts]
+        again = any(lease.is_unsure and verb != "extend" for lease, verb, _ in verdicts)
+        assert len(verdicts) == 1 or not again
+        try:
+            answers, earliest = self._store.settle(asked, again)
+        except OutcomeUnknown:
+            for lease, verb, _ in verdicts:
+                lease.is_unsure = lease.is_unsure or verb != "extend"
+            raise
+        for (lease, verb, _), answer in zip(verdicts, answers, strict=True):
+            if verb == "extend" and answer:
+                lease.held = answer
+                self.slots.extend(lease, self._end(answer))
+            else:
+                lease.is_unsure = answer is None
+                self.slots.free(lease)
+        if earliest is not None:
+            self._written(earliest)
+        return [None if answer is None else answer > 0 for answer in answers]
+
+    def _end(self, deadline: int) -> float:
+        return round(deadline / 1e3 + self._ahead, 6)  # a virtual clock counts microseconds, and meets it exactly
+
+
+class _Claims(Delivery):
+    """A delivery whose items are claims; what is asked for to go back frees its slot."""
+
+    def __init__(self, leased: Leased, claims: list[Claim], slots: Slots) -> None:
+        super().__init__(leased)
+        self.keys = iter(claims)
+        self._claims = claims
+        self._slots = slots
+
+    def entry(self) -> Entry:
+        self._slots.free(self._claims[self._place()].held)
+        return super().entry()
+
+    def rest(self) -> list[Entry]:
+        for claim in self._claims[self._place() + 1 :]:
+            self._slots.free(claim.held)
+        return super().rest()

@@ -1,0 +1,148 @@
+"""The sources of one queue: each claims for itself, as if in a process of its own, and all stop together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import reactivex as rx
+from reactivex import abc
+
+from rx_runat.delivery import Delivery
+from rx_runat.demand import Demand
+from rx_runat.errors import Stopped, StoreError
+from rx_runat.hand import Hand, Opens
+from rx_runat.heads import heads
+from rx_runat.hot import Notices
+from rx_runat.job import Claimed, Clock, Store
+from rx_runat.loop import Loop
+from rx_runat.sleep import Courtesy
+from rx_runat.source import Source
+from rx_runat.ticks import Seconds, to_seconds
+from rx_runat.verdict import Leased
+
+LONGEST_LOOKOUT = 1.0  # seconds; one that is just connecting to a server that is silent ends by itself, later
+
+_C = TypeVar("_C", bound=Claimed | Leased)
+
+
+class Sources:
+    """Opens sources on a store and ends them.
+
+    Each real source has threads of its own: one to tick and deliver on, so that slow subscribers of one source delay
+    no other, and one to listen for what others write.
+
+    Args:
+        store: where keys are claimed.
+        name: of the threads, as a debugger shows it.
+        interval: seconds between heartbeats; None: none.
+        clock: epoch microseconds in virtual time; None: Redis's own clock rules.
+        finished: called once, when all have been stopped and have let go.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        interval: Seconds | None,
+        clock: Clock | None,
+        finished: Callable[[], None],
+    ) -> None:
+        self.errors: Notices[StoreError] = Notices()
+        self.now: Callable[[], float] = time.monotonic if clock is None else lambda: clock() / 1e6
+        self._store = store
+        self._name = name
+        self._interval = interval
+        self._is_virtual = clock is not None
+        self._all_finished = finished
+        self._gate = threading.Lock()  # over the three below
+        self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
+        self._unfinished = 0
+        self._stopped = False
+
+    def open(
+        self,
+        opens: Opens[_C],
+        deliver: Callable[[_C], Delivery],
+        demand: Demand,
+        scheduler: abc.SchedulerBase | None,
+    ) -> Source[_C]:
+        """A source more.
+
+        Args:
+            opens: a hand in the store.
+            deliver: makes the delivery of a claim.
+            demand: how many keys a claim may take.
+            scheduler: where it ticks; None: a loop of its own.
+        """
+        loops: tuple[Loop, ...] = ()
+        if scheduler is None:
+            scheduler = Loop(self._name)
+            loops = (scheduler,)
+        others = rx.never()
+        if not self._is_virtual:  # where all writes pass the queue's own sink
+            lookout = Loop(f"{self._name} lookout")
+            loops = (lookout, *loops)
+            others = heads(self._store.watch, lookout)
+
+        def finished() -> None:
+            for loop in loops:
+                loop.dispose()
+            self._one_finished()
+
+        source: Source[_C] = Source(
+            self._store.where,
+            Hand(
+                opens,
+                self._store.hurry,
+                self._store.close,
+                1.0 if self._interval is None else to_seconds(self._interval),
+            ),
+            deliver=deliver,
+            interval=self._interval,
+            demand=demand,
+            scheduler=scheduler,
+            now=self.now,
+            heads=others,
+            courtesy=Courtesy(0.0) if self._is_virtual else Courtesy(),
+            errors=self.errors,
+            finished=finished,
+        )
+        with self._gate:
+            if self._stopped:
+                raise Stopped("the queue was stopped; make a new one to go on")
+            self._opened += ((source, loops),)
+            self._unfinished += 1
+        return source
+
+    def written(self, run_at: float) -> None:
+        """Hear of a run_at, in epoch milliseconds; wake up who sleeps for a later one."""
+        for source, _ in self._opened:
+            source.written(run_at)
+
+    def stop(self, longest: float) -> None:
+        """End them all; waits for an `on_next` in progress, unless called from one. May be repeated.
+
+        From an `on_next` it waits for none: two that did it for each other would wait for ever.
+        """
+        with self._gate:
+            self._stopped = True
+            opened = self._opened
+        waits = not any(source.is_inside() for source, _ in opened)
+        for source, _ in opened:
+            source.stop(longest, waits)
+        if waits:
+            for _, loops in opened:
+                for loop in loops:
+                    loop.end(longest if loop.name == self._name else LONGEST_LOOKOUT)
+
+    def _one_finished(self) -> None:
+        with self._gate:
+            self._unfinished -= 1
+            last = not self._unfinished
+        if last:
+            self.errors.end()
+            self._all_finished()

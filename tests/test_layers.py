@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
 REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"errors", "wire", "verdict", "job", "keys", "claim", "slots"}
+STANDARD_ONLY = {"errors", "wire", "verdict", "job", "keys", "claim", "slots", "letters"}
 
 
 def imports(path: Path) -> set[str]:

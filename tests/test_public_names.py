@@ -12,6 +12,7 @@ from rx_runat import RunAt
 
 NAMES = [
     "Claim",
+    "DeadLetter",
     "Due",
     "InvalidJob",
     "InvalidSetting",
@@ -30,6 +31,7 @@ NAMES = [
 OURS = {
     "cancel",
     "claims",
+    "dead",
     "dispose",
     "errors",
     "jobs",

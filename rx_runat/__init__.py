@@ -16,9 +16,11 @@ from rx_runat.errors import (
 )
 from rx_runat.job import Due, Job
 from rx_runat.queue import RunAt
+from rx_runat.verdict import DeadLetter
 
 __all__ = [
     "Claim",
+    "DeadLetter",
     "Due",
     "InvalidJob",
     "InvalidSetting",

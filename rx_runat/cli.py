@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from rx_runat.errors import RunAtError
 from rx_runat.outlet import Outlet
 from rx_runat.queue import RunAt
 from rx_runat.text import parse_line, to_line
+from rx_runat.verdict import DeadLetter
 
 _EPILOG = """\
 WHEN is a delay (+0.5, +10s, +5m), ISO 8601 with an offset, or epoch milliseconds (1700000000000ms); a line may also be
@@ -82,6 +84,30 @@ def _cancel(options: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
+def _dead(options: argparse.Namespace) -> int:
+    with _open(options) as queue:
+        if options.verb == "peek":
+            letters = queue.dead.peek(options.n)
+            _print(*(_letter(letter, options.json) for letter in letters))
+            return 0
+        act = queue.dead.revive if options.verb == "revive" else queue.dead.drop
+        if options.all:
+            _print(str(act(None)))
+            return 0
+        missing = [key for key in options.keys if not act(key)]
+    for key in missing:
+        say(f"{key!r} is no dead letter")
+    return 1 if missing else 0
+
+
+def _letter(letter: DeadLetter, as_json: bool) -> str:
+    run_at, time = letter.run_at.isoformat(), letter.time.isoformat()
+    if not as_json:
+        return f"{letter.key} {run_at} {letter.attempts} {time} {letter.reason!r}"
+    said = {"key": letter.key, "run_at": run_at, "attempts": letter.attempts, "time": time, "reason": letter.reason}
+    return json.dumps(said)
+
+
 _COMMANDS = {
     None: _filter,
     "tail": _tail,
@@ -89,6 +115,7 @@ _COMMANDS = {
     "peek": _peek,
     "size": _size,
     "cancel": _cancel,
+    "dead": _dead,
 }
 
 
@@ -139,7 +166,21 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("size", parents=[_options()], help="print how many keys wait")
     cancel = commands.add_parser("cancel", parents=[_options()], help="take keys out of the schedule")
     cancel.add_argument("keys", nargs="+", metavar="KEY")
+    _add_dead(commands.add_parser("dead", parents=[_options()], help="peek at, revive or drop keys that were given up"))
     return parser
+
+
+def _add_dead(dead: argparse.ArgumentParser) -> None:
+    dead.set_defaults(verb="peek", n=10)
+    verbs = dead.add_subparsers(metavar="VERB", title="default: peek")
+    peek = verbs.add_parser("peek", parents=[_options()], help="print key, run_at, attempts, time and reason")
+    peek.add_argument("n", nargs="?", type=int, default=10, help="how many; default: 10")
+    for verb, what in (("revive", "bring keys back to the schedule"), ("drop", "forget keys")):
+        act = verbs.add_parser(verb, parents=[_options()], help=what)
+        act.set_defaults(verb=verb)
+        which = act.add_mutually_exclusive_group(required=True)
+        which.add_argument("keys", nargs="*", default=[], metavar="KEY")
+        which.add_argument("--all", action="store_true", help="all of them; prints how many")
 
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:

@@ -25,6 +25,7 @@ from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
 from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
+from rx_runat.letters import DeadLetters
 from rx_runat.named import Jobs, Named
 from rx_runat.sink import Sink
 from rx_runat.source import Dues
@@ -111,6 +112,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
+        self._dead = DeadLetters(self._store, self._check_open, self._sources.written)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         self._stopped = False
@@ -276,6 +278,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """How many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
         self._check_open()
         return self._store.size(until)
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The dead letters: keys whose work was given up. To `peek` at, count (`size`), `revive` or `drop`."""
+        return self._dead
 
     # The end.
 

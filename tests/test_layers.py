@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
 REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"cards", "claim", "errors", "glance", "job", "keys", "slots", "verdict", "wire", "words"}
+STANDARD_ONLY = {"cards", "claim", "errors", "glance", "job", "keys", "letters", "slots", "verdict", "wire", "words"}
 
 
 def imports(path: Path) -> set[str]:

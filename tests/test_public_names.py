@@ -13,6 +13,7 @@ from rx_runat import RunAt
 
 NAMES = [
     "Claim",
+    "DeadLetter",
     "Due",
     "InvalidJob",
     "InvalidSetting",
@@ -31,6 +32,7 @@ NAMES = [
 OURS = {
     "cancel",
     "claims",
+    "dead",
     "dispose",
     "errors",
     "jobs",

@@ -1,0 +1,71 @@
+"""The dead letters as a user sees them: keys whose work was given up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from rx_runat.errors import InvalidSetting
+from rx_runat.job import Store
+from rx_runat.verdict import DeadLetter
+from rx_runat.wire import show
+
+
+class DeadLetters:
+    """Keys whose work was given up, by `bury` or because attempts ran out; they lie here until revived or dropped.
+
+    Args:
+        store: where they lie.
+        check_open: raises Stopped after the end.
+        written: hears of the run_at of what goes back to the schedule.
+    """
+
+    def __init__(self, store: Store, check_open: Callable[[], None], written: Callable[[float], None]) -> None:
+        self._store = store
+        self._check_open = check_open
+        self._written = written
+
+    def peek(self, n: int = 10) -> list[DeadLetter]:
+        """The n letters that have lain here longest: key, run_at, attempts, reason, time; changes nothing.
+
+        Reads them all: a call for people, not for loops.
+
+        Raises:
+            InvalidSetting: n is not a count.
+            StoreError, Stopped: as the verbs of the queue.
+        """
+        self._check_open()
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidSetting(f"n: got {show(n)}; it must be a count of letters, such as 10")
+        return self._store.dead_peek(n)
+
+    def size(self) -> int:
+        """How many there are. Raises as the verbs of the queue."""
+        self._check_open()
+        return self._store.dead_size()
+
+    def revive(self, key: str | None) -> int:
+        """Bring a key back to the schedule, with its own run_at and so due at once; its next attempt is the first.
+
+        Where the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same.
+
+        Args:
+            key: whose letter; None: all that lie here now.
+
+        Returns:
+            How many.
+
+        Raises:
+            OutcomeUnknown: an answer was lost, and now a letter is gone: this call or somebody else took it.
+            InvalidJob, StoreError, Stopped: as the verbs of the queue; of all, some may be done.
+        """
+        self._check_open()
+        revived = self._store.revive(key)
+        if revived:
+            self._written(-math.inf)
+        return revived
+
+    def drop(self, key: str | None) -> int:
+        """Forget the letter of a key, or with None all that lie here now; how many? Raises as `revive`."""
+        self._check_open()
+        return self._store.drop(key)

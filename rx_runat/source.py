@@ -243,6 +243,8 @@ class Source(Generic[_C]):
                 stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self._subscribers
                 self._settle()
                 wait = None if stuck else 0.0
+                if stuck:  # what we put back ourselves is no reason to look
+                    next_run_at = _ONLY_WHEN_CALLED
             if not self._subscribers:
                 return 0.0
         if not keys:  # no slot is free: what is scheduled meanwhile is not worth a look

@@ -130,7 +130,7 @@ def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], cli
     threading.Event().wait(2)
     commands = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
     ours = {name: calls for name, calls in commands.items() if name not in ("cmdstat_config|resetstat", "cmdstat_info")}
-    assert sum(ours.values()) <= 2, ours
+    assert sum(ours.values()) <= 10, ours  # a heartbeat is a script of seven: room for one, on a busy machine
 
 
 def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:

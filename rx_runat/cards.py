@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -11,48 +11,63 @@ from rx_runat.glance import Glance
 from rx_runat.wire import from_score
 from rx_runat.words import readable, until
 
-NEXT = 5  # keys that a card lists: a glance, not a listing
+NEXT = 5  # keys or letters that a card lists: a glance, not a listing
 
 _CARD = "display:inline-block;padding:.5em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
 _FAINT = "opacity:.7"
 _MONO = "font-family:var(--jp-code-font-family,monospace);white-space:pre"
 
 
-def queue_card(title: str, queue_name: str, where: str, stopped: bool, look: Callable[[int], Glance]) -> str:
-    """A queue at a glance; when its server does not answer, the card says so.
+def queue_card(title: str, queue_name: str, where: str, stopped: bool, body: Callable[[], str]) -> str:
+    """Something of a queue at a glance; when its server does not answer, the card says so.
 
     Args:
         title: what this is, such as `RunAt`.
         queue_name: whose state it is.
         where: the server, without its password.
         stopped: then nothing is asked.
-        look: one look that lists so many keys.
+        body: asks, and answers what the card holds: `state` or `letters`.
     """
     head = f"<b>{escape(title)}</b> {_code(queue_name)} <span style='{_FAINT}'>on {escape(where)}</span>"
     if stopped:
         return _card(head, f"<div style='{_FAINT}'>stopped</div>")
     try:
-        seen = look(NEXT)
+        return _card(head, body())
     except StoreError as error:
         return _card(head, f"<div>⚠ {escape(readable(str(error), 300))}</div>")
+
+
+def state(seen: Glance) -> str:
+    """What waits, what is out, what was given up, and the next keys."""
     counts = [f"<b>{seen.scheduled:,}</b> scheduled", f"<b>{seen.due:,}</b> due"]
     counts += [f"<b>{seen.claimed:,}</b> claimed"] * bool(seen.claimed)
     counts += [f"<b>{seen.dead:,}</b> dead"] * bool(seen.dead)
     following = (seen.due_keys + seen.coming)[:NEXT]
-    rows = "".join(_row(_code(key), until((at - seen.now) / 1e3)) for key, at in following)
-    more = seen.scheduled - len(following)
-    rest = (
-        f"<tr style='background:none'><td style='text-align:left;padding:0;{_FAINT}'>… {more:,} more</td><td></td></tr>"
-        if following and more
-        else ""
-    )
-    table = f"<table style='margin:.2em 0 0'>{rows}{rest}</table>" if rows else ""
-    return _card(head, f"<div>{' · '.join(counts)}</div>{table}")
+    rows = [(_code(key), escape(until((at - seen.now) / 1e3))) for key, at in following]
+    return f"<div>{' · '.join(counts)}</div>{_table(rows, seen.scheduled)}"
 
 
-def job_card(kind: str, key: str, when: str) -> str:
+def letters(size: int, oldest: Iterable[tuple[str, int, str, datetime]]) -> str:
+    """How many dead letters there are, and key, attempts, reason and time of those that have lain there longest."""
+    rows = [
+        (_code(key), escape(readable(reason, 60)), attempts(number), f"<span style='{_FAINT}'>{spell(time)}</span>")
+        for key, number, reason, time in oldest
+    ]
+    return f"<div><b>{size:,}</b> dead</div>{_table(rows, size)}"
+
+
+def job_card(kind: str, key: str, state: str) -> str:
     """A job on one line."""
-    return _card(f"<b>{escape(kind)}</b> {_code(key)} <span style='{_FAINT}'>{escape(when)}</span>")
+    return _card(f"<b>{escape(kind)}</b> {_code(key)} <span style='{_FAINT}'>{escape(state)}</span>")
+
+
+def attempts(number: int) -> str:
+    """A number of attempts.
+
+    >>> attempts(1), attempts(5)
+    ('1 attempt', '5 attempts')
+    """
+    return f"{number:,} attempt{'s' * (number != 1)}"
 
 
 def spell(moment: datetime | float) -> str:
@@ -77,6 +92,15 @@ def _code(text: str) -> str:
     return f"<span style='{_MONO}'>{escape(readable(text))}</span>"
 
 
-def _row(key: str, when: str) -> str:
-    cell = "style='text-align:left;padding:0 1.2em 0 0'"
-    return f"<tr style='background:none'><td {cell}>{key}</td><td {cell}>{escape(when)}</td></tr>"
+def _table(rows: Sequence[tuple[str, ...]], size: int) -> str:
+    """The first rows, of HTML, and how many more there are."""
+    if not rows:
+        return ""
+    more = size - len(rows)
+    rest = [(f"<span style='{_FAINT}'>… {more:,} more</span>", *[""] * (len(rows[0]) - 1))] if more > 0 else []
+    lines = "".join(f"<tr style='background:none'>{''.join(map(_cell, row))}</tr>" for row in [*rows, *rest])
+    return f"<table style='margin:.2em 0 0'>{lines}</table>"
+
+
+def _cell(html: str) -> str:
+    return f"<td style='text-align:left;padding:0 1.2em 0 0'>{html}</td>"

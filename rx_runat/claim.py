@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from rx_runat.cards import job_card
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
 from rx_runat.job import Due
 from rx_runat.verdict import Verb
 from rx_runat.wire import from_score, show
+from rx_runat.words import late, span
 
 LONGEST_SECONDS = 366 * 86_400.0  # a year and no more: a lease or a delay beyond that is a slip of units
 
@@ -24,22 +26,35 @@ class Lease:
         fence: of its claim; it stays when the lease is extended.
         held: its end as last heard, epoch milliseconds.
         is_unsure: an answer that may have ended it was lost.
+        fate: what is known to have ended it, in a word; empty: nothing.
     """
 
-    __slots__ = ("desk", "fence", "held", "is_unsure", "key")
+    __slots__ = ("desk", "fate", "fence", "held", "is_unsure", "key")
 
     def __init__(self, key: str, fence: str, held: int, desk: Desk) -> None:
         self.key = key
         self.fence = fence
         self.held = held
         self.is_unsure = False
+        self.fate = ""
         self.desk = desk
+
+    def __str__(self) -> str:
+        """How it stands, from what is known here."""
+        if self.fate or self.is_unsure:
+            return self.fate or "perhaps settled: no answer came"
+        left = self.desk.left(self)
+        return f"its lease ends in {span(left)}" if left > 0 else f"its lease ended {span(-left)} ago"
 
 
 class Desk(Protocol):
     """Where leases are ended or lengthened, many in one call; from any thread."""
 
     where: str
+
+    def left(self, lease: Lease) -> float:
+        """The seconds until a lease ends, by our own clock; less than 0 after its end."""
+        ...
 
     def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
         """Was each lease still ours? None: unknown. Raises StoreError: nothing is done; OutcomeUnknown: perhaps."""
@@ -67,6 +82,15 @@ class Claim(Due):
     attempt: int = 1
     lease: float = 0.0
     held: Lease = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Claim {self.key!r}, {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return job_card("Claim", self.key, self._state())
+
+    def _state(self) -> str:
+        return f"attempt {self.attempt}, {late(self.lateness)}, {self.held}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(f"the claim on {self.key!r} stays in its process: send the key")

@@ -12,6 +12,8 @@ from rx_runat.slots import Slots
 from rx_runat.verdict import Leased, Verb, Verdict
 from rx_runat.wire import from_score
 
+_FATES: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
+
 
 class Counter:
     """The desk of one source's claims.
@@ -60,6 +62,10 @@ class Counter:
         self.slots.take([claim.held for claim in claims], self._end(leased.deadline))
         return _Claims(leased, claims, self.slots)
 
+    def left(self, lease: Lease) -> float:
+        """The seconds until a lease ends, by our own clock; less than 0 after its end."""
+        return self._end(lease.held) - self._now()
+
     def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
         """End leases or lengthen them, in one round trip; was each still ours? None: unknown.
 
@@ -84,6 +90,8 @@ class Counter:
                 self.slots.extend(lease, self._end(answer))
             else:
                 lease.is_unsure = answer is None
+                if answer is not None:
+                    lease.fate = lease.fate or (_FATES[verb] if answer else "its lease was lost")
                 self.slots.free(lease)
         if earliest is not None:
             self._written(earliest)

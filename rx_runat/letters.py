@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from rx_runat.cards import NEXT, letters
 from rx_runat.errors import InvalidSetting
 from rx_runat.job import Store
 from rx_runat.verdict import DeadLetter
 from rx_runat.wire import show
+
+_MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 
 
 class DeadLetters:
@@ -18,12 +21,23 @@ class DeadLetters:
         store: where they lie.
         check_open: raises Stopped after the end.
         written: hears of the run_at of what goes back to the schedule.
+        owner: tells whose they are.
+        card: their rich form, under a title and with what a look answers.
     """
 
-    def __init__(self, store: Store, check_open: Callable[[], None], written: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        check_open: Callable[[], None],
+        written: Callable[[float], None],
+        owner: Callable[[], str],
+        card: Callable[[str, Callable[[], str]], str],
+    ) -> None:
         self._store = store
         self._check_open = check_open
         self._written = written
+        self._owner = owner
+        self._card = card
 
     def peek(self, n: int = 10) -> list[DeadLetter]:
         """The n letters that have lain here longest: key, run_at, attempts, reason, time; changes nothing.
@@ -69,3 +83,15 @@ class DeadLetters:
         """Forget the letter of a key, or with None all that lie here now; how many? Raises as `revive`."""
         self._check_open()
         return self._store.drop(key)
+
+    def __repr__(self) -> str:
+        return f"<dead letters of {self._owner()}>"
+
+    def _repr_html_(self) -> str:
+        """How many, and the oldest of them, for notebooks; where there are very many, how many."""
+        return self._card("dead letters of RunAt", self._glance)
+
+    def _glance(self) -> str:
+        size = self._store.dead_size()
+        oldest = self._store.dead_peek(NEXT) if size <= _MOST_READ else []
+        return letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])

@@ -6,7 +6,7 @@ import atexit
 import math
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
-from rx_runat.cards import queue_card
+from rx_runat.cards import NEXT, queue_card, state
 from rx_runat.claim import Claim, to_ms
 from rx_runat.connect import Connected, connect
 from rx_runat.counter import Counter
@@ -112,7 +112,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
-        self._dead = DeadLetters(self._store, self._check_open, self._sources.written)
+        self._dead = DeadLetters(self._store, self._check_open, self._sources.written, self.__repr__, self._card)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         self._stopped = False
@@ -192,7 +192,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             freed=lambda: source.written(-math.inf),
         )
         source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
-        return Hot(source)
+        name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
+        return Named(source, name, self.__repr__, self._card)
 
     # The sink.
 
@@ -311,8 +312,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """The queue at a glance, for notebooks: one round trip, and words where nobody answers."""
         return self._card("RunAt")
 
-    def _card(self, title: str) -> str:
-        return queue_card(title, self._queue_name, self._store.where, self._stopped, self._store.glance)
+    def _card(self, title: str, body: Callable[[], str] | None = None) -> str:
+        return queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
+
+    def _glance(self) -> str:
+        return state(self._store.glance(NEXT))
 
     def _stop(self, longest: float) -> None:
         self._stopped = True

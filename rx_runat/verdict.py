@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
+from rx_runat.cards import attempts, job_card, spell
+from rx_runat.words import readable
+
 
 class Leased(NamedTuple):
     """What one look at Redis brought under a lease.
@@ -83,3 +86,11 @@ class DeadLetter:
     attempts: int
     reason: str
     time: datetime
+
+    def __repr__(self) -> str:
+        return f"<DeadLetter {self.key!r}, {attempts(self.attempts)}: {readable(self.reason, 60)}>"
+
+    def _repr_html_(self) -> str:
+        return job_card(
+            "DeadLetter", self.key, f"{attempts(self.attempts)}, {spell(self.time)}: {readable(self.reason, 200)}"
+        )

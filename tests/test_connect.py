@@ -486,6 +486,8 @@ def test_a_password_is_nowhere_to_be_seen(what: str, caplog: pytest.LogCaptureFi
     caplog.set_level("DEBUG")
     with RunAt(WITH_PASSWORDS[what]) as queue:
         shown = [repr(queue), str(queue), repr(queue._store), repr(connect(WITH_PASSWORDS[what]))]
+        for each in (queue, queue.jobs, queue.errors, queue.dead, queue.claims()):
+            shown += [repr(each), each._repr_html_()]  # type: ignore[union-attr]
         with pytest.raises(Unavailable) as caught:
             queue.schedule("a", PAST)
         shown.append(text_of(caught.value))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rx_runat import Claim, InvalidJob, InvalidSetting, RunAt, Stopped
+from rx_runat import Claim, DeadLetter, InvalidJob, InvalidSetting, Job, RunAt, Stopped
 from rx_runat.cli import main
-from rx_runat.testing import virtual_queue
+from rx_runat.testing import Faults, virtual_queue
 from rx_runat.verdict import Verdict
+from rx_runat.wire import from_score
 from tests.helpers import Server
 
 
@@ -59,6 +60,60 @@ def test_what_cannot_be_asked() -> None:
     for call in (queue.dead.peek, queue.dead.size, lambda: queue.dead.revive(None), lambda: queue.dead.drop("a")):
         with pytest.raises(Stopped):
             call()
+
+
+def test_a_letter_says_what_it_is() -> None:
+    letter = DeadLetter("<a>\n", from_score(1000), 5, "ValueError: <no>\n" + "x" * 500, from_score(61_000))
+    assert repr(letter).startswith("<DeadLetter '<a>\\n', 5 attempts: ValueError: <no>\\nxxx")
+    assert len(repr(letter)) < 110
+    card = letter._repr_html_()
+    assert "&lt;a&gt;\\n" in card
+    assert "5 attempts, 1970-01-01 00:01:01.000 UTC: ValueError: &lt;no&gt;\\nxxx" in card
+    assert len(card) < 700
+
+
+def test_a_card_shows_how_many_and_the_oldest() -> None:
+    queue, scheduler = virtual_queue(queue_name="jobs")
+    assert repr(queue.dead) == "<dead letters of <RunAt 'jobs' on memory://>>"
+    assert "<b>0</b> dead" in queue.dead._repr_html_()
+    queue.claims().subscribe(lambda claim: claim.bury(f"<poison> of {claim.key}"))
+    queue.on_next([Job(f"k{number}", number) for number in range(1, 9)])
+    scheduler.advance_to(8)
+    card = queue.dead._repr_html_()
+    assert "dead letters of RunAt</b>" in card
+    assert "<b>8</b> dead" in card
+    assert "&lt;poison&gt; of k5" in card
+    assert "k6" not in card
+    assert "1 attempt<" in card
+    assert "1970-01-01 00:00:05.000 UTC" in card
+    assert "… 3 more" in card
+    queue.stop()
+    assert "stopped" in queue.dead._repr_html_()
+
+
+def test_a_card_asks_little_and_a_plain_repr_nothing(faults: Faults) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    queue.dead._repr_html_()
+    faults.commands.clear()
+    repr(queue.dead)
+    assert not faults.commands
+    queue.dead._repr_html_()
+    assert len(faults.commands) == 2
+    faults.away = True
+    assert "nothing answers at memory://" in queue.dead._repr_html_()
+
+
+def test_a_card_of_very_many_reads_none_of_them(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, scheduler = virtual_queue(faults=faults)
+    queue.claims().subscribe(lambda claim: claim.bury("poison"))
+    queue.on_next([Job(f"k{number}", 1) for number in range(3)])
+    scheduler.advance_to(2)
+    monkeypatch.setattr("rx_runat.letters._MOST_READ", 2)
+    faults.commands.clear()
+    card = queue.dead._repr_html_()
+    assert len(faults.commands) == 1
+    assert "<b>3</b> dead" in card
+    assert "k0" not in card
 
 
 def test_the_command(make: Callable[..., RunAt], server: Server, capfd: pytest.CaptureFixture[str]) -> None:

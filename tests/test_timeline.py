@@ -18,8 +18,9 @@ from rx_runat import InvalidSetting, Job, RunAt
 from rx_runat.glance import Glance
 from rx_runat.job import Claimed, Entry
 from rx_runat.notebook import timeline
+from rx_runat.notebook.frame import Frame
 from rx_runat.notebook.looking import Attention, Looking
-from rx_runat.notebook.scene import LISTED, Frame, Scene
+from rx_runat.notebook.scene import LISTED, Scene
 from rx_runat.notebook.still import counts, draw
 from rx_runat.notebook.widget import Timeline
 from rx_runat.testing import Faults, virtual_queue

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from rx_runat.errors import RunAtError, StoreError
 from rx_runat.job import Claimed, Entry
 from rx_runat.loop import Loop
-from rx_runat.notebook.scene import LISTED, Frame, Scene
+from rx_runat.notebook.frame import Frame
+from rx_runat.notebook.scene import LISTED, Scene
 from rx_runat.queue import RunAt
 from rx_runat.source import Source
 from rx_runat.store import RedisStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rx_runat.notebook.scene import Frame
+from rx_runat.notebook.frame import Frame
 from rx_runat.notebook.svg import CHARACTER, INK, RED, Svg, ticks
 
 WIDTH = 760.0

@@ -1,4 +1,4 @@
-// Draws frames (see scene.py) on a canvas. Between two frames the picture moves by itself, on the server's clock.
+// Draws frames (see frame.py) on a canvas. Between two frames the picture moves by itself, on the server's clock.
 
 const HEAD = 28, FOOT = 46, R = 5.5, R_MANY = 4.2, CHARACTER = 6.7;
 const SIGN_MS = 2000;  // how often a view says that somebody looks; the kernel stops looking after 10 s without

@@ -1,0 +1,58 @@
+"""What a timeline shows left of now: what has happened to keys, until it leaves the picture."""
+
+from __future__ import annotations
+
+from rx_runat.notebook.frame import Mark, label_of
+from rx_runat.notebook.lanes import Lanes
+
+
+class _Bin:
+    """Keys that are drawn as one."""
+
+    __slots__ = ("keys", "label", "late", "total")
+
+    def __init__(self) -> None:
+        self.keys = 0
+        self.total = 0.0
+        self.label = ""
+        self.late: float | None = None
+
+    def add(self, keys: int, at: float, label: str, late: float | None) -> None:
+        self.keys += keys
+        self.total += keys * at
+        self.label = label
+        if late is not None:
+            self.late = late if self.late is None else max(self.late, late)
+
+
+class Past:
+    """Bins of what happened: as many as the picture has room for, whatever the number of keys.
+
+    Args:
+        lanes: that the keys go to.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._bins: dict[tuple[str, int, int], _Bin] = {}
+
+    def add(self, kind: str, lane: int, at: float, key: str, keys: int, late: float | None) -> None:
+        """Something that happened to keys; one of them, and ms that the latest was late."""
+        place = kind, lane, self._lanes.bin(at)
+        bin_ = self._bins.get(place)
+        if bin_ is None:
+            bin_ = self._bins[place] = _Bin()
+        bin_.add(keys, at, key, None if late is None else max(late, 0.0))
+
+    def forget(self, until: float) -> None:
+        """Drop what happened before a moment."""
+        oldest = self._lanes.bin(until) - 1
+        for place in [place for place in self._bins if place[2] < oldest]:
+            del self._bins[place]
+
+    def marks(self) -> list[Mark]:
+        """What there is."""
+        return [
+            Mark(kind, lane, bin_.total / bin_.keys, bin_.keys, label_of(bin_.keys, bin_.label), bin_.late)
+            for (kind, lane, _), bin_ in self._bins.items()
+        ]

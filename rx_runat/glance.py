@@ -1,8 +1,9 @@
-"""A queue at a glance: how many keys wait, are due, claimed or dead, and the next of them."""
+"""A queue at a glance: how many keys wait, are due, claimed or dead, the next of them, and where others have gone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from rx_runat.wire import to_key
 
@@ -35,6 +36,32 @@ class Glance:
     coming: Keys = field(default_factory=list[tuple[str, float]])
     leases: Keys = field(default_factory=list[tuple[str, float]])
     slices: dict[float, int] = field(default_factory=dict[float, int])
+
+
+class Place(NamedTuple):
+    """Where a key is that is no longer seen where it was.
+
+    Attributes:
+        kind: "out" under a lease; "again": it waits for another attempt; "dead": it is a dead letter; "gone": none of
+            these, so its work is done, or it was cancelled, or it only waits.
+        since: when it became a dead letter, epoch milliseconds; of others 0.
+    """
+
+    kind: Literal["out", "again", "dead", "gone"]
+    since: float = 0.0
+
+
+def to_place(word: bytes) -> Place:
+    """A place as `whereabouts.lua` spells it.
+
+    >>> to_place(b"1700000000000"), to_place(b"out"), to_place(b"")
+    (Place(kind='dead', since=1700000000000.0), Place(kind='out', since=0.0), Place(kind='gone', since=0.0))
+    """
+    if word == b"out":
+        return Place("out")
+    if word == b"again":
+        return Place("again")
+    return Place("dead", float(word)) if word else Place("gone")
 
 
 def to_keys_with_times(flat: list[bytes]) -> Keys:

@@ -11,7 +11,7 @@ from typing import cast
 from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
-from rx_runat.glance import Glance, to_keys_with_times
+from rx_runat.glance import Glance, Place, to_keys_with_times, to_place
 from rx_runat.job import Clock, Due, Job, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
@@ -24,6 +24,7 @@ _SCHEDULE = Script("schedule")
 _CANCEL = Script("cancel")
 _PEEK = Script("peek")
 _GLANCE = Script("glance")
+_WHEREABOUTS = Script("whereabouts")
 _WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
 
@@ -143,6 +144,18 @@ class RedisStore:
         counted = {float(each) * slice_ms: count for each, count in zip(slices[::2], slices[1::2], strict=True)}
         first, following, held = map(to_keys_with_times, (due_keys, coming, leases))
         return Glance(now / 1e3, scheduled, due, claimed, dead, first, following, held, counted)
+
+    def whereabouts(self, keys: Sequence[str]) -> list[Place]:
+        """Where each key is that a glance does not list any more. Redis: `whereabouts.lua`, asked once: O(keys).
+
+        Raises:
+            StoreError: Redis did not answer, or refuses.
+        """
+        if not keys:
+            return []
+        name = self._queue_name
+        places = claimed_key(name), leases_key(name), dead_key(name)
+        return list(map(to_place, self._calls.run(_WHEREABOUTS, 3, *places, *map(to_member, keys))))
 
     def taker(self) -> RedisTaker:
         """A hand for one source, with a name of its own."""

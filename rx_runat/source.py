@@ -16,10 +16,10 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import reactivex as rx
 from reactivex import Observable, abc
@@ -50,6 +50,18 @@ _TURN_SECONDS = 0.05
 _ONLY_WHEN_CALLED = -sys.float_info.max
 
 _C = TypeVar("_C", bound=Claimed | Leased)
+
+
+class Tap(Protocol):
+    """Looks on at sources, for pictures. It starts no claim, keeps none going, and must not raise or take long."""
+
+    def claimed(self, claimed: Claimed | Leased) -> None:
+        """Keys were claimed, and are about to be delivered."""
+        ...
+
+    def delivered(self, claimed: Claimed | Leased, left: Sequence[Entry]) -> None:
+        """They were, but for what is left: that goes back."""
+        ...
 
 
 class Source(Generic[_C]):
@@ -112,9 +124,7 @@ class Source(Generic[_C]):
         self._here = threading.local()
         self._delivery: Delivery | None = None
         self._done = False
-        # Pictures look on here: told of each claim after its delivery, and of what nobody received. They start no
-        # claim, keep none going, and must not raise.
-        self.taps: tuple[Callable[[_C, list[Entry]], object], ...] = ()
+        self.taps: Sequence[Tap] = ()
 
     # Subscribers come and go, on any thread.
 
@@ -143,6 +153,11 @@ class Source(Generic[_C]):
         subscriber.withdraw()
         if last:
             self.written(-math.inf)
+
+    @property
+    def is_claiming(self) -> bool:
+        """Does anybody listen?"""
+        return bool(self._subscribers)
 
     def written(self, run_at: float) -> None:
         """Hear of a run_at, in epoch milliseconds; wake up if it is earlier than what we sleep for."""
@@ -235,9 +250,11 @@ class Source(Generic[_C]):
         self._courtesy.looked(claimed.now / 1e3, bool(claimed.keys), next_run_at)
         if claimed.keys:
             subscribers = self._subscribers
+            for tap in tuple(self.taps):
+                tap.claimed(claimed)
             self._deliver(self._delivery_of(claimed))
-            for tap in self.taps:
-                tap(claimed, self._hand.left)
+            for tap in tuple(self.taps):
+                tap.delivered(claimed, self._hand.left)
             if self._hand.left and not self._stopped:
                 # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
                 stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self._subscribers

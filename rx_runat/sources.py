@@ -19,7 +19,7 @@ from rx_runat.hot import Notices
 from rx_runat.job import Claimed, Clock, Store
 from rx_runat.loop import Loop
 from rx_runat.sleep import Courtesy
-from rx_runat.source import Source
+from rx_runat.source import Source, Tap
 from rx_runat.ticks import Seconds, to_seconds
 from rx_runat.verdict import Leased
 
@@ -52,6 +52,7 @@ class Sources:
         finished: Callable[[], None],
     ) -> None:
         self.errors: Notices[StoreError] = Notices()
+        self.taps: list[Tap] = []  # on all of them, those that are opened later too
         self.now: Callable[[], float] = time.monotonic if clock is None else lambda: clock() / 1e6
         self._store = store
         self._name = name
@@ -111,12 +112,18 @@ class Sources:
             errors=self.errors,
             finished=finished,
         )
+        source.taps = self.taps
         with self._gate:
             if self._stopped:
                 raise Stopped("the queue was stopped; make a new one to go on")
             self._opened += ((source, loops),)
             self._unfinished += 1
         return source
+
+    @property
+    def are_claiming(self) -> bool:
+        """Does anybody listen to one of them?"""
+        return any(source.is_claiming for source, _ in self._opened)
 
     def written(self, run_at: float) -> None:
         """Hear of a run_at, in epoch milliseconds; wake up who sleeps for a later one."""

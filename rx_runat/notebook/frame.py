@@ -11,9 +11,9 @@ class Mark(NamedTuple):
     """Something to draw.
 
     Attributes:
-        kind: "waiting", "due", "fired", "gone", "claimed", "dead".
+        kind: as `scene.py` tells them; "done" is a "fired" that went out so long ago that it stands at its end.
         lane: its place from the top.
-        at: epoch ms: when it is due, when it was taken, when its lease ends.
+        at: epoch ms: when it is due, when it was taken, when its lease ends, when it died.
         keys: how many.
         label: the key, if it is one.
         late: ms, of the latest of them; None: unknown.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from rx_runat.errors import RunAtError, StoreError
 from rx_runat.job import Claimed, Entry
 from rx_runat.loop import Loop
+from rx_runat.notebook.fates import LISTED
 from rx_runat.notebook.frame import Frame
-from rx_runat.notebook.scene import LISTED, Scene
+from rx_runat.notebook.scene import Scene
 from rx_runat.queue import RunAt
-from rx_runat.source import Source
+from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
+from rx_runat.verdict import Leased
 from rx_runat.words import readable
 
 FASTEST = 0.05  # seconds between two looks: 20 a second, each one script of some 0.2 ms
@@ -77,7 +80,7 @@ class Looking:
         self._queue = queue
         self._scene = scene
         self._publish = publish
-        self._taken: deque[tuple[Claimed, list[Entry]]] = deque(maxlen=_CLAIMS)
+        self._told: deque[Callable[[], object]] = deque(maxlen=_CLAIMS)
         self._gate = threading.RLock()  # over the scene and what follows
         self._loop: Loop | None = None
         self._last: Frame | None = None
@@ -96,7 +99,7 @@ class Looking:
                 self.attention.here()
                 self._pace = FASTEST
                 self._counted = 0.0
-                self._source.taps += (self._tap,)
+                self._sources.taps.append(self)
                 self._loop = Loop("rx_runat timeline")
                 self._loop.schedule(self._tick)
 
@@ -104,7 +107,8 @@ class Looking:
         """Look no more; may be repeated, and `start` begins again."""
         with self._gate:
             loop, self._loop = self._loop, None
-            self._source.taps = tuple(tap for tap in self._source.taps if tap != self._tap)
+            if loop is not None:
+                self._sources.taps.remove(self)
         if loop is not None:
             loop.dispose()
 
@@ -114,8 +118,9 @@ class Looking:
             note = ""
             try:
                 seen = self._store.glance(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
-                taken = [self._taken.popleft() for _ in range(len(self._taken))]
-                self._scene.see(seen, taken, claiming=bool(self._source._subscribers))  # pyright: ignore[reportPrivateUsage]
+                for _ in range(len(self._told)):
+                    self._told.popleft()()
+                self._scene.see(seen, claiming=self._sources.are_claiming, ask=self._store.whereabouts)
                 self.looks += 1
             except StoreError as error:
                 note = readable(str(error), 160)
@@ -148,14 +153,26 @@ class Looking:
             self.attention.second()
         loop.schedule_relative(self._pace, self._tick)
 
-    def _tap(self, claimed: Claimed, left: list[Entry]) -> None:
-        self._taken.append((claimed, list(left)))
+    # What this process claims: told on the threads of its sources, taken in at the next look.
+
+    def claimed(self, claimed: Claimed | Leased) -> None:
+        """Keys are about to be delivered. Of claims each is out from now on, whatever its subscriber does with it."""
+        if isinstance(claimed, Leased):
+            self._told.append(partial(self._scene.fates.leased, claimed))
+
+    def delivered(self, claimed: Claimed | Leased, left: Sequence[Entry]) -> None:
+        """They were, but for what is left."""
+        fates = self._scene.fates
+        if isinstance(claimed, Claimed):
+            self._told.append(partial(fates.delivered, claimed, list(left)))
+        elif left:
+            self._told.append(partial(fates.returned, list(left)))
 
     # Of the queue's inside.
 
     @property
-    def _source(self) -> Source[Claimed]:
-        return self._queue._source  # pyright: ignore[reportPrivateUsage]
+    def _sources(self) -> Sources:
+        return self._queue._sources  # pyright: ignore[reportPrivateUsage]
 
     @property
     def _store(self) -> RedisStore:

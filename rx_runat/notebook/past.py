@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rx_runat.notebook.frame import Mark, label_of
 from rx_runat.notebook.lanes import Lanes
+
+_MOST = 5_000  # keys that are sorted into lanes at once, at most: a burst must not hold up the picture
 
 
 class _Bin:
@@ -36,19 +40,30 @@ class Past:
         self._lanes = lanes
         self._bins: dict[tuple[str, int, int], _Bin] = {}
 
-    def add(self, kind: str, lane: int, at: float, key: str, keys: int, late: float | None) -> None:
-        """Something that happened to keys; one of them, and ms that the latest was late."""
-        place = kind, lane, self._lanes.bin(at)
-        bin_ = self._bins.get(place)
-        if bin_ is None:
-            bin_ = self._bins[place] = _Bin()
-        bin_.add(keys, at, key, None if late is None else max(late, 0.0))
+    def add(self, kind: str, at: float, lates: Mapping[str, float | None]) -> None:
+        """Something that happened to keys at a moment; each was so many ms late, None: unknown."""
+        if self._lanes.is_one:
+            self._add(kind, 0, at, lates)
+            return
+        keys = list(lates)
+        for key in keys[:_MOST]:
+            self._add(kind, self._lanes.of(key), at, {key: lates[key]})
+        if len(keys) > _MOST:
+            self._add(kind, self._lanes.rest(), at, {key: lates[key] for key in keys[_MOST:]})
 
     def forget(self, until: float) -> None:
         """Drop what happened before a moment."""
         oldest = self._lanes.bin(until) - 1
         for place in [place for place in self._bins if place[2] < oldest]:
             del self._bins[place]
+
+    def _add(self, kind: str, lane: int, at: float, lates: Mapping[str, float | None]) -> None:
+        place = kind, lane, self._lanes.bin(at)
+        bin_ = self._bins.get(place)
+        if bin_ is None:
+            bin_ = self._bins[place] = _Bin()
+        known = [late for late in lates.values() if late is not None]
+        bin_.add(len(lates), at, next(iter(lates)), max(0.0, *known) if known else None)
 
     def marks(self) -> list[Mark]:
         """What there is."""

@@ -1,29 +1,32 @@
-"""What a timeline shows: keys that wait, and keys that fired, gathered from looks and from this process's claims.
+"""What a timeline shows: the schedule as a look saw it, what is out, and what has become of keys.
 
-schedule  --looks-->  waiting   hollow, on their way to now
-claims    --taps--->  fired     filled by how late they were
-          (neither)   gone      was due, and is no longer there: another process took it, how late is unknown
-leases    --looks-->  claimed   until their lease ends
+waiting   hollow, on its way to now
+due       hollow, at now: nobody takes it
+fired     filled by how late it was: delivered by this process, and of claims, its work is done
+gone      another process took it, how late is unknown
+claimed   since when it is out under a lease; and lease, that lease's end
+back      it was out, and waits for another attempt
+dead      it was given up
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Sequence
 
-from rx_runat.glance import Glance, Keys
-from rx_runat.job import Claimed, Entry
+from rx_runat.glance import Glance, Keys, Place
+from rx_runat.notebook.fates import SOON_MS, Ask, Fates
 from rx_runat.notebook.frame import Frame, Mark, label_of
 from rx_runat.notebook.lanes import Lanes
 from rx_runat.notebook.past import Past
 
 PAST = 0.5  # of a window: how much of what has fired stays in the picture
-LISTED = 400  # keys of each kind that one look lists; what comes after them is counted
 _BINS = 75  # in the whole picture: a bin is about as wide as a dot
-_PATIENCE_MS = 400.0  # how long a key that has vanished may be on its way through a claim of ours
-_SOON_MS = 400.0
 _GRACE_MS = 200.0  # a key that is due for longer is one that nobody takes
-_MOST = 5_000  # keys of a claim that are sorted into lanes, at most: a burst must not hold up the picture
+
+
+def _nobody_knows(keys: Sequence[str]) -> list[Place]:
+    return [Place("gone")] * len(keys)
 
 
 class Scene:
@@ -33,6 +36,9 @@ class Scene:
         title: which queue.
         window: ms to come that are in the picture.
         lane: of a key; None: all share one.
+
+    Attributes:
+        fates: what becomes of keys; it is told what this process claims.
     """
 
     def __init__(self, title: str, window: float, lane: Callable[[str], object] | None) -> None:
@@ -43,61 +49,21 @@ class Scene:
         self._lanes = Lanes(self.bin_ms, lane)
         self._past = Past(self._lanes)
         self._seen = Glance(0.0)
-        self._listed: dict[str, float] = {}
-        self._missing: dict[str, tuple[float, float]] = {}  # key -> its run_at, and when it was missed
-        self._ours: deque[tuple[float, set[str]]] = deque()  # what this process took lately
-        self._received = 0
+        self.fates = Fates(self.past, self._past.add)
 
     # What comes in.
 
-    def see(self, seen: Glance, taken: Iterable[tuple[Claimed, list[Entry]]] = (), *, claiming: bool = True) -> None:
-        """Take in a look, and what this process claimed since the last one; `claiming`: does it claim at all?"""
-        for claimed, left in taken:
-            self._take(claimed, left)
-        before, self._listed = self._listed, dict(seen.due_keys + seen.coming)
-        for key, at in before.items():
-            if key not in self._listed and self._is_taken(key, at, seen):
-                self._missing.setdefault(key, (at, seen.now))
-        self._judge(seen, _PATIENCE_MS if claiming else 0.0)
+    def see(self, seen: Glance, *, claiming: bool = True, ask: Ask = _nobody_knows) -> None:
+        """Take in a look.
+
+        Args:
+            seen: the look.
+            claiming: does this process claim at all?
+            ask: tells where keys have gone; what it raises leaves all as it was.
+        """
+        self.fates.see(seen, claiming, ask)
         self._past.forget(seen.now - self.past)
-        while self._ours and self._ours[0][0] < seen.now - 3 * _PATIENCE_MS:
-            self._ours.popleft()
         self._seen = seen
-
-    def _take(self, claimed: Claimed, left: list[Entry]) -> None:
-        now = claimed.now / 1e3
-        returned = {entry.key for entry in left}
-        keys = [key for key in claimed.keys if key not in returned] if returned else claimed.keys
-        if not keys:
-            return
-        self._ours.append((now, set(keys)))
-        self._received += len(keys)
-        scores = dict(zip(claimed.keys, claimed.scores, strict=True))
-        if self._lanes.is_one:  # all at one moment, in one lane; the first was due first
-            self._past.add("fired", 0, now, keys[0], len(keys), now - float(scores[keys[0]]))
-            return
-        for key in keys[:_MOST]:
-            self._past.add("fired", self._lanes.of(key), now, key, 1, now - float(scores[key]))
-        if len(keys) > _MOST:
-            more = len(keys) - _MOST
-            self._past.add("fired", self._lanes.rest(), now, "", more, now - float(scores[keys[_MOST]]))
-
-    def _is_taken(self, key: str, at: float, seen: Glance) -> bool:
-        """Was a key taken that a look does not list any more? Before its time it was cancelled, or moved."""
-        if at > seen.now:
-            return False
-        truncated = len(seen.due_keys) == LISTED
-        return not truncated or (at, key) < (seen.due_keys[-1][1], seen.due_keys[-1][0])
-
-    def _judge(self, seen: Glance, patience: float) -> None:
-        """Where have the keys gone that are missing?"""
-        leased = {key for key, _ in seen.leases}
-        for key, (at, since) in list(self._missing.items()):
-            if key in leased or key in self._listed or any(key in keys for _, keys in self._ours):
-                del self._missing[key]
-            elif seen.now - since >= patience:
-                del self._missing[key]
-                self._past.add("gone", self._lanes.of(key), max(at, since - _SOON_MS), key, 1, None)
 
     # What goes out.
 
@@ -105,7 +71,7 @@ class Scene:
     def is_busy(self) -> bool:
         """Will something happen at once?"""
         coming = self._seen.coming
-        return bool(self._missing) or (bool(coming) and coming[0][1] - self._seen.now < _SOON_MS)
+        return bool(self.fates.missing) or (bool(coming) and coming[0][1] - self._seen.now < SOON_MS)
 
     def frame(self, note: str = "") -> Frame:
         """The picture of the last look.
@@ -114,9 +80,11 @@ class Scene:
             note: something to say above it, such as what went wrong.
         """
         seen = self._seen
-        marks = [*self._waiting(seen), *self._due(seen)]
-        marks += self._lanes.gather("waiting", ((key, at) for key, (at, _) in self._missing.items()))  # not judged yet
-        marks += self._lanes.gather("claimed", seen.leases)
+        marks = [*self._waiting(seen), *self._due(seen), *self._lanes.gather("waiting", self.fates.missing)]
+        marks += self._folded(
+            "claimed", [(key, out.at) for key, out in self.fates.out.items()], before=seen.now - self.past
+        )
+        marks += self._folded("lease", seen.leases, after=seen.now + self.window)
         names, marks = self._lanes.arrange([*marks, *self._past.marks()])
         counts = {"scheduled": seen.scheduled, "due": seen.due, "claimed": seen.claimed, "dead": seen.dead}
         return {
@@ -125,10 +93,24 @@ class Scene:
             "past": self.past,
             "lanes": names,
             "marks": [list(mark) for mark in marks],
-            "counts": counts | {"received": self._received},
+            "counts": counts | {"received": self.fates.received},
             "title": self._title,
             "note": note,
         }
+
+    def _folded(self, kind: str, keys: Keys, before: float = -math.inf, after: float = math.inf) -> list[Mark]:
+        """Marks of keys; those of a lane that are out of sight, before or after, are one at its edge."""
+        edges: dict[int, Keys] = {}
+        inside: Keys = []
+        for key, at in keys:
+            if before <= at <= after:
+                inside.append((key, at))
+            else:
+                edges.setdefault(self._lanes.of(key), []).append((key, at))
+        return self._lanes.gather(kind, inside) + [
+            Mark(kind, lane, each[0][1], len(each), label_of(len(each), each[0][0]), None)
+            for lane, each in edges.items()
+        ]
 
     def _waiting(self, seen: Glance) -> list[Mark]:
         one = self._lanes.is_one

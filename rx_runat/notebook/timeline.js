@@ -1,13 +1,17 @@
 // Draws frames (see frame.py) on a canvas. Between two frames the picture moves by itself, on the server's clock.
 
 const HEAD = 28, FOOT = 46, R = 5.5, R_MANY = 4.2, CHARACTER = 6.7;
+const EDGE = 8;  // px from the edge, where what has been out for longer than there is room for stays
 const SIGN_MS = 2000;  // how often a view says that somebody looks; the kernel stops looking after 10 s without
 const FONT = "11px ui-monospace, Menlo, Consolas, monospace";
 const ROLES = ["faint", "rule", "paper", "now", "ontime", "late", "later", "claimed"];
 const LEGEND = [
   ["waiting", null, "waiting"], ["fired", 0, "on time"], ["fired", 100, "over 20 ms late"], ["fired", 1000, "over 0.2 s late"],
-  ["gone", null, "taken elsewhere"], ["claimed", null, "claimed"], ["dead", null, "dead"],
+  ["gone", null, "taken elsewhere"], ["claimed", null, "claimed"], ["lease", null, "lease ends"],
+  ["back", null, "came back"], ["dead", null, "dead"],
 ];
+const STAY = new Set(["waiting", "due", "lease"]);  // at now, once their time has come
+const UNWRITTEN = new Set(["lease", "back"]);  // the key is written elsewhere: where it is out, or waits
 const STEPS = [
   .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400,
   21600, 43200, 86400, 172800, 432000, 604800,
@@ -38,6 +42,11 @@ function counts({ scheduled, due, claimed, dead, received }) {
   return [...words, `${number.format(received)} received`].join(" · ");
 }
 
+const DIAMOND = new Path2D("M0 -7l7 7l-7 7l-7 -7z");
+const PATHS = {
+  claimed: DIAMOND, back: DIAMOND, lease: new Path2D("M-3 -7q6 7 0 14"), dead: new Path2D("M-5 -5l10 10m0 -10l-10 10"),
+};
+
 // The server's clock, by the frames' `now`: the one that came fastest is nearest to the truth.
 function makeClock() {
   let offset = null;
@@ -53,17 +62,19 @@ function makeClock() {
 
 // Which labels are written, and in which row: decided once for a frame, since marks move together.
 function layOut(frame, scale) {
-  const lanes = (frame.lanes.length ? frame.lanes : [""]).map(() => []);
+  const lanes = (frame.lanes.length ? frame.lanes : [""]).map(() => []), first = frame.now - frame.past;
   for (const [kind, lane, at, keys, label, late] of frame.marks) {
-    const waits = kind === "waiting" || kind === "due";
-    lanes[lane]?.push({ kind, at: kind === "due" ? Math.max(at, frame.now) : at, since: at, keys, label, late, waits });
+    const from = kind === "due" ? frame.now : kind === "claimed" ? first : -Infinity;
+    lanes[lane]?.push({ kind, at: Math.max(at, from), since: at, keys, label, late });
   }
   for (const marks of lanes) {
     marks.sort((a, b) => a.at - b.at);
     const ends = [-Infinity, -Infinity];
     for (const mark of marks) {
+      if (UNWRITTEN.has(mark.kind)) { mark.row = -1; continue; }
       mark.text = mark.label || number.format(mark.keys);
-      const half = mark.text.length * CHARACTER / 2, x = mark.at * scale;
+      const half = mark.text.length * CHARACTER / 2, from = mark.kind === "claimed" ? first * scale + half : -Infinity;
+      const x = Math.max(mark.at * scale, from);
       mark.row = (mark.label ? ends : ends.slice(0, 1)).findIndex((end) => end <= x - half);
       if (mark.row >= 0) ends[mark.row] = x + half + (mark.label ? 4 : 14);
     }
@@ -95,10 +106,10 @@ function render({ model, el }) {
   }
 
   function colorOf(kind, late) {
-    if (kind === "fired" && late !== null) return late <= 20 ? colors.ontime : late <= 200 ? colors.late : colors.later;
-    if (kind === "claimed") return colors.claimed;
+    if ((kind === "fired" || kind === "done") && late !== null) return late <= 20 ? colors.ontime : late <= 200 ? colors.late : colors.later;
+    if (kind === "claimed" || kind === "lease") return colors.claimed;
     if (kind === "dead") return colors.later;
-    return kind === "gone" ? colors.faint : colors.ink;
+    return kind === "gone" || kind === "back" ? colors.faint : colors.ink;
   }
 
   function drawMark(c, { kind, keys, late }, x, y, scale, left) {
@@ -106,18 +117,19 @@ function render({ model, el }) {
     c.strokeStyle = c.fillStyle = color;
     c.lineWidth = 1.5;
     if (kind === "fired" && late * scale > R) c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
-    if (kind === "claimed" || kind === "dead") {
-      c.beginPath();
-      if (kind === "claimed") { c.moveTo(x, y - 7); c.lineTo(x + 7, y); c.lineTo(x, y + 7); c.lineTo(x - 7, y); c.closePath(); }
-      else { c.moveTo(x - 5, y - 5); c.lineTo(x + 5, y + 5); c.moveTo(x + 5, y - 5); c.lineTo(x - 5, y + 5); }
-      c.stroke();
+    const path = PATHS[kind];
+    if (path) {
+      c.lineWidth = kind === "dead" || kind === "lease" ? 2 : 1.5;
+      c.translate(x, y);
+      c.stroke(path);
+      c.translate(-x, -y);
       return 7;
     }
     const half = height(keys) / 2;
     c.beginPath();
     const r = keys === 1 ? R : R_MANY;
     c.roundRect(x - r, y - half, 2 * r, 2 * half, r);
-    if (kind === "fired") c.fill();
+    if (kind === "fired" || kind === "done") c.fill();
     else { c.fillStyle = colors.paper; c.fill(); }
     c.setLineDash(kind === "gone" ? [2.5, 2.5] : []);
     c.stroke();
@@ -179,23 +191,34 @@ function render({ model, el }) {
     c.fillText("now", at0, bottom + 14);
     lanes.forEach((marks, place) => {
       const y = HEAD + tall * (place + .62);
+      const out = marks.filter(({ kind }) => kind === "claimed" || kind === "lease").map(({ since }) => at0 + (since - now) * scale);
+      if (out.length) {  // from the first that went out to the last lease's end
+        const start = Math.max(Math.min(at0, ...out) + 7, left), end = Math.min(Math.max(at0, ...out), width - 4);
+        c.globalAlpha = .6;
+        c.fillStyle = colors.claimed;
+        c.fillRect(start, y - 1.25, end - start, 2.5);
+        c.globalAlpha = 1;
+      }
       for (const mark of marks) {
-        let x = at0 + (mark.at - now) * scale;
-        if (mark.waits) x = Math.max(x, at0);
+        let x = at0 + (mark.since - now) * scale;
+        if (STAY.has(mark.kind)) x = Math.max(x, at0);
+        const held = mark.kind === "claimed" && x < left + EDGE;
+        if (held) x = left + EDGE;
         if (x < left + R || x > width + R) continue;
         const half = drawMark(c, mark, x, y, scale, left);
-        if (mark.row >= 0 && x - mark.text.length * CHARACTER / 2 > left - 4) {
+        const wide = mark.row >= 0 ? mark.text.length * CHARACTER / 2 : 0, middle = held ? Math.max(x, left + wide) : x;
+        if (mark.row >= 0 && middle - wide > left - 4) {
           c.fillStyle = colors.ink;
-          c.fillText(mark.text, x, y - half - 4 - mark.row * 12);
+          c.fillText(mark.text, middle, y - half - 4 - mark.row * 12);
         }
         shown.push([x, y, half, mark]);
       }
     });
     let x = 10;
     c.textAlign = "left";
-    const kinds = new Set(frame.marks.map(([kind]) => kind)).add("waiting").add("fired");
+    const shows = new Set(frame.marks.map(([kind, , , , , late]) => colorOf(kind, late) + kind));
     for (const [kind, late, text] of LEGEND) {
-      if (!kinds.has(kind)) continue;
+      if (kind !== "waiting" && late !== 0 && !shows.has(colorOf(kind, late) + kind)) continue;
       drawMark(c, { kind, keys: 1, late }, x, bottom + 33, 0, 0);
       c.fillStyle = colors.faint;
       c.fillText(text, x + 11, bottom + 37);
@@ -208,8 +231,11 @@ function render({ model, el }) {
     if (kind === "waiting") return `${what}: in ${span(Math.max(away, 0))}`;
     if (kind === "due") return `${what}: due for ${span(away)}, nobody takes it`;
     if (kind === "fired") return `${what}: ${late < 1 ? "on time" : `${span(late)} late${keys > 1 ? " at most" : ""}`}`;
+    if (kind === "done") return `${what}: done, claimed ${late < 1 ? "on time" : `${span(late)} late`}`;
     if (kind === "gone") return `${what}: taken by another process`;
-    return kind === "claimed" ? `${what}: claimed, its lease ends in ${span(Math.max(away, 0))}` : `${what}: dead`;
+    if (kind === "claimed") return `${what}: claimed, out for ${span(away)}`;
+    if (kind === "lease") return away > 0 ? `${what}: its lease ends in ${span(away)}` : `${what}: its lease has ended`;
+    return kind === "back" ? `${what}: claimed here, and came back` : `${what}: given up, a dead letter`;
   }
 
   canvas.addEventListener("mousemove", ({ offsetX, offsetY }) => {

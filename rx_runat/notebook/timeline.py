@@ -21,19 +21,25 @@ def timeline(queue: RunAt, window: Seconds = 10.0, lane: Callable[[str], object]
         -2 s        now        +2 s        +4 s
               ●  ●   |  ○    (12)     ○
           fired      |     waiting
+           ◇---------|-----------)          claimed, until its lease ends
+           ●         |                      acked
+           ◇         |        ○             nacked, or its lease has ended: it waits for another attempt
+               ✕     |                      buried
 
     Looking claims nothing and counts as no subscriber. Keys that other processes take are shown as such, how late they
     were is not known. Where more keys fall together than a picture can hold, they are counted.
 
     Temperature: hot; each call is a picture of its own.
-    Delivery:    what this process's source delivers is seen for sure; of what others take, 400 keys a look.
+    Delivery:    what this process's sources deliver is seen for sure, those that are opened later too; of what others
+                 take, 400 keys a look.
     Order:       by time, on one axis; lanes in the order in which their first key was seen.
     Clock:       Redis's: dots move by it, whatever the clock of the browser.
     Scheduler:   a loop of its own, at most 20 looks and 20 updates a second; 4 looks where nothing changes.
     Errors:      a server that does not answer is written into the picture; it is asked again every second.
     Disposal:    `close()`. It looks no more when the queue was stopped, or 10 s after its last view went out of sight,
                  and looks again when one comes back.
-    Redis:       one script a look, `glance.lua`: O(keys shown + log(size)).
+    Redis:       one script a look, `glance.lua`: O(keys shown + log(size)); where keys have vanished, another one that
+                 tells where 400 of them are at most, `whereabouts.lua`.
 
     Args:
         queue: to look at.

@@ -235,6 +235,12 @@ def test_a_still_shows_what_is_out_what_came_back_and_what_died() -> None:
     assert "back" not in words  # where it waits, its key is written
 
 
+def test_a_key_that_names_its_lane_is_written_once() -> None:
+    picture = scene(lambda key: key)
+    see(picture, look(10_000, coming={"tea": 12_000.0}))
+    assert list(ElementTree.fromstring(draw(picture.frame())).itertext()).count("tea") == 1
+
+
 def test_a_still_of_nothing() -> None:
     assert "0 scheduled" in " ".join(ElementTree.fromstring(draw(scene(str).frame())).itertext())
 

@@ -105,7 +105,7 @@ class _Still:
                 if kind == "fired" and late is not None and late * self._scale > _R:
                     svg.line(max(x - late * self._scale, left), y, x, y, color=_color(kind, late), width=2)
                 top = self._draw_mark(kind, x, y, keys, late)
-                if kind not in _UNWRITTEN:
+                if kind not in _UNWRITTEN and (keys > 1 or label != name):
                     self._write(label or f"{keys:,}", x, top, ends, rows=2 if label else 1, shifts=stays)
 
     def _write(self, text: str, x: float, top: float, ends: list[float], *, rows: int, shifts: bool) -> None:
@@ -138,7 +138,8 @@ class _Still:
         shows = {(kind, _color(kind, late)) for kind, _, _, _, _, late in self._frame["marks"]}
         x = 10.0
         for kind, late, text in LEGEND:
-            if kind == "waiting" or late == 0 or (kind, _color(kind, late)) in shows:
+            fits = x + 11 + len(text) * CHARACTER < WIDTH
+            if fits and (kind == "waiting" or late == 0 or (kind, _color(kind, late)) in shows):
                 self._draw_mark(kind, x, y - 4, 1, late)
                 self._svg.text(x + 11, y, text)
                 x += len(text) * CHARACTER + 32

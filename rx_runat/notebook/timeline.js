@@ -67,18 +67,18 @@ function layOut(frame, scale) {
     const from = kind === "due" ? frame.now : kind === "claimed" ? first : -Infinity;
     lanes[lane]?.push({ kind, at: Math.max(at, from), since: at, keys, label, late });
   }
-  for (const marks of lanes) {
+  lanes.forEach((marks, place) => {
     marks.sort((a, b) => a.at - b.at);
     const ends = [-Infinity, -Infinity];
     for (const mark of marks) {
-      if (UNWRITTEN.has(mark.kind)) { mark.row = -1; continue; }
+      if (UNWRITTEN.has(mark.kind) || (mark.keys === 1 && mark.label === frame.lanes[place])) { mark.row = -1; continue; }
       mark.text = mark.label || number.format(mark.keys);
       const half = mark.text.length * CHARACTER / 2, from = mark.kind === "claimed" ? first * scale + half : -Infinity;
       const x = Math.max(mark.at * scale, from);
       mark.row = (mark.label ? ends : ends.slice(0, 1)).findIndex((end) => end <= x - half);
       if (mark.row >= 0) ends[mark.row] = x + half + (mark.label ? 4 : 14);
     }
-  }
+  });
   return lanes;
 }
 
@@ -219,6 +219,7 @@ function render({ model, el }) {
     const shows = new Set(frame.marks.map(([kind, , , , , late]) => colorOf(kind, late) + kind));
     for (const [kind, late, text] of LEGEND) {
       if (kind !== "waiting" && late !== 0 && !shows.has(colorOf(kind, late) + kind)) continue;
+      if (x + 11 + text.length * CHARACTER > width) break;
       drawMark(c, { kind, keys: 1, late }, x, bottom + 33, 0, 0);
       c.fillStyle = colors.faint;
       c.fillText(text, x + 11, bottom + 37);

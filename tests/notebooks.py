@@ -14,7 +14,11 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent.parent / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 PLACE = "/tmp/rx-runat-notebook"  # where a notebook keeps a durable queue
-STILLS = {"timeline.svg": ("1-schedule-and-receive.ipynb", -1), "marbles.svg": ("2-compose.ipynb", 0)}
+STILLS = {
+    "timeline.svg": ("1-schedule-and-receive.ipynb", -1),
+    "marbles.svg": ("2-compose.ipynb", 0),
+    "claims.svg": ("4-at-least-once.ipynb", 3),
+}
 """What the README shows: which picture of which notebook."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

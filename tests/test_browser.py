@@ -113,9 +113,10 @@ class Browser:
         parts = [urlsplit(url) for url in self.asked]
         return {each.hostname for each in parts if each.scheme not in ("data", "blob")}
 
-    def state(self) -> str:
-        """The words that a timeline has for those who cannot see it."""
-        return self.page.locator(".rx-runat-timeline canvas").first.get_attribute("aria-label") or ""
+    def state(self, number: int = 0) -> str:
+        """The words that a timeline has for those who cannot see it; it may not be there yet."""
+        script = "n => [...document.querySelectorAll('.rx-runat-timeline canvas')].at(n)?.getAttribute('aria-label')"
+        return self.page.evaluate(script, number) or ""
 
     def shoot(self, name: str) -> None:
         self.page.screenshot(path=self._shots / f"{name}.png")
@@ -159,5 +160,25 @@ def test_the_first_notebook_lives(lab: str, browser: Browser) -> None:
     browser.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     run_all(browser, "dark")
     assert browser.page.inner_text(".jp-Notebook").count("Got key 'first'") == 1
+    assert browser.complaints == []
+    assert browser.hosts() == {"127.0.0.1"}
+
+
+def test_the_fourth_notebook_lives(lab: str, browser: Browser) -> None:
+    """Claims are out, come back and die while somebody watches."""
+    browser.open(lab.format("4-at-least-once.ipynb"))
+    browser.do("editmenu:clear-all")
+    browser.page.wait_for_function("!document.body.innerText.includes('attempt 2')")
+    browser.do("runmenu:run-all")
+    wait_until(lambda: "4 claimed" in browser.state(), "the worker has them", 60)
+    browser.shoot("claims-out")
+    browser.page.wait_for_function("document.body.innerText.includes('order 4, attempt 2')", timeout=60_000)
+    browser.shoot("claims-back")
+    wait_until(lambda: "1 claimed · 1 dead" in browser.state(-1), "one is dead, and one is out", 60)
+    browser.shoot("claims-dead")
+    browser.page.wait_for_function("document.body.innerText.includes('dead: 0 waiting: 0')", timeout=60_000)
+    assert "dead letters of RunAt" in browser.page.inner_text(".jp-Notebook")
+    wait_until(lambda: "the queue was stopped" in browser.state(-1), "the last cell has run")
+    browser.shoot("claims-end")
     assert browser.complaints == []
     assert browser.hosts() == {"127.0.0.1"}

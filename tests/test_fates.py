@@ -143,7 +143,7 @@ def test_the_work_of_a_killed_process_comes_back_to_this_one(watched: Watched) -
     watched.look(3_050, a=9_000)
     assert watched.told == [("back", 1_050, {"a": None})]
     watched.look(3_100)
-    assert watched.told[1:] == [("fired", 3_001, {"a": 2_001})]
+    assert watched.told[1:] == [("retried", 3_001, {"a": 2_001})]
 
 
 @pytest.mark.parametrize("place", [GONE, AGAIN, Place("dead", 1_001), OUT])

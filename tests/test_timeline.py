@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -28,6 +29,7 @@ from rx_runat.notebook.scene import Scene
 from rx_runat.notebook.still import counts, draw
 from rx_runat.notebook.widget import Timeline
 from rx_runat.testing import Faults, virtual_queue
+from rx_runat.verdict import Leased
 from tests.helpers import wait_until
 
 Q = "RunAt~default"
@@ -235,6 +237,30 @@ def test_a_still_shows_what_is_out_what_came_back_and_what_died() -> None:
     assert "back" not in words  # where it waits, its key is written
 
 
+def test_where_it_is_crowded_what_is_rare_is_aside_and_unwritten() -> None:
+    picture = scene()
+    for n in range(6):
+        now = 10_000.0 + 500 * n
+        see(picture, look(now), [(claim(now, {f"k{n}{i}": now for i in range(20)}), [])])
+    few = scene()
+    places = {"nacked": Place("again"), "buried": Place("dead", 13_010.0)}
+    for each in (picture, few):
+        see(each, look(13_000, leases=[("nacked", 15_000.0), ("buried", 15_000.0)]))
+        see(each, look(13_020), ask=lambda keys: [places[key] for key in keys])
+    crowd, calm = draw(picture.frame()), draw(few.frame())
+    assert (crowd.count("buried"), calm.count("buried")) == (0, 1)
+    cross = re.compile(r'd="M[\d.]+ ([\d.]+)l10 10m0 -10l-10 10"')
+    assert float(cross.findall(crowd)[0]) - float(cross.findall(calm)[0]) == 14
+
+
+def test_a_retried_key_makes_those_that_it_is_counted_with_no_later() -> None:
+    picture = scene()
+    see(picture, look(10_000), [(claim(10_000, {"a": 10_000.0, "b": 10_000.0}), [])])
+    picture.fates.leased(Leased(["c"], ["1000"], [2], "fence", 12_000, 10_000_000, None))
+    see(picture, look(10_050))
+    assert marks(picture.frame()) == [("fired", "", 2, "", 0.0), ("retried", "", 1, "c", 9_000.0)]
+
+
 def test_a_key_that_names_its_lane_is_written_once() -> None:
     picture = scene(lambda key: key)
     see(picture, look(10_000, coming={"tea": 12_000.0}))
@@ -424,7 +450,7 @@ def test_a_claim_whose_lease_ended_comes_back_and_is_out_again(watch: Callable[.
     scheduler.advance_to(2)
     assert [kind for kind, *_ in shows()] == ["claimed", "lease"]
     scheduler.advance_to(4)
-    assert shows() == [("back", "a", 1, "a", None), ("fired", "a", 1, "a", 2000.0)]
+    assert shows() == [("back", "a", 1, "a", None), ("retried", "a", 1, "a", 2000.0)]
 
 
 def test_claims_that_nobody_received_wait(watch: Callable[..., Any]) -> None:

@@ -2,7 +2,7 @@
 
     waits  --tap------>  fired              delivered by a source of this process, and how late
       |'-- vanished -->  gone               another process took it; how late is unknown
-      '-->  out  --vanished-->  fired, gone  its work is done
+      '-->  out  --vanished-->  fired, gone  its work is done; retried, where it took another attempt
                           |-->  back        it waits for another attempt
                           '-->  dead        it was given up
 
@@ -37,10 +37,12 @@ class Out(NamedTuple):
     Attributes:
         at: since when, as far as is known here.
         late: ms by which it was late then; None: another process has it, and that is not known here.
+        attempt: which one this is, as far as is known here.
     """
 
     at: float
     late: float | None
+    attempt: int = 1
 
 
 class Fates:
@@ -81,16 +83,18 @@ class Fates:
         """Keys were claimed under a lease."""
         now = leased.now / 1e3
         lates: dict[str, float | None] = {}
+        outs: dict[str, Out] = {}
         for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True):
             lates[key] = now - float(score)
+            outs[key] = Out(now, lates[key], attempt)
             before = self.out.get(key)
             if before is not None and (before.late is not None or before.at < now):  # else a look saw this very claim
                 self._end(key, before, Place("again" if attempt > 1 else "gone"), now)
         self._took(now, lates)
-        if len(self.out) + len(lates) > _MOST:
+        if len(self.out) + len(outs) > _MOST:
             self._tell("fired", now, lates)
         else:
-            self.out.update({key: Out(now, late) for key, late in lates.items()})
+            self.out |= outs
 
     def returned(self, left: Iterable[Entry]) -> None:
         """Nobody received some of them: they wait as they were."""
@@ -160,7 +164,9 @@ class Fates:
         elif place.kind == "again":
             self._tell("back", out.at, {key: None})
         else:
-            kind = "gone" if out.late is None else "fired" if in_sight else "done"
+            kind = (
+                "gone" if out.late is None else "done" if not in_sight else "fired" if out.attempt == 1 else "retried"
+            )
             self._tell(kind, out.at if in_sight else now, {key: out.late})
 
 

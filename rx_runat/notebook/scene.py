@@ -3,6 +3,7 @@
 waiting   hollow, on its way to now
 due       hollow, at now: nobody takes it
 fired     filled by how late it was: delivered by this process, and of claims, its work is done
+retried   the same, by another attempt: late by nature, it must not make those late that it is counted with
 gone      another process took it, how late is unknown
 claimed   since when it is out under a lease; and lease, that lease's end
 back      it was out, and waits for another attempt

@@ -16,6 +16,10 @@ _R, _R_MANY = 5.5, 4.2  # px: bars of counted keys may stand side by side, a bin
 _EDGE = 8.0  # px from the edge, where what has been out for longer than there is room for stays
 _STAY = ("waiting", "due", "lease")  # at now, once their time has come
 _UNWRITTEN = ("lease", "back")  # the key is written elsewhere: where it is out, or waits
+_FILLED = ("fired", "retried", "done")
+_ASIDE = ("back", "dead")  # below the line, where it is crowded
+_ON_TOP = {"claimed": 1, "retried": 2, "back": 3, "dead": 4}  # what is rare is drawn last, and unwritten in a crowd
+_FEW = 4  # counted marks that leave room between them; a lane with more is crowded
 _GREEN, _AMBER, _VIOLET = "#3f9a6b", "#c07f1a", "#8a63c9"
 _LATE = ((20.0, _GREEN), (200.0, _AMBER), (math.inf, RED))
 LEGEND = (  # shown are the first two, and what else is there
@@ -68,7 +72,10 @@ class _Still:
         svg.text(WIDTH - 4, 15, frame["note"] or counts(frame), anchor="end", color=RED if frame["note"] else "")
         self._draw_axis()
         for place, lane in enumerate(self._lanes):
-            self._draw_lane(lane, [mark for mark in frame["marks"] if mark[1] == place], self._tall * (place + 0.62))
+            y = _HEAD + self._tall * (place + 0.62)
+            marks = [mark for mark in frame["marks"] if mark[1] == place]
+            self._draw_lane(lane, marks, y)
+            self._draw_marks(lane, marks, y)
         self._draw_legend(self._bottom + 36)
         return str(svg)
 
@@ -89,33 +96,42 @@ class _Still:
 
     def _draw_lane(self, name: str, marks: list[list[Any]], y: float) -> None:
         svg, left = self._svg, self._left
-        y += _HEAD
         svg.text(4, y + 4, name)
         svg.path(f"M{left:.1f} {y:.1f}H{WIDTH - 4:.0f}", color=f"{INK}66")
         out = [self._place(at) for kind, _, at, *_ in marks if kind in ("claimed", "lease")]
         if out:  # from the first that went out to the last lease's end
             start, end = max(min(self._now, *out) + 7, left), min(max(self._now, *out), WIDTH - 4)
             svg.line(start, y, end, y, color=f"{_VIOLET}99", width=2.5)
-        ends = [0.0, 0.0]  # of what is written, in each of two rows
-        for kind, _, at, keys, label, late in sorted(marks, key=lambda mark: mark[2]):
+
+    def _draw_marks(self, name: str, marks: list[list[Any]], y: float) -> None:
+        left = self._left
+        crowded = sum(keys > 1 and kind not in _ASIDE for kind, _, _, keys, *_ in marks) > _FEW
+        written: list[tuple[float, float, str, int, bool]] = []
+        for kind, _, at, keys, label, late in sorted(marks, key=lambda mark: (_ON_TOP.get(mark[0], 0), mark[2])):
             x = max(self._place(at), self._now) if kind in _STAY else self._place(at)
             stays = kind == "claimed" and x < left + _EDGE
             x = left + _EDGE if stays else x
-            if left + _R <= x <= WIDTH:
-                if kind == "fired" and late is not None and late * self._scale > _R:
-                    svg.line(max(x - late * self._scale, left), y, x, y, color=_color(kind, late), width=2)
-                top = self._draw_mark(kind, x, y, keys, late)
-                if kind not in _UNWRITTEN and (keys > 1 or label != name):
-                    self._write(label or f"{keys:,}", x, top, ends, rows=2 if label else 1, shifts=stays)
+            if not left + _R <= x <= WIDTH:
+                continue
+            line = kind == "fired" or (kind == "retried" and not crowded)
+            if line and late is not None and late * self._scale > _R:
+                self._svg.line(max(x - late * self._scale, left), y, x, y, color=_color(kind, late), width=2)
+            top = self._draw_mark(kind, x, y + 14 if crowded and kind in _ASIDE else y, keys, late)
+            if kind not in _UNWRITTEN and not (crowded and kind in _ON_TOP) and (keys > 1 or label != name):
+                written.append((x, top, label, keys, stays))
+        ends = [0.0, 0.0]  # of what is written, in each of two rows
+        for x, top, label, keys, stays in sorted(written):
+            rows, apart = (1 if crowded else 2, 4.0) if label else (1, 14.0)
+            self._write(label or f"{keys:,}", x, top, ends, rows, apart, stays)
 
-    def _write(self, text: str, x: float, top: float, ends: list[float], *, rows: int, shifts: bool) -> None:
+    def _write(self, text: str, x: float, top: float, ends: list[float], rows: int, apart: float, shifts: bool) -> None:
         """Write over a mark, in the lowest row that is free there, if one is."""
         half = len(text) * CHARACTER / 2
         x = max(x, self._left + half) if shifts else x
         row = next((row for row in range(rows) if ends[row] <= x - half), None)
         if row is not None and x - half > self._left - 4:
             self._svg.text(x, top - 4 - row * 12, text, anchor="middle")
-            ends[row] = x + half + (4 if rows > 1 else 14)
+            ends[row] = x + half + apart
 
     def _draw_mark(self, kind: str, x: float, y: float, keys: int, late: float | None) -> float:
         """Draw a mark; answers its top."""
@@ -129,13 +145,14 @@ class _Still:
         if kind == "dead":
             svg.path(f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10", color=color, width=2)
             return y - 6
-        fill = color if kind in ("fired", "done") else "none"
+        fill = color if kind in _FILLED else "none"
         half = height(keys) / 2
         svg.bar(x, y, _R if keys == 1 else _R_MANY, half, color=color, fill=fill, dashed=kind == "gone")
         return y - half
 
     def _draw_legend(self, y: float) -> None:
-        shows = {(kind, _color(kind, late)) for kind, _, _, _, _, late in self._frame["marks"]}
+        marks = self._frame["marks"]
+        shows = {("fired" if kind in _FILLED else kind, _color(kind, late)) for kind, _, _, _, _, late in marks}
         x = 10.0
         for kind, late, text in LEGEND:
             fits = x + 11 + len(text) * CHARACTER < WIDTH
@@ -146,6 +163,6 @@ class _Still:
 
 
 def _color(kind: str, late: Any) -> str:
-    if kind in ("fired", "done") and late is not None:
+    if kind in _FILLED and late is not None:
         return next(color for limit, color in _LATE if late <= limit)
     return {"claimed": _VIOLET, "lease": _VIOLET, "dead": RED}.get(kind, INK)

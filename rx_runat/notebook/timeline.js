@@ -12,6 +12,10 @@ const LEGEND = [
 ];
 const STAY = new Set(["waiting", "due", "lease"]);  // at now, once their time has come
 const UNWRITTEN = new Set(["lease", "back"]);  // the key is written elsewhere: where it is out, or waits
+const FILLED = new Set(["fired", "retried", "done"]);
+const ASIDE = new Set(["back", "dead"]);  // below the line, where it is crowded
+const ON_TOP = { claimed: 1, retried: 2, back: 3, dead: 4 };  // what is rare is drawn last, and unwritten in a crowd
+const FEW = 4;  // counted marks that leave room between them; a lane with more is crowded
 const STEPS = [
   .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400,
   21600, 43200, 86400, 172800, 432000, 604800,
@@ -60,7 +64,7 @@ function makeClock() {
   };
 }
 
-// Which labels are written, and in which row: decided once for a frame, since marks move together.
+// Which labels are written, in which row, and what is drawn last: decided once for a frame, since marks move together.
 function layOut(frame, scale) {
   const lanes = (frame.lanes.length ? frame.lanes : [""]).map(() => []), first = frame.now - frame.past;
   for (const [kind, lane, at, keys, label, late] of frame.marks) {
@@ -68,16 +72,20 @@ function layOut(frame, scale) {
     lanes[lane]?.push({ kind, at: Math.max(at, from), since: at, keys, label, late });
   }
   lanes.forEach((marks, place) => {
+    marks.crowded = marks.filter(({ kind, keys }) => keys > 1 && !ASIDE.has(kind)).length > FEW;
     marks.sort((a, b) => a.at - b.at);
     const ends = [-Infinity, -Infinity];
     for (const mark of marks) {
-      if (UNWRITTEN.has(mark.kind) || (mark.keys === 1 && mark.label === frame.lanes[place])) { mark.row = -1; continue; }
+      const named = mark.keys === 1 && mark.label === frame.lanes[place], lost = marks.crowded && mark.kind in ON_TOP;
+      mark.row = -1;
+      if (named || lost || UNWRITTEN.has(mark.kind)) continue;
       mark.text = mark.label || number.format(mark.keys);
       const half = mark.text.length * CHARACTER / 2, from = mark.kind === "claimed" ? first * scale + half : -Infinity;
       const x = Math.max(mark.at * scale, from);
-      mark.row = (mark.label ? ends : ends.slice(0, 1)).findIndex((end) => end <= x - half);
+      mark.row = ends.slice(0, mark.label && !marks.crowded ? 2 : 1).findIndex((end) => end <= x - half);
       if (mark.row >= 0) ends[mark.row] = x + half + (mark.label ? 4 : 14);
     }
+    marks.sort((a, b) => (ON_TOP[a.kind] ?? 0) - (ON_TOP[b.kind] ?? 0));
   });
   return lanes;
 }
@@ -106,17 +114,16 @@ function render({ model, el }) {
   }
 
   function colorOf(kind, late) {
-    if ((kind === "fired" || kind === "done") && late !== null) return late <= 20 ? colors.ontime : late <= 200 ? colors.late : colors.later;
+    if (FILLED.has(kind) && late !== null) return late <= 20 ? colors.ontime : late <= 200 ? colors.late : colors.later;
     if (kind === "claimed" || kind === "lease") return colors.claimed;
     if (kind === "dead") return colors.later;
     return kind === "gone" || kind === "back" ? colors.faint : colors.ink;
   }
 
-  function drawMark(c, { kind, keys, late }, x, y, scale, left) {
+  function drawMark(c, { kind, keys, late }, x, y) {
     const color = colorOf(kind, late);
     c.strokeStyle = c.fillStyle = color;
     c.lineWidth = 1.5;
-    if (kind === "fired" && late * scale > R) c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
     const path = PATHS[kind];
     if (path) {
       c.lineWidth = kind === "dead" || kind === "lease" ? 2 : 1.5;
@@ -129,7 +136,7 @@ function render({ model, el }) {
     c.beginPath();
     const r = keys === 1 ? R : R_MANY;
     c.roundRect(x - r, y - half, 2 * r, 2 * half, r);
-    if (kind === "fired" || kind === "done") c.fill();
+    if (FILLED.has(kind)) c.fill();
     else { c.fillStyle = colors.paper; c.fill(); }
     c.setLineDash(kind === "gone" ? [2.5, 2.5] : []);
     c.stroke();
@@ -205,22 +212,27 @@ function render({ model, el }) {
         const held = mark.kind === "claimed" && x < left + EDGE;
         if (held) x = left + EDGE;
         if (x < left + R || x > width + R) continue;
-        const half = drawMark(c, mark, x, y, scale, left);
+        const { kind, late } = mark, top = y + (marks.crowded && ASIDE.has(kind) ? 14 : 0);
+        if ((kind === "fired" || (kind === "retried" && !marks.crowded)) && late * scale > R) {
+          c.fillStyle = colorOf(kind, late);
+          c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
+        }
+        const half = drawMark(c, mark, x, top);
         const wide = mark.row >= 0 ? mark.text.length * CHARACTER / 2 : 0, middle = held ? Math.max(x, left + wide) : x;
         if (mark.row >= 0 && middle - wide > left - 4) {
           c.fillStyle = colors.ink;
           c.fillText(mark.text, middle, y - half - 4 - mark.row * 12);
         }
-        shown.push([x, y, half, mark]);
+        shown.push([x, top, half, mark]);
       }
     });
     let x = 10;
     c.textAlign = "left";
-    const shows = new Set(frame.marks.map(([kind, , , , , late]) => colorOf(kind, late) + kind));
+    const shows = new Set(frame.marks.map(([kind, , , , , late]) => colorOf(kind, late) + (FILLED.has(kind) ? "fired" : kind)));
     for (const [kind, late, text] of LEGEND) {
       if (kind !== "waiting" && late !== 0 && !shows.has(colorOf(kind, late) + kind)) continue;
       if (x + 11 + text.length * CHARACTER > width) break;
-      drawMark(c, { kind, keys: 1, late }, x, bottom + 33, 0, 0);
+      drawMark(c, { kind, keys: 1, late }, x, bottom + 33);
       c.fillStyle = colors.faint;
       c.fillText(text, x + 11, bottom + 37);
       x += text.length * CHARACTER + 32;
@@ -232,6 +244,7 @@ function render({ model, el }) {
     if (kind === "waiting") return `${what}: in ${span(Math.max(away, 0))}`;
     if (kind === "due") return `${what}: due for ${span(away)}, nobody takes it`;
     if (kind === "fired") return `${what}: ${late < 1 ? "on time" : `${span(late)} late${keys > 1 ? " at most" : ""}`}`;
+    if (kind === "retried") return `${what}: not at the first attempt, ${span(late)} late${keys > 1 ? " at most" : ""}`;
     if (kind === "done") return `${what}: done, claimed ${late < 1 ? "on time" : `${span(late)} late`}`;
     if (kind === "gone") return `${what}: taken by another process`;
     if (kind === "claimed") return `${what}: claimed, out for ${span(away)}`;

@@ -175,6 +175,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a 1
             >>> scheduler.advance_by(30)
             a 2
+
+        See Also:
+            `settle`, which works on claims, renews their leases and settles them.
         """
         self._check_open()
         ms = to_ms(lease, "lease", 0.1)
@@ -190,6 +193,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             now=sources.now,
             written=sources.written,
             freed=lambda: source.written(-math.inf),
+            scheduler=self._virtual,
+            admit=sources.admit,
         )
         source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
         return Hot(source)
@@ -290,7 +295,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """Hand back what is in hand, complete the stream, close what we opened; may be repeated.
 
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
-        finishes. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
+        finishes. Work that `settle` has begun is broken off, a plain function waited for, unless this is called from
+        it. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
         after no less than 1 s) and says on `errors` and in the log which keys it could not return. Afterwards
         `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """

@@ -227,6 +227,8 @@ class Source(Generic[_C]):
         if self._rests():
             return None
         keys = self._demand.keys
+        if not keys:  # no slot is free: until one is, nothing that Redis could say is worth a look
+            return 0.0 if self._sleep.begins(_ONLY_WHEN_CALLED) else self._demand.frees_in
         claimed = self._hand.claim(keys)
         claimed_at = self._now()
         self._outage.recover()
@@ -247,9 +249,6 @@ class Source(Generic[_C]):
                     next_run_at = _ONLY_WHEN_CALLED
             if not self._subscribers:
                 return 0.0
-        if not keys:  # no slot is free: what is scheduled meanwhile is not worth a look
-            next_run_at = _ONLY_WHEN_CALLED
-            wait = min(self._demand.frees_in, math.inf if wait is None else wait)
         if self._sleep.begins(next_run_at):
             return 0.0
         return wait and max(0.0, wait + self._courtesy.seconds - (self._now() - claimed_at))  # on_next took its time

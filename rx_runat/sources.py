@@ -13,6 +13,7 @@ from reactivex import abc
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Demand
 from rx_runat.errors import Stopped, StoreError
+from rx_runat.guest import Guest
 from rx_runat.hand import Hand, Opens
 from rx_runat.heads import heads
 from rx_runat.hot import Notices
@@ -58,8 +59,9 @@ class Sources:
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
-        self._gate = threading.Lock()  # over the three below
+        self._gate = threading.Lock()  # over the four below
         self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
+        self._guests: tuple[Guest, ...] = ()
         self._unfinished = 0
         self._stopped = False
 
@@ -123,17 +125,41 @@ class Sources:
         for source, _ in self._opened:
             source.written(run_at)
 
+    def admit(self, guest: Guest) -> Callable[[], None]:
+        """Keep the store open, and `stop` waiting, for one who works on claims; until what this answers is called."""
+        with self._gate:
+            stopped, closed = self._stopped, not self._unfinished
+            if not closed:
+                self._guests += (guest,)
+                self._unfinished += 1
+        if stopped:
+            guest.stop()
+        if closed:
+            return lambda: None
+
+        def leave() -> None:
+            with self._gate:
+                self._guests = tuple(each for each in self._guests if each is not guest)
+            self._one_finished()
+
+        return leave
+
     def stop(self, longest: float) -> None:
-        """End them all; waits for an `on_next` in progress, unless called from one. May be repeated.
+        """End them all; waits for an `on_next` or work in progress, unless called from one. May be repeated.
 
         From an `on_next` it waits for none: two that did it for each other would wait for ever.
         """
         with self._gate:
             self._stopped = True
-            opened = self._opened
-        waits = not any(source.is_inside() for source, _ in opened)
+            opened, guests = self._opened, self._guests
+        waits = not any(source.is_inside() for source, _ in opened) and not any(guest.is_inside for guest in guests)
+        for guest in guests:
+            guest.stop()
         for source, _ in opened:
             source.stop(longest, waits)
+        if waits and not self._is_virtual:  # virtual time stands still while we wait
+            for guest in guests:
+                guest.wait(longest)
         if waits:
             for _, loops in opened:
                 for loop in loops:

@@ -15,7 +15,7 @@ import reactivex as rx
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Claim, Job, NotReturned, Recovered, Refused, RunAt, Stopped, StoreError
+from rx_runat import Claim, Job, NotReturned, Outcome, Recovered, Refused, RunAt, Stopped, StoreError, settle
 from rx_runat.testing import Faults, virtual_queue
 from tests.helpers import Server, wait_until
 
@@ -523,3 +523,29 @@ def test_18_one_key_is_never_out_twice_while_its_lease_lives() -> None:
     queue.schedule("a", 3)
     scheduler.advance_to(12)
     assert [(at, claim.run_at.timestamp(), claim.attempt) for at, claim in got] == [(1, 1, 1), (11, 3, 1)]
+
+
+def test_18_settled_work_is_done_at_least_once(make: Callable[..., RunAt], client: redis.Redis, server: Server) -> None:
+    """A worker is killed in the middle of work; `tests/test_survival.py` does it twenty times under load."""
+    script = f"""
+import threading
+from rx_runat import RunAt, settle
+queue = RunAt({server.url!r})
+def work(claim):
+    print(claim.key, flush=True)
+    threading.Event().wait()
+queue.claims(lease=0.5).pipe(settle(work)).subscribe()
+threading.Event().wait()
+"""
+    queue = make()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        queue.on_next(Job("a", PAST))
+        assert worker.stdout.readline() == "a\n"
+        worker.kill()
+    got: list[Outcome[str]] = []
+    queue.claims().pipe(settle(lambda claim: claim.key)).subscribe(got.append)
+    wait_until(lambda: got, "it was done by another")
+    assert [(outcome.claim.attempt, outcome.verdict, outcome.result) for outcome in got] == [(2, "acked", "a")]
+    queue.stop()
+    assert all(b":receipt:" in key for key in client.scan_iter())  # the killed one's last receipt expires

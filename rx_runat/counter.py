@@ -94,6 +94,7 @@ class Counter:
             for lease, verb, _ in verdicts:
                 lease.is_unsure = lease.is_unsure or verb != "extend"
             raise
+        ended: list[Lease] = []
         for (lease, verb, _), answer in zip(verdicts, answers, strict=True):
             if verb == "extend" and answer:
                 lease.held = answer
@@ -101,7 +102,8 @@ class Counter:
             else:
                 lease.is_unsure = answer is None
                 lease.is_over = True
-                self.slots.free(lease)
+                ended.append(lease)
+        self.slots.free(ended)
         if earliest is not None:
             self._written(earliest)
         return [None if answer is None else answer > 0 for answer in answers]
@@ -124,10 +126,9 @@ class _Claims(Delivery):
         self._slots = slots
 
     def entry(self) -> Entry:
-        self._slots.free(self._claims[self._place()].held)
+        self._slots.free([self._claims[self._place()].held])
         return super().entry()
 
     def rest(self) -> list[Entry]:
-        for claim in self._claims[self._place() + 1 :]:
-            self._slots.free(claim.held)
+        self._slots.free([claim.held for claim in self._claims[self._place() + 1 :]])
         return super().rest()

@@ -115,9 +115,12 @@ class Settling:
             self._open += not over
             if keeps:
                 self._waiting.append(claim)
+            begins = self._takes_a_slot()
+        if begins:
+            places.work.run(self._arrive)
         if keeps:
-            self._begin()
-        elif over:  # it comes beside our end
+            return
+        if over:  # it comes beside our end
             try:
                 desk.settle([(claim.held, "back", "")])
             except StoreError:
@@ -144,14 +147,19 @@ class Settling:
     # Work.
 
     def _begin(self) -> None:
-        """Wake a thread for what waits, if one more may be at work, and none is on its way already."""
+        """Wake a thread for what waits, if one may be woken."""
         with self._gate:
-            begins = not self._is_waking and self._running < self._max_concurrent and self._may_begin()
-            if begins:
-                self._running += 1
-                self._is_waking = True
+            begins = self._takes_a_slot()
         if begins:
             self._there.work.run(self._arrive)
+
+    def _takes_a_slot(self) -> bool:
+        """May one more thread be at work, is there work for it, and is none on its way already? Then that is ours."""
+        begins = not self._is_waking and self._running < self._max_concurrent and self._may_begin()
+        if begins:
+            self._running += 1
+            self._is_waking = True
+        return begins
 
     def _may_begin(self) -> bool:
         return bool(self._waiting) and not self._stops and len(self._outcomes) < _MOST_OUTCOMES
@@ -169,8 +177,9 @@ class Settling:
                     self._running -= 1
                     return
                 claim = self._waiting.popleft()
-            if self._waiting:
-                self._begin()  # this one may take its time
+                begins = self._takes_a_slot()  # for the next one: this one may take its time
+            if begins:
+                self._there.work.run(self._arrive)
             if not self._serve_one(claim):
                 return
 
@@ -284,19 +293,21 @@ class Settling:
     def _deliver(self) -> None:
         while True:
             with self._gate:
-                if not self._outcomes:
+                outcomes = list(self._outcomes)
+                if not outcomes:
                     self._delivers = False
                     break
-                outcome = self._outcomes.popleft()
-            if not self._is_silent:
-                try:
-                    self._subscriber.on_next(outcome)
-                except NotTaken:  # it left, or its event loop ended
-                    pass
-                except BaseException as error:
-                    self._fail(error)
+            for outcome in outcomes:
+                if not self._is_silent:
+                    try:
+                        self._subscriber.on_next(outcome)
+                    except NotTaken:  # it left, or its event loop ended
+                        pass
+                    except BaseException as error:
+                        self._fail(error)
+                self._outcomes.popleft()
             with self._gate:
-                self._open -= 1
+                self._open -= len(outcomes)
             self._begin()
         self._end_if_done()
 

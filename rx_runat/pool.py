@@ -60,10 +60,9 @@ class Pool:
     def _serve(self) -> None:
         while True:
             with self._ready:
-                if not self._actions and not self._ended:
-                    self._idle += 1
-                    self._ready.wait(_IDLE_SECONDS)
-                    self._idle -= 1
+                self._idle += 1
+                self._ready.wait_for(lambda: self._actions or self._ended, _IDLE_SECONDS)
+                self._idle -= 1
                 if not self._actions:
                     self._threads.remove(threading.current_thread())
                     return

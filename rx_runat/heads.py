@@ -25,6 +25,8 @@ _LONGEST_PAUSE = 0.05  # 20 small reads a second and source, whatever others wri
 def heads(watch: Callable[[], Watch], scheduler: abc.SchedulerBase) -> Observable[float]:
     """The earliest run_at in Redis, in epoch milliseconds, whenever it may have changed; inf: nothing is scheduled.
 
+    For a source that brings ended leases back, the end of the first lease counts as one.
+
         others' writes   ----10-----9-50-60-70-------8-->
         reads            0----r-----r--r---r---------r-->     the more in vain, the longer apart: 1 to 50 ms
         heads           inf---10----9--9---9---------8-->
@@ -38,7 +40,7 @@ def heads(watch: Callable[[], Watch], scheduler: abc.SchedulerBase) -> Observabl
     Errors:      an outage is sat out with backoff, and nobody told: the source looks at the same server, and tells.
                  Where the server refuses both ways to listen, nothing comes.
     Disposal:    breaks off the wait, from any thread, and closes the connection.
-    Redis:       one `ZRANGE Q 0 0` per change, 20 a second at most, and every 5 s.
+    Redis:       one `ZRANGE Q 0 0` per change, 20 a second at most, and every 5 s; for leases another one.
 
     Args:
         watch: opens an eye on the schedule.

@@ -211,7 +211,7 @@ class Watch(Protocol):
     """An eye on the head of the schedule: hints, that may be lost. One thread looks and waits; any may close."""
 
     def head(self) -> float:
-        """The earliest run_at, in epoch milliseconds; inf: none. From now on `wait` hears of changes."""
+        """What comes first, in epoch milliseconds; inf: nothing. From now on `wait` hears of changes."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -276,8 +276,8 @@ class Store(Protocol):
         """A hand for one source."""
         ...
 
-    def watch(self) -> Watch:
-        """An eye on the head, on a connection of its own."""
+    def watch(self, leases: bool) -> Watch:
+        """An eye on the head, on a connection of its own; with `leases` on the end of the first lease too."""
         ...
 
     def lessee(self, lease_ms: int) -> Lessee:

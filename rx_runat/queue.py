@@ -146,7 +146,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a's lease                [ killed, no ack            )[    ack
 
         A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
-        next. So work may be done twice, where a process dies between the work and its ack, or outlives its lease.
+        next; a source that sleeps wakes for it, within one interval where the server does not track. So work may be
+        done twice, where a process dies between the work and its ack, or outlives its lease.
 
         Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
         Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
@@ -196,7 +197,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             scheduler=self._virtual,
             admit=sources.admit,
         )
-        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
+        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, leases=True)
         return Hot(source)
 
     # The sink.

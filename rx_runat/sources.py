@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import reactivex as rx
@@ -71,6 +72,7 @@ class Sources:
         deliver: Callable[[_C], Delivery],
         demand: Demand,
         scheduler: abc.SchedulerBase | None,
+        leases: bool = False,
     ) -> Source[_C]:
         """A source more.
 
@@ -79,6 +81,7 @@ class Sources:
             deliver: makes the delivery of a claim.
             demand: how many keys a claim may take.
             scheduler: where it ticks; None: a loop of its own.
+            leases: whether it brings ended leases back, and must not sleep through the end of one.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
@@ -88,7 +91,7 @@ class Sources:
         if not self._is_virtual:  # where all writes pass the queue's own sink
             lookout = Loop(f"{self._name} lookout")
             loops = (lookout, *loops)
-            others = heads(self._store.watch, lookout)
+            others = heads(partial(self._store.watch, leases), lookout)
 
         def finished() -> None:
             for loop in loops:

@@ -7,6 +7,9 @@
 Client-side caching (`CLIENT TRACKING`) was made to drop stale copies; here the copy is the head. It hears every
 writer and needs no setting of the server. Where a server, a proxy or an ACL refuses it, sinks publish on a channel of
 the queue, and this listens there.
+
+Who brings ended leases back reads the end of the first one too. That read is not tracked: a lease begins where a key
+leaves the schedule, which sets off the push; acks and renewals would wake everybody for nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 
 from rx_runat.calls import Calls, Line
 from rx_runat.errors import Refused
-from rx_runat.keys import wake_channel
+from rx_runat.keys import claimed_key, wake_channel
 
 
 class RedisWatch:
@@ -25,11 +28,13 @@ class RedisWatch:
     Args:
         calls: where connections come from.
         queue_name: of the schedule.
+        leases: whether a lease that ends counts as what falls due.
     """
 
-    def __init__(self, calls: Calls, queue_name: str) -> None:
+    def __init__(self, calls: Calls, queue_name: str, leases: bool = False) -> None:
         self._calls = calls
         self._queue_name = queue_name
+        self._leases = leases
         self._line: Line | None = None
         self._tracks = True
         self._closed = False
@@ -45,7 +50,10 @@ class RedisWatch:
             line = self._line = self._open()
         # A connection that subscribes may do nothing else on some servers: then any other reads.
         ask = line.ask if self._tracks else self._calls.call
-        return _score(ask("ZRANGE", self._queue_name, 0, 0, "WITHSCORES"))
+        head = _score(ask("ZRANGE", self._queue_name, 0, 0, "WITHSCORES"))
+        if self._leases:
+            head = min(head, _score(self._calls.call("ZRANGE", claimed_key(self._queue_name), 0, 0, "WITHSCORES")))
+        return head
 
     def wait(self, seconds: float) -> None:
         """Return when the schedule may have changed, or after so many seconds.

@@ -464,7 +464,7 @@ def test_17_time_you_can_test(faults: Faults) -> None:
 def test_18_a_killed_process_s_claims_come_back_when_the_lease_ends(
     make: Callable[..., RunAt], client: redis.Redis, server: Server
 ) -> None:
-    """To whoever claims next: here a source that has been there all the time."""
+    """To whoever claims next; its heartbeat is an hour away. More in test_survival."""
     script = f"""
 import threading
 from rx_runat import RunAt
@@ -472,7 +472,7 @@ queue = RunAt({server.url!r})
 queue.claims(lease=1.0).subscribe(lambda claim: print(claim.key, claim.deadline.timestamp(), flush=True))
 threading.Event().wait()
 """
-    queue = make()
+    queue = make(interval=3600)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         queue.on_next(Job("a", PAST))
@@ -482,9 +482,8 @@ threading.Event().wait()
     queue.claims().subscribe(got.append)
     wait_until(lambda: got, "it came back")
     (claim,) = got
-    taken_at = claim.deadline.timestamp() - claim.lease
     assert (key, claim.key, claim.attempt) == ("a", "a", 2)
-    assert 0 <= taken_at - float(deadline) < 1  # one tick, and what a busy host takes
+    assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= round(float(deadline) * 1000)
 
 
 def test_18_a_late_ack_cannot_harm_a_newer_claim() -> None:

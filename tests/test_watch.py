@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import redis
 from reactivex.testing import ReactiveTest, TestScheduler
 
-from rx_runat import Job, Refused, RunAt, Unavailable
-from rx_runat.calls import Calls
+from rx_runat import Claim, Job, Refused, RunAt, Unavailable
+from rx_runat.calls import Calls, Script
 from rx_runat.connect import connect
 from rx_runat.heads import CHECK_SECONDS, heads
+from rx_runat.keys import claimed_key, leases_key, receipt_key
 from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.watch import RedisWatch
 from tests.helpers import Server, wait_until
@@ -57,6 +59,21 @@ def test_a_write_ends_the_wait(watch: tuple[RedisWatch, RunAt]) -> None:
         queue.schedule("a", 1_700_000_000 - number)
         eye.wait(3600)
         assert eye.head() == MS - number * 1000
+
+
+def test_an_eye_on_leases_sees_where_the_first_one_ends(watch: tuple[RedisWatch, RunAt]) -> None:
+    plain, queue = watch
+    eye, lessee = queue._store.watch(leases=True), queue._store.lessee(30_000)
+    assert eye.head() == math.inf
+    queue.schedule("a", 1)
+    assert eye.head() == 1000
+    deadline = lessee.claim(1).deadline
+    assert (eye.head(), plain.head()) == (deadline, math.inf)
+    queue.schedule("b", timedelta(seconds=10))
+    assert eye.head() == plain.head() < deadline
+    assert queue.cancel("a")
+    eye.close()
+    lessee.close()
 
 
 def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]) -> None:
@@ -131,6 +148,26 @@ def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], cli
     commands = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
     ours = {name: calls for name, calls in commands.items() if name not in ("cmdstat_config|resetstat", "cmdstat_info")}
     assert sum(ours.values()) <= 10, ours  # a heartbeat is a script of seven: room for one, on a busy machine
+
+
+def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """Another one schedules and claims in one transaction, and dies; the next heartbeat is an hour away."""
+    got: list[Claim] = []
+    make(interval=3600).claims().subscribe(got.append)
+    wait_for_watches(client, 1)
+    names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
+    with client.pipeline(transaction=True) as both:
+        both.zadd(Q, {"a": 1000})
+        both.eval(Script("lease").body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
+        *_, (now, _, leased) = both.execute()
+    assert leased.split(b"token")[1:] == [b"a", b"1000", b"1"]
+    wait_until(lambda: got, "it came back")
+    (claim,) = got
+    assert (claim.key, claim.attempt) == ("a", 2)
+    assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= now // 1000 + 500
+    assert claim.ack()
 
 
 def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:

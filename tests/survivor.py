@@ -19,7 +19,7 @@ from typing import NamedTuple
 from reactivex import Observable
 from reactivex import operators as ops
 
-from rx_runat import Claim, OutcomeUnknown, RunAt, StoreError
+from rx_runat import Claim, OutcomeUnknown, RunAt, StoreError, settle
 from tests.ledger import Ledger
 
 
@@ -34,6 +34,7 @@ class Settings(NamedTuple):
         seconds: what work takes at most; it takes less or more of that, and has its effect in the middle.
         waits: work waits until the gate is open.
         renews: in the middle of work it extends the lease.
+        settles: `settle` has the work done, renews and acks; else we do, with claims alone.
         dies: after its first note of this word it kills itself, with the signal that nobody can handle.
     """
 
@@ -44,16 +45,29 @@ class Settings(NamedTuple):
     seconds: float = 0.05
     waits: bool = False
     renews: bool = False
+    settles: bool = False
     dies: str = ""
 
 
-def consume(
+ANSWERS = {"acked": "yes", "lost": "no", "unknown": "unknown"}
+
+
+def consume_by_settle(
     claims: Observable[Claim], work: Callable[[Claim], None], answered: Callable[[Claim, str], None], threads: int
 ) -> Callable[[], None]:
-    """The core: each claim is worked on and acked. Answers how to end, when all that came has been settled."""
+    """The core: as users write it. Nothing is to be ended: `stop` waits for what is under way."""
+    outcomes = claims.pipe(settle(work, max_attempts=1000, max_concurrent=threads))
+    outcomes.subscribe(lambda outcome: answered(outcome.claim, ANSWERS[outcome.verdict]))
+    return lambda: None
+
+
+def consume_by_hand(
+    claims: Observable[Claim], work: Callable[[Claim], None], answered: Callable[[Claim, str], None], threads: int
+) -> Callable[[], None]:
+    """The same with claims alone. Answers how to end, when all that came has been settled."""
     pool = ThreadPoolExecutor(threads)
 
-    def settle(claim: Claim) -> None:
+    def settle_by_hand(claim: Claim) -> None:
         work(claim)
         try:
             answer = "yes" if claim.ack() else "no"
@@ -64,7 +78,7 @@ def consume(
         answered(claim, answer)
 
     def submit(claim: Claim) -> None:
-        pool.submit(settle, claim).add_done_callback(Future.result)  # a bug of ours is shown
+        pool.submit(settle_by_hand, claim).add_done_callback(Future.result)  # a bug of ours is shown
 
     subscription = claims.subscribe(submit)
 
@@ -101,6 +115,7 @@ def main(url: str, path: str, settings_json: str) -> None:
 
     with RunAt(url, interval=settings.interval) as queue:
         claims = queue.claims(lease=settings.lease, max_in_flight=settings.in_flight)
+        consume = consume_by_settle if settings.settles else consume_by_hand
         end = consume(
             claims.pipe(ops.do_action(lambda claim: note("out", claim))),
             work,

@@ -82,11 +82,15 @@ def test_the_judge_counts(ledger: Ledger) -> None:
 
 # Workers that are killed.
 
+by_hand_and_by_settle = pytest.mark.parametrize("settles", [False, True], ids=["by-hand", "by-settle"])
 
+
+@by_hand_and_by_settle
 @pytest.mark.parametrize(
     "keys, kills", [pytest.param(300, 3, id="quick"), pytest.param(5000, 20, id="full", marks=slow)]
 )
 def test_workers_killed_at_random_lose_nothing(
+    settles: bool,
     keys: int,
     kills: int,
     server: Server,
@@ -95,7 +99,7 @@ def test_workers_killed_at_random_lose_nothing(
     dice: random.Random,
     record_property: Record,
 ) -> None:
-    with Crew(server.url, client, ledger, dice) as crew:
+    with Crew(server.url, client, ledger, dice, settles=settles) as crew:
         crew.schedule(keys)
         crew.hire(3)
         for mark in crew.marks(kills):
@@ -278,10 +282,12 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
         assert client.zscore(claimed_key(Q), "a") == claim.deadline.timestamp() * 1000
 
 
+@by_hand_and_by_settle
 @pytest.mark.parametrize(
     "keys, times", [pytest.param(300, 15, id="quick"), pytest.param(3000, 200, id="full", marks=slow)]
 )
 def test_workers_whose_answers_are_cut_at_random_lose_nothing(
+    settles: bool,
     keys: int,
     times: int,
     proxy: Proxy,
@@ -290,7 +296,7 @@ def test_workers_whose_answers_are_cut_at_random_lose_nothing(
     dice: random.Random,
     record_property: Record,
 ) -> None:
-    with Crew(proxy.url, client, ledger, dice, renews=True) as crew:
+    with Crew(proxy.url, client, ledger, dice, renews=not settles, settles=settles) as crew:
         crew.schedule(keys)
         crew.hire(3)
         for mark in crew.marks(times):
@@ -307,13 +313,19 @@ def test_workers_whose_answers_are_cut_at_random_lose_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_everything_at_once_loses_nothing(ledger: Ledger, dice: random.Random, record_property: Record) -> None:
+@by_hand_and_by_settle
+def test_everything_at_once_loses_nothing(
+    settles: bool, ledger: Ledger, dice: random.Random, record_property: Record
+) -> None:
     server = Server("--appendfsync", "always")
     proxy = Proxy(server)
     faults = dice.choices(["kill", "stall", "server", "cut"], k=40)
     stalled = None
     try:
-        with server.client() as client, Crew(proxy.url, client, ledger, dice, renews=True) as crew:
+        with (
+            server.client() as client,
+            Crew(proxy.url, client, ledger, dice, renews=not settles, settles=settles) as crew,
+        ):
             crew.schedule(4000)
             crew.hire(4)
             for mark, fault in zip(crew.marks(len(faults)), faults, strict=True):

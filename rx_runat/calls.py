@@ -75,6 +75,15 @@ class Script:
         self.body = files("rx_runat").joinpath("lua", f"{name}.lua").read_bytes()
         self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
 
+    def run(self, call: Callable[..., Any], *args: Arg) -> Any:
+        """Run it through what sends a command; `args` begin with the number of keys. Raises as `call`."""
+        try:
+            return call("EVALSHA", self.sha, *args)
+        except Refused as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return call("EVAL", self.body, *args)
+
 
 class Calls:
     """Calls on connections of our own, from any thread.
@@ -112,12 +121,7 @@ class Calls:
 
     def run(self, script: Script, *args: Arg) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
-        try:
-            return self.call("EVALSHA", script.sha, *args)
-        except Refused as error:
-            if not isinstance(error.__cause__, NoScriptError):
-                raise
-        return self.call("EVAL", script.body, *args)
+        return script.run(self.call, *args)
 
     def open(self) -> Line:
         """A connection of the caller's own, made at its first command; `close` ends it too.

@@ -208,10 +208,10 @@ class Taker(Protocol):
 
 
 class Watch(Protocol):
-    """An eye on the head of the schedule: hints, that may be lost. One thread looks and waits; any may close."""
+    """An eye on what comes next: hints, that may be lost. One thread looks and waits; any may close."""
 
     def head(self) -> float:
-        """The earliest run_at, in epoch milliseconds; inf: none. From now on `wait` hears of changes."""
+        """The earliest moment that is worth a look, in epoch milliseconds; inf: none. `wait` hears of changes to it."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -276,8 +276,8 @@ class Store(Protocol):
         """A hand for one source."""
         ...
 
-    def watch(self) -> Watch:
-        """An eye on the head, on a connection of its own."""
+    def watch(self, leases: bool = False) -> Watch:
+        """An eye on the schedule's head, on a connection of its own; with `leases`, on the first end of one as well."""
         ...
 
     def lessee(self, lease_ms: int) -> Lessee:

@@ -109,7 +109,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
-        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
+        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler, self._store.watch)
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
         self._dead = DeadLetters(self._store, self._check_open, self._sources.written)
@@ -146,7 +146,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a's lease                [ killed, no ack            )[    ack
 
         A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
-        next. So work may be done twice, where a process dies between the work and its ack, or outlives its lease.
+        next, however long its `interval`. So work may be done twice, where a process dies between the work and its ack,
+        or outlives its lease.
 
         Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
         Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
@@ -155,7 +156,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Scheduler:   a loop of its own, in virtual time the queue's scheduler; `on_next` runs on it, as of the queue.
         Errors:      as of the queue; outages are shown on `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
-        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script.
+        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
+                     sleeps is woken as the queue's, and hears of the leases of others; where the server refuses
+                     `CLIENT TRACKING`, it finds them within 5 s, or at the heartbeat.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.
@@ -191,7 +194,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             written=sources.written,
             freed=lambda: source.written(-math.inf),
         )
-        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
+        source = sources.open(
+            lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, lambda: store.watch(leases=True)
+        )
         return Hot(source)
 
     # The sink.

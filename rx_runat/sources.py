@@ -16,7 +16,7 @@ from rx_runat.errors import Stopped, StoreError
 from rx_runat.hand import Hand, Opens
 from rx_runat.heads import heads
 from rx_runat.hot import Notices
-from rx_runat.job import Claimed, Clock, Store
+from rx_runat.job import Claimed, Clock, Store, Watch
 from rx_runat.loop import Loop
 from rx_runat.sleep import Courtesy
 from rx_runat.source import Source
@@ -69,6 +69,7 @@ class Sources:
         deliver: Callable[[_C], Delivery],
         demand: Demand,
         scheduler: abc.SchedulerBase | None,
+        watch: Callable[[], Watch],
     ) -> Source[_C]:
         """A source more.
 
@@ -77,6 +78,7 @@ class Sources:
             deliver: makes the delivery of a claim.
             demand: how many keys a claim may take.
             scheduler: where it ticks; None: a loop of its own.
+            watch: opens its eye on what others write.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
@@ -86,7 +88,7 @@ class Sources:
         if not self._is_virtual:  # where all writes pass the queue's own sink
             lookout = Loop(f"{self._name} lookout")
             loops = (lookout, *loops)
-            others = heads(self._store.watch, lookout)
+            others = heads(watch, lookout)
 
         def finished() -> None:
             for loop in loops:

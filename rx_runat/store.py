@@ -148,9 +148,9 @@ class RedisStore:
         """A hand for one source, with a name of its own."""
         return RedisTaker(self._calls, self._queue_name, self._clock)
 
-    def watch(self) -> RedisWatch:
-        """An eye on the head, on a connection of its own."""
-        return RedisWatch(self._calls, self._queue_name)
+    def watch(self, leases: bool = False) -> RedisWatch:
+        """An eye on the head, on a connection of its own; with `leases`, on the first end of one as well."""
+        return RedisWatch(self._calls, self._queue_name, leases)
 
     def lessee(self, lease_ms: int) -> RedisLessee:
         """A hand for one source of claims, with a name of its own."""

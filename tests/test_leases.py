@@ -960,6 +960,15 @@ def test_a_look_that_finds_nothing_writes_nothing(taught: Server) -> None:
     calls.close()
 
 
+@pytest.mark.parametrize("leases, work", [(False, []), (True, ["ZRANGE", "ZRANGE"])])
+def test_a_watch_reads_and_writes_nothing(taught: Server, leases: bool, work: list[str]) -> None:
+    """A plain source, which brings no lease back, pays for no script."""
+    calls = connect(taught.url).calls
+    eye = RedisStore(calls, Q).watch(leases)
+    assert inside(taught, eye.head) == work
+    calls.close()
+
+
 @pytest.mark.parametrize("name", [Q, "jobs{eu}", "a{b}c{d}"])
 def test_all_names_of_a_queue_lie_in_one_slot(line: Line, clock: Clock, name: str) -> None:
     store = RedisStore(line, name, clock)

@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rx_runat.calls import Calls, Line, Script
+from rx_runat.calls import Calls, Script
 from rx_runat.errors import Refused
 from rx_runat.keys import claimed_key, wake_channel
+from rx_runat.line import Line
 
 _HEAD = Script("head")
 

@@ -12,8 +12,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SerialDisposable
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.job import Watch
 from rx_runat.outage import backoff
+from rx_runat.protocols import Watch
 
 log = logging.getLogger("rx_runat")
 

@@ -23,10 +23,11 @@ from rx_runat.demand import Pace
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
-from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
+from rx_runat.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.letters import DeadLetters
 from rx_runat.named import Jobs, Named
+from rx_runat.protocols import Clock
 from rx_runat.sink import Sink
 from rx_runat.source import Dues
 from rx_runat.sources import Sources

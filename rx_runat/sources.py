@@ -16,8 +16,9 @@ from rx_runat.errors import Stopped, StoreError
 from rx_runat.hand import Hand, Opens
 from rx_runat.heads import heads
 from rx_runat.hot import Notices
-from rx_runat.job import Claimed, Clock, Store, Watch
+from rx_runat.job import Claimed
 from rx_runat.loop import Loop
+from rx_runat.protocols import Clock, Store, Watch
 from rx_runat.sleep import Courtesy
 from rx_runat.source import Source
 from rx_runat.ticks import Seconds, to_seconds

@@ -12,9 +12,10 @@ from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
 from rx_runat.glance import Glance, to_keys_with_times
-from rx_runat.job import Clock, Due, Job, Keep
+from rx_runat.job import Due, Job, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
+from rx_runat.protocols import Clock
 from rx_runat.taker import RedisTaker
 from rx_runat.verdict import DeadLetter, Settled, Verdict
 from rx_runat.watch import RedisWatch

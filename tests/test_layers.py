@@ -12,7 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
 REDIS_SIDE = {"store", "calls", "line", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"cards", "claim", "errors", "glance", "job", "keys", "letters", "slots", "verdict", "wire", "words"}
+STANDARD_ONLY = {
+    *("cards", "claim", "errors", "glance", "job", "keys", "letters", "protocols", "slots"),
+    *("verdict", "wire", "words"),
+}
 
 
 def imports(path: Path) -> set[str]:

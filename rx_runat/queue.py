@@ -20,6 +20,7 @@ from rx_runat.connect import Connected, connect
 from rx_runat.counter import Counter
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Pace
+from rx_runat.dues import Dues
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
@@ -29,7 +30,6 @@ from rx_runat.letters import DeadLetters
 from rx_runat.named import Jobs, Named
 from rx_runat.protocols import Clock
 from rx_runat.sink import Sink
-from rx_runat.source import Dues
 from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds

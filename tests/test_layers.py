@@ -53,7 +53,7 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     "name",
     [
         *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
-        *("heads", "sleep", "demand", "slots", "counter", "sources"),
+        *("heads", "sleep", "demand", "slots", "counter", "sources", "dues"),
     ],
 )
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:

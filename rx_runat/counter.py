@@ -10,7 +10,8 @@ from rx_runat.claim import Claim, Lease
 from rx_runat.delivery import Delivery
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.guest import Guest
-from rx_runat.job import Entry, Store
+from rx_runat.job import Entry
+from rx_runat.protocols import Store
 from rx_runat.slots import Slots
 from rx_runat.verdict import Leased, Verb, Verdict
 from rx_runat.wire import from_score

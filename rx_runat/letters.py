@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.job import Store
+from rx_runat.protocols import Store
 from rx_runat.verdict import DeadLetter
 from rx_runat.wire import show
 

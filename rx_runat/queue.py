@@ -20,15 +20,16 @@ from rx_runat.connect import Connected, connect
 from rx_runat.counter import Counter
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Pace
+from rx_runat.dues import Dues
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
-from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
+from rx_runat.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.letters import DeadLetters
 from rx_runat.named import Jobs, Named
+from rx_runat.protocols import Clock
 from rx_runat.sink import Sink
-from rx_runat.source import Dues
 from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
@@ -109,7 +110,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
-        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
+        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler, self._store.watch)
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
         self._dead = DeadLetters(self._store, self._check_open, self._sources.written)
@@ -146,8 +147,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a's lease                [ killed, no ack            )[    ack
 
         A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
-        next; a source that sleeps wakes for it, within one interval where the server does not track. So work may be
-        done twice, where a process dies between the work and its ack, or outlives its lease.
+        next, however long its `interval`. So work may be done twice, where a process dies between the work and its ack,
+        or outlives its lease.
 
         Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
         Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
@@ -156,7 +157,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Scheduler:   a loop of its own, in virtual time the queue's scheduler; `on_next` runs on it, as of the queue.
         Errors:      as of the queue; outages are shown on `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
-        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script.
+        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
+                     sleeps is woken as the queue's, and hears of the leases of others; where the server refuses
+                     `CLIENT TRACKING`, it finds them within 5 s, or at the heartbeat.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.
@@ -197,7 +200,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             scheduler=self._virtual,
             admit=sources.admit,
         )
-        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, leases=True)
+        source = sources.open(
+            lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, lambda: store.watch(leases=True)
+        )
         return Hot(source)
 
     # The sink.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import reactivex as rx
@@ -18,8 +17,9 @@ from rx_runat.guest import Guest
 from rx_runat.hand import Hand, Opens
 from rx_runat.heads import heads
 from rx_runat.hot import Notices
-from rx_runat.job import Claimed, Clock, Store
+from rx_runat.job import Claimed
 from rx_runat.loop import Loop
+from rx_runat.protocols import Clock, Store, Watch
 from rx_runat.sleep import Courtesy
 from rx_runat.source import Source
 from rx_runat.ticks import Seconds, to_seconds
@@ -72,7 +72,7 @@ class Sources:
         deliver: Callable[[_C], Delivery],
         demand: Demand,
         scheduler: abc.SchedulerBase | None,
-        leases: bool = False,
+        watch: Callable[[], Watch],
     ) -> Source[_C]:
         """A source more.
 
@@ -81,7 +81,7 @@ class Sources:
             deliver: makes the delivery of a claim.
             demand: how many keys a claim may take.
             scheduler: where it ticks; None: a loop of its own.
-            leases: whether it brings ended leases back, and must not sleep through the end of one.
+            watch: opens its eye on what others write.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
@@ -91,7 +91,7 @@ class Sources:
         if not self._is_virtual:  # where all writes pass the queue's own sink
             lookout = Loop(f"{self._name} lookout")
             loops = (lookout, *loops)
-            others = heads(partial(self._store.watch, leases), lookout)
+            others = heads(watch, lookout)
 
         def finished() -> None:
             for loop in loops:

@@ -11,20 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
-REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
+REDIS_SIDE = {"store", "calls", "line", "receipts", "taker", "leases", "dead", "watch", "connect"}
 STANDARD_ONLY = {
-    "cards",
-    "claim",
-    "errors",
-    "glance",
-    "job",
-    "keys",
-    "letters",
-    "outcome",
-    "slots",
-    "verdict",
-    "wire",
-    "words",
+    *("cards", "claim", "errors", "glance", "job", "keys", "letters", "outcome", "protocols", "slots"),
+    *("verdict", "wire", "words"),
 }
 
 
@@ -63,7 +53,7 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     "name",
     [
         *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
-        *("heads", "sleep", "demand", "slots", "counter", "sources", "guest"),
+        *("heads", "sleep", "demand", "slots", "counter", "sources", "dues", "guest"),
         *("operators", "settling", "clerk", "pool", "run"),
     ],
 )

@@ -486,6 +486,46 @@ threading.Event().wait()
     assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= round(float(deadline) * 1000)
 
 
+def test_18_to_a_source_that_slept_already_when_they_were_claimed(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a heartbeat of an hour, at the very end of a lease: not earlier, by Redis's clock, and hardly later."""
+    monkeypatch.setattr("rx_runat.heads.CHECK_SECONDS", 3600)
+    script = f"""
+import sys
+from redis import Redis
+from rx_runat.calls import Calls
+from rx_runat.connect import connect
+from rx_runat.store import RedisStore
+
+class AtOnce(Calls):
+    def run(self, *script):  # schedules the key in the same transaction: nobody can be quicker
+        with Redis(connection_pool=self.pool) as client, client.pipeline() as both:
+            both.zadd({Q!r}, {{sys.argv[1]: 1}})
+            both.eval(script[0].body, *script[1:])
+            return both.execute()[1]
+
+leased = RedisStore(AtOnce(connect({server.url!r}).calls.pool, ""), {Q!r}).lessee(300).claim(1)
+print(*leased.keys, leased.deadline, flush=True)
+sys.stdin.readline()
+"""
+    got: list[Claim] = []
+    make(interval=3600).claims(lease=60).subscribe(got.append)
+    wait_until(lambda: [each for each in client.client_list() if "t" in each["flags"]], "it listens, and sleeps")
+    for attempt in range(3):
+        command = [sys.executable, "-c", script, f"k{attempt}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            key, deadline = worker.stdout.readline().split()
+            worker.kill()
+        assert worker.returncode == -9
+        wait_until(lambda: len(got) == attempt + 1, "it came back, long before the heartbeat")  # noqa: B023
+        claim = got[-1]
+        assert (claim.key, claim.attempt) == (key, 2)
+        assert claim.run_at.timestamp() + claim.lateness >= int(deadline) / 1000
+        assert claim.ack()
+
+
 def test_18_a_late_ack_cannot_harm_a_newer_claim() -> None:
     queue, scheduler = virtual_queue()
     got: list[Claim] = []

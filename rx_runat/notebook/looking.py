@@ -114,7 +114,7 @@ class Looking:
             try:
                 seen = self._store.glance(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
                 taken = [self._taken.popleft() for _ in range(len(self._taken))]
-                self._scene.see(seen, taken, claiming=bool(self._source._subscribers))  # pyright: ignore[reportPrivateUsage]
+                self._scene.see(seen, taken, claiming=bool(self._source.subscribers))
                 self.looks += 1
             except StoreError as error:
                 note = readable(str(error), 160)

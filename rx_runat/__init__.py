@@ -15,6 +15,8 @@ from rx_runat.errors import (
     Unavailable,
 )
 from rx_runat.job import Due, Job
+from rx_runat.operators import exponential, settle
+from rx_runat.outcome import Outcome
 from rx_runat.queue import RunAt
 from rx_runat.verdict import DeadLetter
 
@@ -26,6 +28,7 @@ __all__ = [
     "InvalidSetting",
     "Job",
     "NotReturned",
+    "Outcome",
     "OutcomeUnknown",
     "Recovered",
     "Refused",
@@ -35,4 +38,6 @@ __all__ = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "exponential",
+    "settle",
 ]

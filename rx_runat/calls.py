@@ -21,10 +21,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
+from rx_runat.line import BROKEN, Arg, Line
 
 _T = TypeVar("_T")
-
-Arg = str | bytes | int | float
 
 TRIES = 3  # an answer that was lost is asked for twice more: a proxy's restart may cut two in a row
 
@@ -42,8 +41,6 @@ _HEALS = {
 }
 _INSIDE = re.compile(r"@user_script[^A-Z]*?-?([A-Z]{3,}) ")  # servers before 7 wrap what a script met in an ERR
 
-# The last three are what a call meets whose connection another thread closes.
-_BROKEN = (redis.RedisError, OSError, TypeError, AttributeError, ValueError)
 _OURS: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
     "retry_on_error": [],
@@ -153,7 +150,7 @@ class Calls:
         try:
             connection.send_command(*command)
             return connection.read_response(push_request=pushed)
-        except _BROKEN as error:
+        except BROKEN as error:
             if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
                 answer = self._answered(error)
                 if isinstance(answer, Unavailable):
@@ -167,7 +164,7 @@ class Calls:
             raise Unavailable(f"the connections to {self.where} are closed")
         try:
             return pool.get_connection()
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self._answered(error) from error
 
     def _answered(self, error: Exception) -> StoreError:
@@ -183,58 +180,6 @@ class Calls:
         if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
             return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
         return Refused(f"{self.where} refuses: {error}")
-
-
-class Line:
-    """A connection that one caller keeps, because the server may say something on it unasked.
-
-    Args:
-        ask: sends a command on a connection and reads its answer.
-        connection: ours to close.
-    """
-
-    def __init__(self, ask: Callable[..., Any], connection: Any) -> None:
-        self._send = ask
-        self._connection = connection
-        self.is_open = True
-
-    def ask(self, *command: Arg, pushed: bool = False) -> Any:
-        """Send a command, once. Raises as `Calls.call`.
-
-        Args:
-            command: its words.
-            pushed: whether the server answers it as it says things unasked, as SUBSCRIBE; else what it said unasked
-                before the answer is dropped.
-        """
-        if not self.is_open:
-            raise OutcomeUnknown("this connection was closed")
-        try:
-            return self._send(self._connection, *command, pushed=pushed)
-        except Unavailable:
-            self.close()
-            raise
-        finally:
-            if not self.is_open:
-                self._connection.disconnect()  # it may have been made beside our closing
-
-    def listen(self, seconds: float) -> None:
-        """Return when the server says something unasked, or after so many seconds.
-
-        Raises:
-            OutcomeUnknown: the connection is gone.
-        """
-        try:
-            while self.is_open and self._connection.can_read(timeout=seconds):
-                self._connection.read_response(push_request=True)
-                seconds = 0
-        except _BROKEN as error:
-            self.close()
-            raise OutcomeUnknown(f"the connection is gone: {error}") from error
-
-    def close(self) -> None:
-        """Close the connection, and so break off what is under way on it; from any thread, may be repeated."""
-        self.is_open = False
-        self._connection.disconnect()
 
 
 def own_pool(connection_class: type, settings: Mapping[str, Any]) -> redis.ConnectionPool:

@@ -26,16 +26,18 @@ class Lease:
         fence: of its claim; it stays when the lease is extended.
         held: its end as last heard, epoch milliseconds.
         is_unsure: an answer that may have ended it was lost.
+        is_over: it was ended, or was heard to be lost.
         fate: what is known to have ended it, in a word; empty: nothing.
     """
 
-    __slots__ = ("desk", "fate", "fence", "held", "is_unsure", "key")
+    __slots__ = ("desk", "fate", "fence", "held", "is_over", "is_unsure", "key")
 
     def __init__(self, key: str, fence: str, held: int, desk: Desk) -> None:
         self.key = key
         self.fence = fence
         self.held = held
         self.is_unsure = False
+        self.is_over = False
         self.fate = ""
         self.desk = desk
 
@@ -52,12 +54,21 @@ class Desk(Protocol):
 
     where: str
 
+    @property
+    def is_delivering(self) -> bool:
+        """Are more claims on their way to the subscribers, right now?"""
+        ...
+
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, by our own clock; less than 0 after its end."""
         ...
 
     def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
         """Was each lease still ours? None: unknown. Raises StoreError: nothing is done; OutcomeUnknown: perhaps."""
+        ...
+
+    def lives(self, lease: Lease) -> bool:
+        """Is a lease ours, as far as is known here?"""
         ...
 
 

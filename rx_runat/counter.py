@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from reactivex import abc
+
 from rx_runat.claim import Claim, Lease
 from rx_runat.delivery import Delivery
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.job import Entry, Store
+from rx_runat.guest import Guest
+from rx_runat.job import Entry
+from rx_runat.protocols import Store
 from rx_runat.slots import Slots
 from rx_runat.verdict import Leased, Verb, Verdict
 from rx_runat.wire import from_score
@@ -25,6 +29,8 @@ class Counter:
         now: seconds, on a clock that nobody sets.
         written: hears of the run_at of what goes back to the schedule.
         freed: called when a slot is free again, where none was when the source asked.
+        scheduler: the one of virtual time; None: time is real.
+        admit: keeps the store open for a guest, until what it answers is called.
     """
 
     def __init__(
@@ -35,36 +41,47 @@ class Counter:
         now: Callable[[], float],
         written: Callable[[float], None],
         freed: Callable[[], None],
+        scheduler: abc.SchedulerBase | None,
+        admit: Callable[[Guest], Callable[[], None]],
     ) -> None:
         self.where = store.where
+        self.lease = lease
+        self.now = now
+        self.scheduler = scheduler
+        self.admit = admit
         self.slots = Slots(max_in_flight, now, freed)
         self._store = store
-        self._lease = lease
-        self._now = now
         self._written = written
+        self._delivery: Delivery | None = None
         self._ahead = 0.0  # what our clock shows beyond Redis's, seconds
 
     def deliver(self, leased: Leased) -> Delivery:
         """A delivery of claims, each with a slot."""
         # Our clock is read after Redis's: a slot is never free before its lease has ended.
-        self._ahead = self._now() - leased.now / 1e6
+        self._ahead = self.now() - leased.now / 1e6
         claims = [
             Claim(
                 key,
                 from_score(score),
                 (leased.now - float(score) * 1e3) / 1e6,
                 attempt,
-                self._lease,
+                self.lease,
                 Lease(key, leased.fence, leased.deadline, self),
             )
             for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True)
         ]
         self.slots.take([claim.held for claim in claims], self._end(leased.deadline))
-        return _Claims(leased, claims, self.slots)
+        delivery = self._delivery = _Claims(leased, claims, self.slots)
+        return delivery
+
+    @property
+    def is_delivering(self) -> bool:
+        """Are more claims on their way to the subscribers, right now?"""
+        return self._delivery is not None and self._delivery.goes_on
 
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, by our own clock; less than 0 after its end."""
-        return self._end(lease.held) - self._now()
+        return self._end(lease.held) - self.now()
 
     def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
         """End leases or lengthen them, in one round trip; was each still ours? None: unknown.
@@ -84,18 +101,25 @@ class Counter:
             for lease, verb, _ in verdicts:
                 lease.is_unsure = lease.is_unsure or verb != "extend"
             raise
+        ended: list[Lease] = []
         for (lease, verb, _), answer in zip(verdicts, answers, strict=True):
             if verb == "extend" and answer:
                 lease.held = answer
                 self.slots.extend(lease, self._end(answer))
             else:
                 lease.is_unsure = answer is None
+                lease.is_over = True
                 if answer is not None:
                     lease.fate = lease.fate or (_FATES[verb] if answer else "its lease was lost")
-                self.slots.free(lease)
+                ended.append(lease)
+        self.slots.free(ended)
         if earliest is not None:
             self._written(earliest)
         return [None if answer is None else answer > 0 for answer in answers]
+
+    def lives(self, lease: Lease) -> bool:
+        """Is a lease ours, as far as is known here?"""
+        return not lease.is_over and self.now() < self._end(lease.held)
 
     def _end(self, deadline: int) -> float:
         return round(deadline / 1e3 + self._ahead, 6)  # a virtual clock counts microseconds, and meets it exactly
@@ -111,10 +135,9 @@ class _Claims(Delivery):
         self._slots = slots
 
     def entry(self) -> Entry:
-        self._slots.free(self._claims[self._place()].held)
+        self._slots.free([self._claims[self._place()].held])
         return super().entry()
 
     def rest(self) -> list[Entry]:
-        for claim in self._claims[self._place() + 1 :]:
-            self._slots.free(claim.held)
+        self._slots.free([claim.held for claim in self._claims[self._place() + 1 :]])
         return super().rest()

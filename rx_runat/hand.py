@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from rx_runat.errors import NotReturned, Refused, StoreError
 from rx_runat.job import Claimed, Entry
+from rx_runat.protocols import Takes
 from rx_runat.verdict import Leased
 
 LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
@@ -17,29 +18,6 @@ SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer th
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
 _C = TypeVar("_C", bound=Claimed | Leased)
-_C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
-
-
-class Takes(Protocol[_C_co]):
-    """What a `Taker` and a `Lessee` have in common: both take what is due, and return it as it was."""
-
-    @property
-    def is_owed(self) -> bool:
-        """Is the answer to a claim still out?"""
-        ...
-
-    def claim(self, limit: int) -> _C_co:
-        """Take what is due, at most `limit` keys."""
-        ...
-
-    def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim."""
-        ...
-
-    def close(self) -> list[Entry]:
-        """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
-        ...
-
 
 Opens: TypeAlias = Callable[[], Takes[_C]]
 

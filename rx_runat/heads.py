@@ -1,4 +1,4 @@
-"""The head of the schedule as a stream, whoever changes it: so that a source that sleeps is woken by anyone."""
+"""What comes next in Redis as a stream, whoever changes it: so that a source that sleeps is woken by anyone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SerialDisposable
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.job import Watch
 from rx_runat.outage import backoff
+from rx_runat.protocols import Watch
 
 log = logging.getLogger("rx_runat")
 
@@ -25,20 +25,26 @@ _LONGEST_PAUSE = 0.05  # 20 small reads a second and source, whatever others wri
 def heads(watch: Callable[[], Watch], scheduler: abc.SchedulerBase) -> Observable[float]:
     """The earliest run_at in Redis, in epoch milliseconds, whenever it may have changed; inf: nothing is scheduled.
 
+    For a source of claims the earliest end of a lease counts as a run_at: a key that is out under the lease of another
+    process, which may be killed, comes back then.
+
         others' writes   ----10-----9-50-60-70-------8-->
         reads            0----r-----r--r---r---------r-->     the more in vain, the longer apart: 1 to 50 ms
         heads           inf---10----9--9---9---------8-->
 
-    A hint: what is lost, late or twice costs a look at Redis or the wait for the heartbeat, never a key.
+    A hint: what is lost, late or twice costs a look at Redis or the wait for the heartbeat, never a key. A source hears
+    of what it did itself as well, and sleeps on: it knows that moment from its own look.
 
     Temperature: cold; a connection each.
     Delivery:    the newest head; what changed and changed back between two reads is not seen.
     Clock:       run_at is of Redis's; pauses are of the scheduler's.
     Scheduler:   waits on it, and so keeps it busy: give it one that nothing else uses.
     Errors:      an outage is sat out with backoff, and nobody told: the source looks at the same server, and tells.
-                 Where the server refuses both ways to listen, nothing comes.
+                 Where the server refuses to track, what others claim is found by the read every 5 s only. Where it
+                 refuses both ways to listen, nothing comes.
     Disposal:    breaks off the wait, from any thread, and closes the connection.
-    Redis:       one `ZRANGE Q 0 0` per change, 20 a second at most, and every 5 s.
+    Redis:       a read per change, of those that bring nothing earlier 20 a second at most, and every 5 s:
+                 `ZRANGE Q 0 0`, and where leases count the same of `{Q}:claimed`.
 
     Args:
         watch: opens an eye on the schedule.

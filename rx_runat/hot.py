@@ -32,7 +32,7 @@ class Subscriber(Generic[_T]):
         scheduler: of the subscription; an asyncio one says where all three run.
     """
 
-    __slots__ = ("_meet", "_on_completed", "_on_error", "handler", "on_next")
+    __slots__ = ("_meet", "_on_completed", "_on_error", "handler", "on_next", "scheduler")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Subscriber(Generic[_T]):
         on_completed: Callable[[], object] | None = None,
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
+        self.scheduler = scheduler
         self.handler: Callable[[_T], object] = on_next or _ignore
         self.on_next = self.handler
         self._on_error = on_error

@@ -1,18 +1,17 @@
-"""The values that travel: `Job` goes in, `Due` comes out, and a `Store` is what they travel through.
+"""The values that travel through a `Store`: `Job` goes in, `Claimed` is what a look brings, `Due` comes out.
 
 Nothing here knows Redis or Rx. A job is validated once, when it is made; after that it is trusted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from rx_runat.cards import job_card, spell
 from rx_runat.errors import InvalidJob, InvalidSetting
-from rx_runat.verdict import DeadLetter, Leased, Settled, Verdict
 from rx_runat.wire import RunAtTime, from_milliseconds, show, to_member, to_time
 from rx_runat.words import late, span
 
@@ -184,134 +183,3 @@ class Claimed(NamedTuple):
     scores: list[str]
     now: int
     wait: float | None
-
-
-class Taker(Protocol):
-    """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
-
-    @property
-    def is_owed(self) -> bool:
-        """Is the answer to a claim still out?"""
-        ...
-
-    def claim(self, limit: int) -> Claimed:
-        """Take what is due, at most `limit` keys. After an answer that was lost, the same keys again."""
-        ...
-
-    def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim, unless they were scheduled anew meanwhile."""
-        ...
-
-    def close(self) -> list[Entry]:
-        """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
-        ...
-
-
-class Watch(Protocol):
-    """An eye on the head of the schedule: hints, that may be lost. One thread looks and waits; any may close."""
-
-    def head(self) -> float:
-        """The earliest run_at, in epoch milliseconds; inf: none. From now on `wait` hears of changes."""
-        ...
-
-    def wait(self, seconds: float) -> None:
-        """Return when the schedule may have changed, or after so many seconds."""
-        ...
-
-    def close(self) -> None:
-        """Break off what is under way and let go; may be repeated."""
-        ...
-
-
-class Lessee(Protocol):
-    """One source's hand in the store, for claims with a lease. Not for two threads at once."""
-
-    @property
-    def is_owed(self) -> bool:
-        """Is the answer to a claim still out?"""
-        ...
-
-    def claim(self, limit: int) -> Leased:
-        """Bring ended leases back, then lease what is due, at most `limit` keys.
-
-        After an answer that was lost, the same keys again (whatever the limit is now), unless their lease has ended.
-        """
-        ...
-
-    def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim as they were, those whose lease is still ours."""
-        ...
-
-    def close(self) -> list[Entry]:
-        """Leave no receipt behind; answers entries of a claim whose answer had been lost until now."""
-        ...
-
-
-class Store(Protocol):
-    """Where schedules lie. Every verb may raise `StoreError`; none changes anything but what it says."""
-
-    where: str
-
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none; answers the earliest run_at that stands for them, in epoch milliseconds."""
-        ...
-
-    def cancel(self, key: str) -> bool:
-        """Call a key off: it waits no more, and a lease on it is revoked. Was there anything to call off?"""
-        ...
-
-    def when(self, key: str) -> datetime | None:
-        """The run_at of a key that waits."""
-        ...
-
-    def peek(self, n: int) -> list[Due]:
-        """The next keys, in order."""
-        ...
-
-    def size(self, until: RunAtTime | None) -> int:
-        """How many keys wait, at all or until a moment."""
-        ...
-
-    def taker(self) -> Taker:
-        """A hand for one source."""
-        ...
-
-    def watch(self) -> Watch:
-        """An eye on the head, on a connection of its own."""
-        ...
-
-    def lessee(self, lease_ms: int) -> Lessee:
-        """A hand for one source of claims, whose leases last so many milliseconds."""
-        ...
-
-    def settle(self, verdicts: Sequence[Verdict], again: bool = False) -> Settled:
-        """Let verdicts act whose leases are still ours; `again` after one that raised OutcomeUnknown."""
-        ...
-
-    def dead_peek(self, n: int) -> list[DeadLetter]:
-        """The n dead letters that have lain there longest, in that order."""
-        ...
-
-    def dead_size(self) -> int:
-        """How many dead letters there are."""
-        ...
-
-    def revive(self, key: str | None) -> int:
-        """Bring a dead letter back to the schedule, or all; how many?"""
-        ...
-
-    def drop(self, key: str | None) -> int:
-        """Forget a dead letter, or all; how many?"""
-        ...
-
-    def hurry(self, seconds: float) -> None:
-        """From now on give up on the answer to any call after so long."""
-        ...
-
-    def close(self) -> None:
-        """Close what was opened; may be repeated."""
-        ...
-
-
-Clock: TypeAlias = Callable[[], int]
-"""A virtual clock: epoch microseconds. None where Redis's own clock rules."""

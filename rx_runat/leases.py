@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rx_runat.calls import Arg, Calls, Script, persist
-from rx_runat.job import Clock, Entry
+from rx_runat.calls import Calls, Script, persist
+from rx_runat.job import Entry
 from rx_runat.keys import claimed_key, dead_key, leases_key
+from rx_runat.line import Arg
+from rx_runat.protocols import Clock
 from rx_runat.receipts import RECEIPT_TTL_MS, Receipted, new_token
 from rx_runat.verdict import Leased, Settled, Verdict
 from rx_runat.wire import to_member, to_parts

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rx_runat.cards import NEXT, letters
 from rx_runat.errors import InvalidSetting
-from rx_runat.job import Store
+from rx_runat.protocols import Store
 from rx_runat.verdict import DeadLetter
 from rx_runat.wire import show
 

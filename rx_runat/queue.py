@@ -20,15 +20,16 @@ from rx_runat.connect import Connected, connect
 from rx_runat.counter import Counter
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Pace
+from rx_runat.dues import Dues
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.hot import Hot
 from rx_runat.iterate import Iteration
-from rx_runat.job import Clock, Due, Job, Keep, Schedulable, check_keep
+from rx_runat.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.keys import check_queue_name
 from rx_runat.letters import DeadLetters
 from rx_runat.named import Jobs, Named
+from rx_runat.protocols import Clock
 from rx_runat.sink import Sink
-from rx_runat.source import Dues
 from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
@@ -109,7 +110,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
-        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler)
+        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler, self._store.watch)
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
         self._dead = DeadLetters(self._store, self._check_open, self._sources.written, self.__repr__, self._card)
@@ -146,7 +147,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a's lease                [ killed, no ack            )[    ack
 
         A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
-        next. So work may be done twice, where a process dies between the work and its ack, or outlives its lease.
+        next, however long its `interval`. So work may be done twice, where a process dies between the work and its ack,
+        or outlives its lease.
 
         Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
         Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
@@ -155,7 +157,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Scheduler:   a loop of its own, in virtual time the queue's scheduler; `on_next` runs on it, as of the queue.
         Errors:      as of the queue; outages are shown on `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
-        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script.
+        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
+                     sleeps is woken as the queue's, and hears of the leases of others; where the server refuses
+                     `CLIENT TRACKING`, it finds them within 5 s, or at the heartbeat.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.
@@ -175,6 +179,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             a 1
             >>> scheduler.advance_by(30)
             a 2
+
+        See Also:
+            `settle`, which works on claims, renews their leases and settles them.
         """
         self._check_open()
         ms = to_ms(lease, "lease", 0.1)
@@ -190,8 +197,12 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             now=sources.now,
             written=sources.written,
             freed=lambda: source.written(-math.inf),
+            scheduler=self._virtual,
+            admit=sources.admit,
         )
-        source = sources.open(lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual)
+        source = sources.open(
+            lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, lambda: store.watch(leases=True)
+        )
         name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
         return Named(source, name, self.__repr__, self._card)
 
@@ -291,7 +302,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """Hand back what is in hand, complete the stream, close what we opened; may be repeated.
 
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
-        finishes. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
+        finishes. Work that `settle` has begun is broken off, a plain function waited for, unless this is called from
+        it. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
         after no less than 1 s) and says on `errors` and in the log which keys it could not return. Afterwards
         `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """

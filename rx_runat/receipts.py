@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from rx_runat.calls import Calls, persist
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.job import Claimed, Clock, Entry
+from rx_runat.job import Claimed, Entry
 from rx_runat.keys import receipt_key
+from rx_runat.protocols import Clock
 from rx_runat.verdict import Leased
 
 RECEIPT_TTL_MS = 3_600_000  # longer than any outage that a process would sit out with a claim unanswered

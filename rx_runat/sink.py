@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from reactivex import abc
 
-from rx_runat.job import Schedulable, Store, to_jobs
+from rx_runat.job import Schedulable, to_jobs
+from rx_runat.protocols import Store
 
 
 class Sink(abc.ObserverBase[Schedulable]):

@@ -6,6 +6,8 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterable
 
+_MOST = 1000  # keys in one claim: some 7 ms of the server's time
+
 
 class Slots:
     """The demand of claims: as many as there are free slots; what holds one is a lease.
@@ -37,7 +39,7 @@ class Slots:
 
     @property
     def keys(self) -> int:
-        """How many slots are free."""
+        """How many keys the next claim may take: as many as there are free slots, or as keep the server busy enough."""
         with self._gate:
             now = self._now()
             if self._first_end <= now:
@@ -45,7 +47,7 @@ class Slots:
                 self._first_end = min(self._ends.values(), default=math.inf)
             free = max(0, self._max - len(self._ends))
             self._was_full = not free
-            return free
+            return min(free, _MOST)
 
     @property
     def frees_in(self) -> float:
@@ -68,10 +70,13 @@ class Slots:
             if lease in self._ends:
                 self._ends[lease] = end
 
-    def free(self, lease: Hashable) -> None:
-        """A lease that is over, or was before."""
+    def free(self, leases: Iterable[Hashable]) -> None:
+        """Leases that are over, or were before; all at once, so that the source claims for all of them at once."""
         with self._gate:
-            calls = self._ends.pop(lease, None) is not None and self._was_full
+            before = len(self._ends)
+            for lease in leases:
+                self._ends.pop(lease, None)
+            calls = self._was_full and len(self._ends) < before
             if calls:
                 self._was_full = False
         if calls:

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import reactivex as rx
@@ -28,7 +27,6 @@ from reactivex.disposable import SerialDisposable
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 
-from rx_runat.boundary import NotTaken
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Demand
 from rx_runat.errors import Refused, StoreError
@@ -79,6 +77,10 @@ class Source(Generic[_C]):
         courtesy: towards other sources that wait for the same key.
         errors: hears of what went wrong and was survived.
         finished: called once, when a stopped source has let go of everything.
+
+    Attributes:
+        subscribers: who is there; another tuple whenever one comes or goes.
+        taps: who looks on.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Source(Generic[_C]):
             ops.filter(self._outage.lets_look), ops.map(self._look)
         )
         self._gate = threading.Lock()  # over the five below
-        self._subscribers: tuple[Subscriber[Any], ...] = ()
+        self.subscribers: tuple[Subscriber[Any], ...] = ()
         self._leaving: tuple[Subscriber[Any], ...] = ()
         self._ticking = SerialDisposable()
         self._active = False
@@ -135,7 +137,7 @@ class Source(Generic[_C]):
             stopped = self._stopped
             starts = not stopped and not self._active
             if not stopped:
-                self._subscribers += (subscriber,)
+                self.subscribers += (subscriber,)
                 self._active = True
         if starts:
             # At once, even inside a trampoline of RxPY's, which would begin when what runs there has ended.
@@ -147,17 +149,12 @@ class Source(Generic[_C]):
     def leave(self, subscriber: Subscriber[Any]) -> None:
         """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
         with self._gate:
-            self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
+            self.subscribers = tuple(each for each in self.subscribers if each is not subscriber)
             self._leaving = tuple(each for each in self._leaving if each is not subscriber)
-            last = not self._subscribers
+            last = not self.subscribers
         subscriber.withdraw()
         if last:
             self.written(-math.inf)
-
-    @property
-    def is_claiming(self) -> bool:
-        """Does anybody listen?"""
-        return bool(self._subscribers)
 
     def written(self, run_at: float) -> None:
         """Hear of a run_at, in epoch milliseconds; wake up if it is earlier than what we sleep for."""
@@ -172,7 +169,7 @@ class Source(Generic[_C]):
         """
         with self._gate:
             self._stopped = True
-            leaving, self._subscribers = self._subscribers, ()
+            leaving, self.subscribers = self.subscribers, ()
             self._leaving += leaving
         for subscriber in leaving:
             subscriber.withdraw()
@@ -237,11 +234,13 @@ class Source(Generic[_C]):
     def _claim_and_deliver(self) -> float | None:
         """One claim on its way to the subscribers, and what is left of it on its way back."""
         self._sleep.ends()
-        if self._hand.left or not self._subscribers:
+        if self._hand.left or not self.subscribers:
             self._settle()
         if self._rests():
             return None
         keys = self._demand.keys
+        if not keys:  # no slot is free: until one is, nothing that Redis could say is worth a look
+            return 0.0 if self._sleep.begins(_ONLY_WHEN_CALLED) else self._demand.frees_in
         claimed = self._hand.claim(keys)
         claimed_at = self._now()
         self._outage.recover()
@@ -249,7 +248,7 @@ class Source(Generic[_C]):
         next_run_at = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
         self._courtesy.looked(claimed.now / 1e3, bool(claimed.keys), next_run_at)
         if claimed.keys:
-            subscribers = self._subscribers
+            subscribers = self.subscribers
             for tap in tuple(self.taps):
                 tap.claimed(claimed)
             self._deliver(self._delivery_of(claimed))
@@ -257,70 +256,32 @@ class Source(Generic[_C]):
                 tap.delivered(claimed, self._hand.left)
             if self._hand.left and not self._stopped:
                 # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
-                stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self._subscribers
+                stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self.subscribers
                 self._settle()
                 wait = None if stuck else 0.0
                 if stuck:  # what we put back ourselves is no reason to look
                     next_run_at = _ONLY_WHEN_CALLED
-            if not self._subscribers:
+            if not self.subscribers:
                 return 0.0
-        if not keys:  # no slot is free: what is scheduled meanwhile is not worth a look
-            next_run_at = _ONLY_WHEN_CALLED
-            wait = min(self._demand.frees_in, math.inf if wait is None else wait)
         if self._sleep.begins(next_run_at):
             return 0.0
         return wait and max(0.0, wait + self._courtesy.seconds - (self._now() - claimed_at))  # on_next took its time
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Give each key to all subscribers of its moment; what none of them received, or none in time, is left."""
         self._delivery = delivery
-        now, began = self._now, self._now()
-        over = began + self._demand.hold_seconds
-        while delivery.goes_on and now() <= over and (subscribers := self._subscribers):
-            only = subscribers[0] if len(subscribers) == 1 else None  # as nearly always: called without a detour
-            give = only.on_next if only else partial(self._give_all, subscribers)
-            try:
-                for key in delivery.keys:
-                    give(key)
-                    if subscribers is not self._subscribers or now() > over:
-                        break
-            except BaseException as error:
-                self._hand.left.append(delivery.entry())
-                if only:
-                    self._excuse(only, error)
-        rest = delivery.rest()
-        self._demand.show(delivery.size - len(rest), now() - began)
-        self._hand.left += rest
+        began = self._now()
+        keys = delivery.give(self, self._now, began + self._demand.hold_seconds, self._hand.left)
+        self._demand.show(keys, self._now() - began)
         self._delivery = None
 
-    def _give_all(self, subscribers: tuple[Subscriber[Any], ...], key: object) -> None:
-        """Give a key to all of them that have not left meanwhile; NotTaken if none took it."""
-        taken = False
-        for subscriber in subscribers:
-            if subscribers is self._subscribers or subscriber in self._subscribers:
-                try:
-                    subscriber.on_next(key)
-                    taken = True
-                except BaseException as error:
-                    self._excuse(subscriber, error)
-        if not taken:
-            raise NotTaken
-
-    def _excuse(self, subscriber: Subscriber[Any], error: BaseException) -> None:
-        """One that did not take a key; if that was its bug, the bug stays with it: the others and the loop go on."""
-        if not isinstance(error, NotTaken):
-            self._end(subscriber, error)
-        elif error.for_good:
-            self.leave(subscriber)
-
     def _settle(self) -> None:
-        if self._hand.settle(resting=not self._subscribers):
+        if self._hand.settle(resting=not self.subscribers):
             self._outage.recover()
 
     def _rests(self) -> bool:
         """Nobody listens: end the ticks. Whoever joins from now on starts them anew."""
         with self._gate:
-            if self._subscribers:
+            if self.subscribers:
                 return False
             self._active = False
             self._ticking.disposable = None
@@ -338,7 +299,7 @@ class Source(Generic[_C]):
     def _fail(self, error: Exception) -> None:
         """End the stream for all who listen now; a new subscription starts afresh."""
         with self._gate:
-            subscribers, self._subscribers = self._subscribers, ()
+            subscribers, self.subscribers = self.subscribers, ()
             self._active = False
             self._ticking.disposable = None
         self._outage.forget()
@@ -348,10 +309,6 @@ class Source(Generic[_C]):
         for subscriber in subscribers:
             subscriber.withdraw()
             subscriber.fail(error)
-
-    def _end(self, subscriber: Subscriber[Any], error: BaseException) -> None:
-        self.leave(subscriber)
-        subscriber.fail(error)
 
     def _finish(self) -> None:
         """The end, in the last turn: hand back while there is patience, complete, let go."""
@@ -384,24 +341,3 @@ class Source(Generic[_C]):
             yield
         finally:
             self._here.inside = before
-
-
-class Dues:
-    """The crowd of a source for those who want each key as a `Due`; the claim is the same."""
-
-    def __init__(self, source: Source[Any]) -> None:
-        self._source = source
-
-    def join(self, subscriber: Subscriber[Due]) -> None:
-        """Let a subscriber have the next key, as a Due."""
-        take, source = subscriber.on_next, self._source
-
-        def take_due(_: object) -> None:
-            take(source.due())
-
-        subscriber.on_next = take_due
-        source.join(subscriber)
-
-    def leave(self, subscriber: Subscriber[Due]) -> None:
-        """Let a subscriber have no more."""
-        self._source.leave(subscriber)

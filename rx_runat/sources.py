@@ -13,11 +13,13 @@ from reactivex import abc
 from rx_runat.delivery import Delivery
 from rx_runat.demand import Demand
 from rx_runat.errors import Stopped, StoreError
+from rx_runat.guest import Guest
 from rx_runat.hand import Hand, Opens
 from rx_runat.heads import heads
 from rx_runat.hot import Notices
-from rx_runat.job import Claimed, Clock, Store
+from rx_runat.job import Claimed
 from rx_runat.loop import Loop
+from rx_runat.protocols import Clock, Store, Watch
 from rx_runat.sleep import Courtesy
 from rx_runat.source import Source, Tap
 from rx_runat.ticks import Seconds, to_seconds
@@ -59,8 +61,9 @@ class Sources:
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
-        self._gate = threading.Lock()  # over the three below
+        self._gate = threading.Lock()  # over the four below
         self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
+        self._guests: tuple[Guest, ...] = ()
         self._unfinished = 0
         self._stopped = False
 
@@ -70,6 +73,7 @@ class Sources:
         deliver: Callable[[_C], Delivery],
         demand: Demand,
         scheduler: abc.SchedulerBase | None,
+        watch: Callable[[], Watch],
     ) -> Source[_C]:
         """A source more.
 
@@ -78,6 +82,7 @@ class Sources:
             deliver: makes the delivery of a claim.
             demand: how many keys a claim may take.
             scheduler: where it ticks; None: a loop of its own.
+            watch: opens its eye on what others write.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
@@ -87,7 +92,7 @@ class Sources:
         if not self._is_virtual:  # where all writes pass the queue's own sink
             lookout = Loop(f"{self._name} lookout")
             loops = (lookout, *loops)
-            others = heads(self._store.watch, lookout)
+            others = heads(watch, lookout)
 
         def finished() -> None:
             for loop in loops:
@@ -123,24 +128,48 @@ class Sources:
     @property
     def are_claiming(self) -> bool:
         """Does anybody listen to one of them?"""
-        return any(source.is_claiming for source, _ in self._opened)
+        return any(source.subscribers for source, _ in self._opened)
 
     def written(self, run_at: float) -> None:
         """Hear of a run_at, in epoch milliseconds; wake up who sleeps for a later one."""
         for source, _ in self._opened:
             source.written(run_at)
 
+    def admit(self, guest: Guest) -> Callable[[], None]:
+        """Keep the store open, and `stop` waiting, for one who works on claims; until what this answers is called."""
+        with self._gate:
+            stopped, closed = self._stopped, not self._unfinished
+            if not closed:
+                self._guests += (guest,)
+                self._unfinished += 1
+        if stopped:
+            guest.stop()
+        if closed:
+            return lambda: None
+
+        def leave() -> None:
+            with self._gate:
+                self._guests = tuple(each for each in self._guests if each is not guest)
+            self._one_finished()
+
+        return leave
+
     def stop(self, longest: float) -> None:
-        """End them all; waits for an `on_next` in progress, unless called from one. May be repeated.
+        """End them all; waits for an `on_next` or work in progress, unless called from one. May be repeated.
 
         From an `on_next` it waits for none: two that did it for each other would wait for ever.
         """
         with self._gate:
             self._stopped = True
-            opened = self._opened
-        waits = not any(source.is_inside() for source, _ in opened)
+            opened, guests = self._opened, self._guests
+        waits = not any(source.is_inside() for source, _ in opened) and not any(guest.is_inside for guest in guests)
+        for guest in guests:
+            guest.stop()
         for source, _ in opened:
             source.stop(longest, waits)
+        if waits and not self._is_virtual:  # virtual time stands still while we wait
+            for guest in guests:
+                guest.wait(longest)
         if waits:
             for _, loops in opened:
                 for loop in loops:

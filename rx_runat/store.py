@@ -12,9 +12,10 @@ from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
 from rx_runat.glance import Glance, Place, to_keys_with_times, to_place
-from rx_runat.job import Clock, Due, Job, Keep
+from rx_runat.job import Due, Job, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
+from rx_runat.protocols import Clock
 from rx_runat.taker import RedisTaker
 from rx_runat.verdict import DeadLetter, Settled, Verdict
 from rx_runat.watch import RedisWatch
@@ -161,9 +162,9 @@ class RedisStore:
         """A hand for one source, with a name of its own."""
         return RedisTaker(self._calls, self._queue_name, self._clock)
 
-    def watch(self) -> RedisWatch:
-        """An eye on the head, on a connection of its own."""
-        return RedisWatch(self._calls, self._queue_name)
+    def watch(self, leases: bool = False) -> RedisWatch:
+        """An eye on the head, on a connection of its own; with `leases`, on the first end of one as well."""
+        return RedisWatch(self._calls, self._queue_name, leases)
 
     def lessee(self, lease_ms: int) -> RedisLessee:
         """A hand for one source of claims, with a name of its own."""

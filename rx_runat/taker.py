@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rx_runat.calls import Calls, Script
-from rx_runat.job import Claimed, Clock, Entry
+from rx_runat.job import Claimed, Entry
 from rx_runat.keys import claimed_key, leases_key
+from rx_runat.protocols import Clock
 from rx_runat.receipts import RECEIPT_TTL_MS, Receipted, new_token
 from rx_runat.wire import to_member, to_parts
 

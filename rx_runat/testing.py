@@ -7,9 +7,10 @@ from typing import Any
 import fakeredis
 from reactivex.testing import TestScheduler
 
-from rx_runat.calls import Arg, Calls
+from rx_runat.calls import Calls
 from rx_runat.connect import Connected, connect
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
+from rx_runat.line import Arg
 from rx_runat.queue import RunAt
 from rx_runat.ticks import Seconds
 

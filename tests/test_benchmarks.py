@@ -40,9 +40,22 @@ def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path
     for name, _, ours, *compared, _ in rows:
         assert all(FIGURE.fullmatch(each) for each in (ours, *filter(None, compared))), name
     names = " ".join(row[0] for row in rows)
-    for each in ("drain", "scan", "lists", "one by one", "p99", "among", "memory", "interval=5", "claims", "storm"):
+    for each in (
+        "drain",
+        "scan",
+        "lists",
+        "one by one",
+        "p99",
+        "among",
+        "memory",
+        "interval=5",
+        "claims",
+        "storm",
+        "settle",
+        "lease",
+    ):
         assert each in names
-    assert len(rows) == len({row[0] for row in rows}) == 26
+    assert len(rows) == len({row[0] for row in rows}) == 29
 
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
     assert os.listdir(tmp_path) == ["lateness.svg"]

@@ -452,6 +452,21 @@ def test_claims_in_real_time(make: Callable[..., RunAt], client: redis.Redis) ->
     assert client.keys("*") == []
 
 
+def test_one_claim_takes_no_more_than_a_thousand_keys(faults: Faults) -> None:
+    """However many slots are free: each script is bounded."""
+    queue, scheduler = virtual_queue(faults=faults)
+    got: list[Claim] = []
+    queue.claims(max_in_flight=5000).subscribe(got.append)
+    scheduler.advance_to(0.5)
+    for first in range(0, 3000, 1000):
+        queue.on_next([Job(f"k{i:04}", PAST) for i in range(first, first + 1000)])
+    scheduler.advance_to(0.9)
+    faults.commands.clear()
+    scheduler.advance_to(2)
+    assert len(got) == 3000
+    assert len(faults.commands) >= 3
+
+
 # Slots alone.
 
 
@@ -462,10 +477,10 @@ def test_slots() -> None:
     assert slots.keys == 2
     slots.take(["a", "b"], 10)
     assert (slots.keys, slots.frees_in) == (0, 10)
-    slots.free("a")
-    slots.free("a")
+    slots.free(["a"])
+    slots.free(["a"])
     assert (slots.keys, freed) == (1, [0])
-    slots.free("b")
+    slots.free(["b"])
     assert freed == [0]  # none was missing
     slots.take(["c", "d"], 20)
     slots.extend("c", 30)

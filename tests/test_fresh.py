@@ -29,7 +29,7 @@ def test_a_cell_that_is_run_twice_prints_once(queue: RunAt) -> None:
         fresh("printer", queue.subscribe, got.append)
     queue.schedule("a", 1)
     wait_until(lambda: got, "it came")
-    assert len(queue._source._subscribers) == 1
+    assert len(queue._source.subscribers) == 1
     assert got == ["a"]
 
 

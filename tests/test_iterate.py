@@ -56,12 +56,12 @@ def test_nothing_is_subscribed_before_the_first_step_and_after_the_last(queue: R
 
     async def main() -> None:
         steps = aiter(queue)
-        assert not queue._source._subscribers
+        assert not queue._source.subscribers
         assert await anext(steps) == "a"
-        assert len(queue._source._subscribers) == 1
+        assert len(queue._source.subscribers) == 1
         del steps
         await asyncio.sleep(0)
-        assert not queue._source._subscribers
+        assert not queue._source.subscribers
 
     asyncio.run(main())
 
@@ -110,7 +110,7 @@ def test_every_way_out_hands_back(way: str, queue: RunAt, client: redis.Redis) -
             task.cancel()
         await asyncio.wait([task])
         await asyncio.sleep(0)
-        assert not queue._source._subscribers
+        assert not queue._source.subscribers
 
     asyncio.run(main())
     wait_until(lambda: client.zcard(Q) == 17, "the others are back")
@@ -247,7 +247,7 @@ def test_an_event_loop_that_ended_in_the_middle_takes_nothing(queue: RunAt, clie
         queue.on_next([Job(f"k{i}", 1) for i in range(5)])
 
     asyncio.run(main())
-    wait_until(lambda: not queue._source._subscribers, "the source has noticed")
+    wait_until(lambda: not queue._source.subscribers, "the source has noticed")
     wait_until(lambda: client.zcard(Q) == 5, "the others are back")
     kept.clear()
     gc.collect()

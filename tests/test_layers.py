@@ -11,8 +11,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 STAPLED = {"queue.py", "testing.py"}
-REDIS_SIDE = {"store", "calls", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {"cards", "claim", "errors", "glance", "job", "keys", "letters", "slots", "verdict", "wire", "words"}
+REDIS_SIDE = {"store", "calls", "line", "receipts", "taker", "leases", "dead", "watch", "connect"}
+STANDARD_ONLY = {
+    *("cards", "claim", "errors", "glance", "job", "keys", "letters", "outcome", "protocols", "slots"),
+    *("verdict", "wire", "words"),
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -50,7 +53,8 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     "name",
     [
         *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
-        *("heads", "sleep", "demand", "slots", "counter", "sources"),
+        *("heads", "sleep", "demand", "slots", "counter", "sources", "dues", "guest"),
+        *("operators", "settling", "clerk", "pool", "run"),
     ],
 )
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:

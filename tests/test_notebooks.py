@@ -22,7 +22,7 @@ from rx_runat import RunAt
 queue = RunAt("embedded://")
 queue.subscribe(lambda key: 1 / 0)
 queue.schedule("a", 1)
-while queue._source._subscribers:
+while queue._source.subscribers:
     await asyncio.sleep(0.01)
 await asyncio.sleep(0.1)
 queue.stop()

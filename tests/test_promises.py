@@ -15,7 +15,7 @@ import reactivex as rx
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Claim, Job, NotReturned, Recovered, Refused, RunAt, Stopped, StoreError
+from rx_runat import Claim, Job, NotReturned, Outcome, Recovered, Refused, RunAt, Stopped, StoreError, settle
 from rx_runat.testing import Faults, virtual_queue
 from tests.helpers import Server, wait_until
 
@@ -464,7 +464,7 @@ def test_17_time_you_can_test(faults: Faults) -> None:
 def test_18_a_killed_process_s_claims_come_back_when_the_lease_ends(
     make: Callable[..., RunAt], client: redis.Redis, server: Server
 ) -> None:
-    """To whoever claims next: here a source that has been there all the time."""
+    """To whoever claims next; its heartbeat is an hour away. More in test_survival."""
     script = f"""
 import threading
 from rx_runat import RunAt
@@ -472,7 +472,7 @@ queue = RunAt({server.url!r})
 queue.claims(lease=1.0).subscribe(lambda claim: print(claim.key, claim.deadline.timestamp(), flush=True))
 threading.Event().wait()
 """
-    queue = make()
+    queue = make(interval=3600)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         queue.on_next(Job("a", PAST))
@@ -482,9 +482,48 @@ threading.Event().wait()
     queue.claims().subscribe(got.append)
     wait_until(lambda: got, "it came back")
     (claim,) = got
-    taken_at = claim.deadline.timestamp() - claim.lease
     assert (key, claim.key, claim.attempt) == ("a", "a", 2)
-    assert 0 <= taken_at - float(deadline) < 1  # one tick, and what a busy host takes
+    assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= round(float(deadline) * 1000)
+
+
+def test_18_to_a_source_that_slept_already_when_they_were_claimed(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a heartbeat of an hour, at the very end of a lease: not earlier, by Redis's clock, and hardly later."""
+    monkeypatch.setattr("rx_runat.heads.CHECK_SECONDS", 3600)
+    script = f"""
+import sys
+from redis import Redis
+from rx_runat.calls import Calls
+from rx_runat.connect import connect
+from rx_runat.store import RedisStore
+
+class AtOnce(Calls):
+    def run(self, *script):  # schedules the key in the same transaction: nobody can be quicker
+        with Redis(connection_pool=self.pool) as client, client.pipeline() as both:
+            both.zadd({Q!r}, {{sys.argv[1]: 1}})
+            both.eval(script[0].body, *script[1:])
+            return both.execute()[1]
+
+leased = RedisStore(AtOnce(connect({server.url!r}).calls.pool, ""), {Q!r}).lessee(300).claim(1)
+print(*leased.keys, leased.deadline, flush=True)
+sys.stdin.readline()
+"""
+    got: list[Claim] = []
+    make(interval=3600).claims(lease=60).subscribe(got.append)
+    wait_until(lambda: [each for each in client.client_list() if "t" in each["flags"]], "it listens, and sleeps")
+    for attempt in range(3):
+        command = [sys.executable, "-c", script, f"k{attempt}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            key, deadline = worker.stdout.readline().split()
+            worker.kill()
+        assert worker.returncode == -9
+        wait_until(lambda: len(got) == attempt + 1, "it came back, long before the heartbeat")  # noqa: B023
+        claim = got[-1]
+        assert (claim.key, claim.attempt) == (key, 2)
+        assert claim.run_at.timestamp() + claim.lateness >= int(deadline) / 1000
+        assert claim.ack()
 
 
 def test_18_a_late_ack_cannot_harm_a_newer_claim() -> None:
@@ -523,3 +562,29 @@ def test_18_one_key_is_never_out_twice_while_its_lease_lives() -> None:
     queue.schedule("a", 3)
     scheduler.advance_to(12)
     assert [(at, claim.run_at.timestamp(), claim.attempt) for at, claim in got] == [(1, 1, 1), (11, 3, 1)]
+
+
+def test_18_settled_work_is_done_at_least_once(make: Callable[..., RunAt], client: redis.Redis, server: Server) -> None:
+    """A worker is killed in the middle of work; `tests/test_survival.py` does it twenty times under load."""
+    script = f"""
+import threading
+from rx_runat import RunAt, settle
+queue = RunAt({server.url!r})
+def work(claim):
+    print(claim.key, flush=True)
+    threading.Event().wait()
+queue.claims(lease=0.5).pipe(settle(work)).subscribe()
+threading.Event().wait()
+"""
+    queue = make()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        queue.on_next(Job("a", PAST))
+        assert worker.stdout.readline() == "a\n"
+        worker.kill()
+    got: list[Outcome[str]] = []
+    queue.claims().pipe(settle(lambda claim: claim.key)).subscribe(got.append)
+    wait_until(lambda: got, "it was done by another")
+    assert [(outcome.claim.attempt, outcome.verdict, outcome.result) for outcome in got] == [(2, "acked", "a")]
+    queue.stop()
+    assert all(b":receipt:" in key for key in client.scan_iter())  # the killed one's last receipt expires

@@ -19,6 +19,7 @@ NAMES = [
     "InvalidSetting",
     "Job",
     "NotReturned",
+    "Outcome",
     "OutcomeUnknown",
     "Recovered",
     "Refused",
@@ -28,6 +29,8 @@ NAMES = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "exponential",
+    "settle",
 ]
 OURS = {
     "cancel",
@@ -74,7 +77,7 @@ def test_none_of_our_names_shadows_one_of_rx() -> None:
 def test_public_things_are_documented(name: str) -> None:
     thing = getattr(rx_runat, name)
     assert inspect.getdoc(thing)
-    for member, value in vars(thing).items():
+    for member, value in vars(thing).items() if inspect.isclass(thing) else ():
         if not member.startswith("_") and (callable(value) or isinstance(value, property)):
             assert inspect.getdoc(value), f"{name}.{member}"
 

@@ -66,6 +66,11 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.when("z") is None
         assert queue.size(until=1) <= len(queue.peek()) <= 2
         store = queue._store
+        for leases in (False, True):
+            eye = store.watch(leases)
+            eye.head()
+            assert eye._tracks
+            eye.close()
         lessee = store.lessee(60_000)
         queue.on_next([Job(key, 1) for key in "defgh"])
         leased = lessee.claim(10)

@@ -19,9 +19,10 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.calls import TRIES, Arg, Calls
+from rx_runat.calls import TRIES, Calls
 from rx_runat.connect import connect
 from rx_runat.job import KEEP, Entry, Keep
+from rx_runat.line import Arg
 from rx_runat.store import RedisStore
 from rx_runat.taker import RedisTaker
 from rx_runat.wire import to_key, to_member

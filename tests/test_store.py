@@ -15,9 +15,10 @@ from reactivex.testing import TestScheduler
 from redis.crc import key_slot
 
 from rx_runat import InvalidJob, Job, OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.calls import TRIES, Arg, Calls
+from rx_runat.calls import TRIES, Calls
 from rx_runat.connect import connect
 from rx_runat.job import KEEP, Claimed, Entry, Keep
+from rx_runat.line import Arg
 from rx_runat.queue import RunAt
 from rx_runat.receipts import RECEIPT_TTL_MS
 from rx_runat.store import RedisStore

@@ -296,7 +296,7 @@ def test_looking_claims_nothing(queue: RunAt, client: redis.Redis, looking: Call
     assert client.zcard(Q) == 2
     assert client.keys() == [Q.encode()]
     assert frames[0]["counts"]["due"] == 2
-    assert not queue._source._subscribers
+    assert not queue._source.subscribers
     assert not queue._source._active
 
 

@@ -10,13 +10,15 @@ import pytest
 import redis
 from reactivex.testing import ReactiveTest, TestScheduler
 
-from rx_runat import Job, Refused, RunAt, Unavailable
-from rx_runat.calls import Calls
+from rx_runat import Claim, Job, Refused, RunAt, Unavailable
+from rx_runat.calls import Calls, Script
 from rx_runat.connect import connect
 from rx_runat.heads import CHECK_SECONDS, heads
+from rx_runat.keys import claimed_key, leases_key, receipt_key
 from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.watch import RedisWatch
 from tests.helpers import Server, wait_until
+from tests.test_store import runs_of, watched
 
 Q = "RunAt~default"
 MS = 1_700_000_000_000
@@ -25,16 +27,19 @@ DEAF = "ACL SETUSER {name} on >pw ~* &* +@all {rules}"
 
 
 @pytest.fixture(params=["tracking", "channel", "fakeredis"])
-def watch(request: pytest.FixtureRequest, server: Server, client: redis.Redis) -> Iterator[tuple[RedisWatch, RunAt]]:
-    """A watch, and a queue that others write through: where the server tracks, and where it refuses to."""
-    target = server.url
+def target(request: pytest.FixtureRequest, server: Server, client: redis.Redis) -> str:
+    """Where the server tracks, and where it refuses to."""
     if request.param == "channel":
         client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
-        target = f"unix://deaf:pw@{server.path}"
-    if request.param == "fakeredis":
-        target = "memory://of test_watch"
+        return f"unix://deaf:pw@{server.path}"
+    return server.url if request.param == "tracking" else "memory://of test_watch"
+
+
+@pytest.fixture(params=["plain", "claims"])
+def watch(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisWatch, RunAt]]:
+    """A watch of either kind, and a queue that others write through."""
     calls = connect(target).calls
-    eye = RedisWatch(calls, Q)
+    eye = RedisWatch(calls, Q, leases=request.param == "claims")
     with RunAt(target) as queue:
         yield eye, queue
         for due in queue.peek():
@@ -78,6 +83,50 @@ def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]
     thread.join()
     with pytest.raises(Unavailable):
         eye.head()
+
+
+def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
+    calls = connect(target).calls
+    with RunAt(target) as queue:
+        plain, claims = queue._store.watch(), queue._store.watch(leases=True)
+
+        def heads() -> tuple[float, float]:
+            return plain.head(), claims.head()
+
+        queue.on_next([Job("a", 1), Job("b", 2), Job("later", 4_000_000_000)])
+        assert heads() == (1000, 1000)
+        one, other = (queue._store.lessee(lease_ms).claim(1) for lease_ms in (60_000, 30_000))
+        assert heads() == (4_000_000_000_000, other.deadline)
+        queue.schedule("c", 3)
+        assert heads() == (3000, 3000)
+        assert queue.cancel("c")
+        assert queue.cancel("b")
+        assert queue.cancel("later")
+        assert heads() == (math.inf, one.deadline)
+        queue.schedule("a", 1)
+        assert queue._store.taker().claim(1).keys == [], "it waits for the end of its lease"
+        assert heads() == (one.deadline, one.deadline), "half a millisecond earlier it would not be due"
+        assert queue.cancel("a")
+        assert heads() == (math.inf, math.inf)
+    plain.close()
+    claims.close()
+    calls.close()
+
+
+def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server) -> None:
+    with RunAt(server.url) as queue, RunAt(server.url) as another:
+        eye = queue._store.watch(leases=True)
+        lessee = another._store.lessee(60_000)
+        for _ in range(5):
+            another.schedule("a", 1)
+            assert eye.head() == 1000
+            leased = lessee.claim(1)
+            eye.wait(3600)
+            assert eye.head() == leased.deadline
+            another.cancel("a")  # which frees nobody: no reason to wake up
+            assert eye.head() == math.inf
+        lessee.close()
+        eye.close()
 
 
 def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -131,6 +180,95 @@ def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], cli
     commands = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
     ours = {name: calls for name, calls in commands.items() if name not in ("cmdstat_config|resetstat", "cmdstat_info")}
     assert sum(ours.values()) <= 10, ours  # a heartbeat is a script of seven: room for one, on a busy machine
+
+
+def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """Another one schedules and claims in one transaction, and dies; the next heartbeat is an hour away."""
+    got: list[Claim] = []
+    make(interval=3600).claims().subscribe(got.append)
+    wait_for_watches(client, 1)
+    names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
+    with client.pipeline(transaction=True) as both:
+        both.zadd(Q, {"a": 1000})
+        both.eval(Script("lease").body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
+        *_, (now, _, leased) = both.execute()
+    assert leased.split(b"token")[1:] == [b"a", b"1000", b"1"]
+    wait_until(lambda: got, "it came back")
+    (claim,) = got
+    assert (claim.key, claim.attempt) == ("a", 2)
+    assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= now // 1000 + 500
+    assert claim.ack()
+
+
+def looks(server: Server, act: Callable[[], object]) -> int:
+    """How often sources of claims have looked meanwhile."""
+    return len(runs_of("lease.lua", watched(server, act)))
+
+
+def test_claims_and_acks_of_its_own_wake_no_source(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis
+) -> None:
+    """Two looks for each key: when it is scheduled, and when it is due. That its lease begins or ends is no news."""
+    got: list[Claim] = []
+    make(interval=3600).claims(lease=3600).subscribe(got.append)
+    wait_for_watches(client, 1)
+    a_moment = 0.01  # for it to hear of that
+
+    def work() -> None:
+        for number in range(20):
+            seconds, microseconds = client.time()
+            client.zadd(Q, {f"k{number}": seconds * 1000 + microseconds // 1000 + 30})
+            wait_until(lambda: len(got) == number + 1, "it came")  # noqa: B023
+            threading.Event().wait(a_moment)
+            assert got[-1].ack()
+            threading.Event().wait(a_moment)
+
+    assert looks(server, work) <= 2 * 20 + 2  # the first look, and one more, may come beside the first key
+
+
+def test_a_full_source_is_not_woken_by_the_leases_of_others(make: Callable[..., RunAt], server: Server) -> None:
+    queue, another = make(interval=3600), make()
+    got: list[Claim] = []
+    queue.claims(lease=3600, max_in_flight=1).subscribe(got.append)
+    queue.schedule("a", 1)
+    wait_until(lambda: got, "the only slot is taken")
+    with server.client() as client:
+        wait_for_watches(client, 1)
+    lessee = another._store.lessee(60_000)
+
+    def work() -> None:
+        for number in range(20):
+            another.schedule(f"k{number}", 1)
+            assert lessee.claim(1).keys == [f"k{number}"]
+            threading.Event().wait(0.01)  # for it to hear of that
+
+    assert looks(server, work) <= 20 + 2
+    assert got[0].ack()
+    for number in range(20):
+        assert another.cancel(f"k{number}")
+    lessee.close()
+
+
+def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """While another process holds a lease, and nothing changes: no round trip in two seconds, or a heartbeat's."""
+    queue, another = make(interval=5), make()
+    another.schedule("a", 1)
+    lessee = another._store.lessee(3_600_000)
+    lessee.claim(1)
+    client.config_resetstat()
+    queue.claims().subscribe()
+    wait_for_watches(client, 1)
+    read = {"calls": 0}  # three in a look, two by the watch
+    wait_until(lambda: client.info("commandstats").get("cmdstat_zrange", read)["calls"] >= 5, "the head was read")
+    before = client.info("stats")["total_reads_processed"]
+    threading.Event().wait(2)
+    assert client.info("stats")["total_reads_processed"] - before <= 1 + 2  # one is our own
+    another.cancel("a")
+    lessee.close()
 
 
 def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:

@@ -16,12 +16,14 @@ from tests.benchmarks.lateness import lateness
 from tests.benchmarks.memory import memory
 from tests.benchmarks.picture import draw
 from tests.benchmarks.scheduling import lists, single
+from tests.benchmarks.settling import settling
 from tests.benchmarks.storm import storm
 from tests.benchmarks.table import origin, table
 from tests.helpers import Server
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    each.__name__: each for each in (drain, operators, lists, single, lateness, backlog, memory, idle, herd, storm)
+    each.__name__: each
+    for each in (drain, operators, lists, single, settling, lateness, backlog, memory, idle, herd, storm)
 }
 PICTURE = Path(__file__).parent / "lateness.svg"
 

@@ -6,6 +6,7 @@ It keeps no receipt: what a lost answer took is lost. It guards no subscriber an
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.resources import files
 
 import redis
 
@@ -33,3 +34,37 @@ def drain(claim: Callable[[], list[bytes]], count: int) -> list[str]:
         for member in claim()[::2]:
             got.append(member.decode())  # noqa: PERF401 (a consumer has each key in hand for a moment)
     return got
+
+
+def lessee(client: redis.Redis, limit: int) -> Callable[[], tuple[str, list[str]]]:
+    """One claim with a lease, by the package's own script: its fence and the keys."""
+    script = client.register_script(_lua("lease"))
+    client.script_load(_lua("lease"))
+    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare"]
+    claims = 0
+
+    def claim() -> tuple[str, list[str]]:
+        nonlocal claims
+        claims += 1
+        token = f"\x1f{claims:08}"
+        leased = script(keys=keys, args=[limit, token, 3_600_000, 0, 30_000, 500])[2]
+        return token, leased.decode().split(token)[1::3]
+
+    return claim
+
+
+def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
+    """Acks in one call all that one claim brought, by the package's own script; how many were ours?"""
+    script = client.register_script(_lua("settle"))
+    client.script_load(_lua("settle"))
+    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead"]
+
+    def ack(fence: str, claimed: list[str]) -> int:
+        words = [word for key in claimed for word in ("ack", key, fence, "", 0)]
+        return sum(script(keys=keys, args=[0, "", *words])[1])
+
+    return ack
+
+
+def _lua(name: str) -> str:
+    return files("rx_runat").joinpath("lua", f"{name}.lua").read_text()

@@ -37,7 +37,7 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
     count = bench.pick(200_000, 3_000)
 
     def ours() -> float:
-        _load(bench, count)
+        load(bench, count)
         got: list[Any] = []
         with RunAt(bench.server.url) as queue:
             assert queue.size() == count  # and now it is connected
@@ -49,7 +49,7 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
             return count / (time.perf_counter() - began)
 
     def reference() -> float:
-        _load(bench, count)
+        load(bench, count)
         claim = bare.claimer(bench.client, limit=1000)
         began = time.perf_counter()
         bare.drain(claim, count)
@@ -59,7 +59,7 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
     return Row(f"{name} of {count:,} keys", "keys/s", *zip(*both, strict=True), target=target)
 
 
-def _load(bench: Bench, count: int) -> None:
+def load(bench: Bench, count: int) -> None:
     """Keys that have been due for long."""
     with bench.client.pipeline(transaction=False) as pipe:
         for first in range(0, count, 1000):

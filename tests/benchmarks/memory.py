@@ -1,4 +1,4 @@
-"""What a scheduled key costs in Redis: the bare zset's bytes, and nothing beside it.
+"""What a key costs in Redis: scheduled, the bare zset's bytes and nothing beside it; claimed, its lease as well.
 
 Chance has a share in both: the server draws the height of each node of a large zset by lot, and its allocator may round
 a piece up by 16 bytes. Two zsets of the same content differ by some hundredths of a byte a key, either way.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rx_runat import Job, RunAt
+from rx_runat import Claim, Job, RunAt
 from tests.benchmarks.bench import Bench, Q, Row
+from tests.helpers import wait_until
 
 FAR = 4_000_000_000  # epoch seconds; the year 2096
 
@@ -19,6 +20,19 @@ def memory(bench: Bench) -> Iterator[Row]:
     for count in (100, bench.pick(200_000, 2_000)):
         ours, reference = zip(*bench.pairs(lambda: sink(bench, count), lambda: bare(bench, count)), strict=True)  # noqa: B023
         yield Row(f"memory, {count:,} keys", "bytes/key", ours, reference, by="difference", target="0, but for chance")
+    count = bench.pick(100_000, 2_000)
+    ours, reference = zip(*bench.pairs(lambda: claimed(bench, count), lambda: bare(bench, count)), strict=True)
+    yield Row(f"memory, {count:,} keys that are out under a lease", "bytes/key", ours, reference)
+
+
+def claimed(bench: Bench, count: int) -> float:
+    """Bytes a key, of all that lies in Redis while every key is claimed; the source's last receipt is among it."""
+    bare(bench, count, at=1)
+    with RunAt(bench.server.url) as queue:
+        out: list[Claim] = []
+        queue.claims(lease=3600, max_in_flight=count).subscribe(out.append)
+        wait_until(lambda: len(out) == count, "all keys are out", 60)
+        return _bytes(bench, count)
 
 
 def sink(bench: Bench, count: int) -> float:
@@ -29,15 +43,15 @@ def sink(bench: Bench, count: int) -> float:
         return _bytes(bench, count)
 
 
-def bare(bench: Bench, count: int) -> float:
+def bare(bench: Bench, count: int, at: int = FAR) -> float:
     """The same keys and times by bare `ZADD`."""
     for first in range(0, count, 1000):
-        bench.client.zadd(Q, _times(first, count))
+        bench.client.zadd(Q, _times(first, count, at))
     return _bytes(bench, count)
 
 
-def _times(first: int, count: int) -> dict[str, int]:
-    return {f"job:{n:06}": FAR * 1000 + n for n in range(first, min(first + 1000, count))}
+def _times(first: int, count: int, at: int = FAR) -> dict[str, int]:
+    return {f"job:{n:06}": at * 1000 + n for n in range(first, min(first + 1000, count))}
 
 
 def _bytes(bench: Bench, count: int) -> float:

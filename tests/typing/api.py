@@ -1,5 +1,6 @@
 """The API from a user's seat: read by the type checkers only, never run."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
@@ -10,7 +11,7 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
-from rx_runat import Claim, Due, Job, RunAt, StoreError
+from rx_runat import Claim, Due, Job, Outcome, RunAt, StoreError, exponential, settle
 from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
@@ -68,6 +69,30 @@ async def steps() -> None:
     async for due in queue.jobs:
         assert_type(due, Due)
 
+
+async def fetch(claim: Claim) -> bytes:
+    return claim.key.encode()
+
+
+def follow(claim: Claim) -> Observable[float]:
+    return rx.just(claim.lateness)
+
+
+def submit(claim: Claim) -> Future[int]:
+    return ThreadPoolExecutor().submit(len, claim.key)
+
+
+def compute(claim: Claim) -> int:
+    return claim.attempt
+
+
+assert_type(queue.claims().pipe(settle(fetch)), Observable[Outcome[bytes]])
+assert_type(queue.claims().pipe(settle(follow, max_concurrent=2)), Observable[Outcome[float]])
+assert_type(queue.claims().pipe(settle(submit)), Observable[Outcome[int]])
+assert_type(queue.claims().pipe(settle(compute, max_attempts=3)), Observable[Outcome[int]])
+queue.claims().pipe(settle(lambda claim: claim.key)).subscribe(lambda outcome: print(outcome.claim.key))
+queue.claims().pipe(settle(compute, backoff=exponential(first=0.5)))
+queue.claims().pipe(settle(compute, backoff=lambda attempt: timedelta(minutes=attempt)))
 
 subscription: DisposableBase = fresh("printer", queue.subscribe, print)
 assert_type(fresh("queue", RunAt, "memory://"), RunAt)

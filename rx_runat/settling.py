@@ -1,0 +1,425 @@
+"""What happens between the claims that come to `settle` and the outcomes that leave it.
+
+claims --> waiting --> work, at most max_concurrent --> clerk --> outcomes --> subscriber
+           '---------- leases are renewed ----------'   acks, nacks, buries
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any, cast
+
+from reactivex import Observable, abc
+from reactivex.disposable import SingleAssignmentDisposable
+
+from rx_runat.boundary import NotTaken, event_loop, running_loop
+from rx_runat.claim import Claim, Lease, to_ms
+from rx_runat.clerk import Clerk
+from rx_runat.counter import Counter
+from rx_runat.errors import InvalidSetting, StoreError
+from rx_runat.hot import Subscriber, unhandled
+from rx_runat.outcome import Outcome
+from rx_runat.pool import Inline, Pool
+from rx_runat.run import GOES_ON, NO_LOOP, BrokenOff, NoLoop, Run
+from rx_runat.verdict import Verb
+from rx_runat.wire import show
+
+_MOST_OUTCOMES = 100  # that wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
+
+_PAST = {"ack": "acked", "nack": "nacked", "bury": "buried"}
+
+
+class Settling:
+    """One subscription to `settle`.
+
+    A claim is `open` from its arrival until its outcome was received; when the stream ends, the end waits for that.
+
+    Args:
+        work: the user's.
+        max_attempts: the last attempt that is made.
+        backoff: seconds until the attempt after this one.
+        max_concurrent: how much work may be under way.
+        subscriber: for outcomes.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Claim], Any],
+        max_attempts: int,
+        backoff: Callable[[int], float | timedelta],
+        max_concurrent: int,
+        subscriber: Subscriber[Outcome[Any]],
+    ) -> None:
+        self._work = work
+        self._max_attempts = max_attempts
+        self._backoff = backoff
+        self._max_concurrent = max_concurrent
+        self._subscriber = subscriber
+        self._loop = event_loop(subscriber.scheduler)
+        self._upstream = SingleAssignmentDisposable()
+        self._over = threading.Event()
+        self._gate = threading.Lock()  # over the rest
+        self._places: _Places | None = None
+        self._waiting: deque[Claim] = deque()
+        self._runs: dict[Lease, Run] = {}
+        self._running = 0
+        self._is_waking = False  # a thread is on its way to what waits
+        self._outcomes: deque[Outcome[Any]] = deque()
+        self._delivers = False
+        self._open = 0
+        self._last: Callable[[], None] | None = None  # what the subscriber hears at the end
+        self._stops = False  # no more work begins
+        self._is_silent = False  # the subscriber hears nothing more
+        self._is_ending = False
+
+    # From above.
+
+    def subscribe_to(self, claims: Observable[Claim]) -> None:
+        """Begin."""
+        if self._loop is None and iscoroutinefunction(self._work):
+            self._subscriber.fail(InvalidSetting(NO_LOOP))
+            return
+        self._upstream.disposable = claims.subscribe(
+            self._take,
+            lambda error: self._finish(partial(self._subscriber.fail, error)),
+            lambda: self._finish(self._subscriber.complete),
+            scheduler=self._subscriber.scheduler,
+        )
+
+    def dispose(self) -> None:
+        """Let the subscriber go; what was not begun goes back, and what is under way is broken off if it can be."""
+        with self._gate:
+            self._is_silent = True
+        self._subscriber.withdraw()
+        self._upstream.dispose()
+        self._finish(None)
+        self.stop()
+
+    def _take(self, claim: Claim) -> None:
+        if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
+            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
+            return
+        desk = cast("Counter", claim.held.desk)
+        places = self._places or self._set_up(desk)
+        clerk = places.clerks.get(desk) or self._add_clerk(desk)
+        clerk.keep(claim.held)
+        with self._gate:
+            over = self._is_ending
+            keeps = not over and not self._stops
+            self._open += not over
+            if keeps:
+                self._waiting.append(claim)
+            begins = self._takes_a_slot()
+        if begins:
+            places.work.run(self._arrive)
+        if keeps:
+            return
+        if over:  # it comes beside our end
+            try:
+                desk.settle([(claim.held, "back", "")])
+            except StoreError:
+                pass  # then its lease brings it back
+        else:
+            self._give_back(claim)
+
+    def _set_up(self, desk: Counter) -> _Places:
+        with self._gate:
+            self._places = self._places or _Places(desk.scheduler, self._max_concurrent)
+            return self._places
+
+    def _add_clerk(self, desk: Counter) -> Clerk:
+        clerk = self._there.clerks[desk] = Clerk(desk, self._lose, self._fail)
+        self._there.leave.append(desk.admit(self))
+        return clerk
+
+    def _finish(self, last: Callable[[], None] | None) -> None:
+        """No more claims come: end when all is settled."""
+        with self._gate:
+            self._last = self._last or last or _nothing
+        self._end_if_done()
+
+    # Work.
+
+    def _begin(self) -> None:
+        """Wake a thread for what waits, if one may be woken."""
+        with self._gate:
+            begins = self._takes_a_slot()
+        if begins:
+            self._there.work.run(self._arrive)
+
+    def _takes_a_slot(self) -> bool:
+        """May one more thread be at work, is there work for it, and is none on its way already? Then that is ours."""
+        begins = not self._is_waking and self._running < self._max_concurrent and self._may_begin()
+        if begins:
+            self._running += 1
+            self._is_waking = True
+        return begins
+
+    def _may_begin(self) -> bool:
+        return bool(self._waiting) and not self._stops and len(self._outcomes) < _MOST_OUTCOMES
+
+    def _arrive(self) -> None:
+        with self._gate:
+            self._is_waking = False
+        self._serve()
+
+    def _serve(self) -> None:
+        """One claim after the other, as long as each is over when its work returns; if not, again when it is."""
+        while True:
+            with self._gate:
+                if not self._may_begin():
+                    self._running -= 1
+                    return
+                claim = self._waiting.popleft()
+                begins = self._takes_a_slot()  # for the next one: this one may take its time
+            if begins:
+                self._there.work.run(self._arrive)
+            if not self._serve_one(claim):
+                return
+
+    def _serve_one(self, claim: Claim) -> bool:
+        """Work on a claim; is that over?"""
+        lease = claim.held
+        if not lease.desk.lives(lease):  # the clerk may not know yet, if all our threads stood still
+            self._close()
+            return True
+        if claim.attempt > self._max_attempts:
+            reason = f"its process ended {claim.attempt - 1} times, and {self._max_attempts} attempts are the most"
+            self._settle(claim, "bury", reason)
+            return True
+        given, error = None, None
+        try:
+            given = self._work(claim)
+        except BaseException as raised:
+            error = raised
+            if not isinstance(error, Exception):  # SystemExit and its like: an error as any other, but one to be seen
+                unhandled(error)
+        if not isinstance(given, GOES_ON):
+            self._judge(claim, given, error)
+            return True
+
+        def over(result: Any, error: BaseException | None) -> None:
+            with self._gate:
+                self._runs.pop(lease)
+            self._judge(claim, result, error)
+
+        run = Run(over, self._resume)
+        with self._gate:
+            self._runs[lease] = run
+            stops = self._stops
+        if stops or not lease.desk.lives(lease):
+            run.break_off()
+        return run.start(given, self._there.scheduler, self._loop)
+
+    def _resume(self) -> None:
+        with self._gate:
+            goes_on = self._may_begin()
+            self._running -= not goes_on
+        if goes_on:
+            self._there.work.run(self._serve)
+
+    def _judge(self, claim: Claim, result: Any, error: BaseException | None) -> None:
+        """The work on a claim is over: what becomes of it?"""
+        if error is None:
+            self._settle(claim, "ack", "", result)
+        elif isinstance(error, BrokenOff):
+            if claim.held.desk.lives(claim.held):
+                self._give_back(claim)
+            else:
+                self._emit(Outcome(claim, "lost"))
+        elif isinstance(error, NoLoop):
+            self._fail(error)
+            self._give_back(claim)
+        elif claim.attempt >= self._max_attempts:
+            self._settle(claim, "bury", "".join(traceback.format_exception_only(error)).strip(), None, error)
+        else:
+            try:
+                ms = to_ms(self._backoff(claim.attempt), "backoff", 0)
+            except Exception as bug:
+                self._fail(bug)
+                self._give_back(claim)
+            else:
+                self._settle(claim, "nack", ms, None, error, ms / 1000)
+
+    def _lose(self, lease: Lease) -> None:
+        """A lease is lost: its claim is not worked on, or no longer."""
+        with self._gate:
+            waiting = len(self._waiting)
+            self._waiting = deque(claim for claim in self._waiting if claim.held is not lease)
+            dropped = len(self._waiting) < waiting
+            run = self._runs.get(lease)
+        if dropped:
+            self._close()
+        if run is not None:
+            self._there.outlet.run(run.break_off)  # the clerk does not wait for what that calls
+
+    # What becomes of claims.
+
+    def _settle(
+        self,
+        claim: Claim,
+        verb: Verb,
+        argument: int | str,
+        result: Any = None,
+        error: BaseException | None = None,
+        delay: float | None = None,
+    ) -> None:
+        def then(ours: bool | None) -> None:
+            verdict: Any = _PAST[verb] if ours else "unknown" if ours is None else "lost"
+            self._emit(Outcome(claim, verdict, result, error, delay if ours else None))
+
+        more = bool(self._waiting) or claim.held.desk.is_delivering
+        self._clerk_of(claim).settle(claim.held, verb, argument, then, more)
+
+    def _give_back(self, claim: Claim) -> None:
+        self._clerk_of(claim).settle(claim.held, "back", "", lambda _: self._close())
+
+    def _clerk_of(self, claim: Claim) -> Clerk:
+        return self._there.clerks[cast("Counter", claim.held.desk)]
+
+    def _emit(self, outcome: Outcome[Any]) -> None:
+        with self._gate:
+            self._outcomes.append(outcome)
+            begins, self._delivers = not self._delivers, True
+        if begins:
+            self._there.outlet.run(self._deliver)
+
+    def _deliver(self) -> None:
+        while True:
+            with self._gate:
+                outcomes = list(self._outcomes)
+                if not outcomes:
+                    self._delivers = False
+                    break
+            for outcome in outcomes:
+                if not self._is_silent:
+                    try:
+                        self._subscriber.on_next(outcome)
+                    except NotTaken:  # it left, or its event loop ended
+                        pass
+                    except BaseException as error:
+                        self._fail(error)
+                self._outcomes.popleft()
+            with self._gate:
+                self._open -= len(outcomes)
+            self._begin()
+        self._end_if_done()
+
+    def _close(self) -> None:
+        """A claim is over of which nobody is told."""
+        with self._gate:
+            self._open -= 1
+        self._end_if_done()
+
+    # The end.
+
+    @property
+    def is_inside(self) -> bool:
+        """Is this thread in work, or in a subscriber's `on_next`; or on the event loop, where both may wait for it?"""
+        places = self._places
+        if places is not None and (places.work.is_here or places.outlet.is_here):
+            return True
+        return self._loop is not None and running_loop() is self._loop
+
+    def stop(self) -> None:
+        """Begin nothing more, give back what was not begun, break off what can be; does not wait."""
+        with self._gate:
+            self._stops = True
+            waiting, self._waiting = self._waiting, deque()
+            runs = list(self._runs.values())
+            places = self._places
+        for clerk in places.clerks.values() if places else ():
+            clerk.hurry()
+        for claim in waiting:
+            self._give_back(claim)
+        for run in runs:
+            run.break_off()
+
+    def wait(self, longest: float) -> None:
+        """Wait until all is settled, after `stop`."""
+        self._over.wait(None if longest < 0 else longest)
+        if self._places is not None:
+            self._places.join(longest)
+
+    def _fail(self, error: BaseException) -> None:
+        """End with an error, at once; what is under way is settled all the same."""
+        with self._gate:
+            first = not self._is_silent
+            self._is_silent = True
+        if not first:
+            return
+        self._upstream.dispose()
+        if self._places is None:
+            self._subscriber.fail(error)
+        else:
+            self._places.outlet.run(lambda: self._subscriber.fail(error))
+        self._finish(None)
+        self.stop()
+
+    def _end_if_done(self) -> None:
+        with self._gate:
+            ends = self._last is not None and not self._open and not self._is_ending
+            self._is_ending = self._is_ending or ends
+        if not ends:
+            return
+        if self._places is None:
+            self._end()
+        else:
+            self._places.outlet.run(self._end)
+
+    def _end(self) -> None:
+        try:
+            if not self._is_silent and self._last is not None:
+                self._last()
+        finally:
+            if self._places is not None:
+                self._places.end()
+            self._over.set()
+
+    @property
+    def _there(self) -> _Places:
+        assert self._places is not None, "a claim has come"
+        return self._places
+
+
+class _Places:
+    """Where things happen: work, the subscriber's `on_next`, and the clerks' calls to Redis.
+
+    Args:
+        scheduler: of virtual time; None: time is real.
+        max_concurrent: threads for work.
+    """
+
+    def __init__(self, scheduler: abc.SchedulerBase | None, max_concurrent: int) -> None:
+        virtual = scheduler is not None
+        self.scheduler = scheduler
+        self.work = Inline() if virtual else Pool("rx_runat work", max_concurrent)
+        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1)
+        self.clerks: dict[Counter, Clerk] = {}
+        self.leave: list[Callable[[], None]] = []
+
+    def end(self) -> None:
+        """Nothing happens there any more."""
+        for clerk in self.clerks.values():
+            clerk.end()
+        self.work.end()
+        self.outlet.end()
+        for leave in self.leave:
+            leave()
+
+    def join(self, longest: float) -> None:
+        """Wait for the threads."""
+        for clerk in self.clerks.values():
+            clerk.join(longest)
+        self.work.join(longest)
+        self.outlet.join(longest)
+
+
+def _nothing() -> None:
+    pass

@@ -39,29 +39,34 @@ class Glance:
 
 
 class Place(NamedTuple):
-    """Where a key is that is no longer seen where it was.
+    """Where a key is that is no longer seen where it was. Times are epoch milliseconds.
 
     Attributes:
-        kind: "out" under a lease; "again": it waits for another attempt; "dead": it is a dead letter; "gone": none of
-            these, so its work is done, or it was cancelled, or it only waits.
-        since: when it became a dead letter, epoch milliseconds; of others 0.
+        kind: "out" under a lease; "again": between two attempts; "gone": neither, so its work is done, or it was
+            cancelled, or what the others tell.
+        run_at: when it is due, if it waits.
+        died: when it became a dead letter, if there is one.
     """
 
-    kind: Literal["out", "again", "dead", "gone"]
-    since: float = 0.0
+    kind: Literal["out", "again", "gone"]
+    run_at: float | None = None
+    died: float | None = None
 
 
-def to_place(word: bytes) -> Place:
-    """A place as `whereabouts.lua` spells it.
+def to_places(flat: list[bytes]) -> list[Place]:
+    """Places as `whereabouts.lua` spells them.
 
-    >>> to_place(b"1700000000000"), to_place(b"out"), to_place(b"")
-    (Place(kind='dead', since=1700000000000.0), Place(kind='out', since=0.0), Place(kind='gone', since=0.0))
+    >>> to_places([b"out", b"", b"", b"", b"1700000000000", b"1600000000000"])
+    [Place(kind='out', run_at=None, died=None), Place(kind='gone', run_at=1700000000000.0, died=1600000000000.0)]
     """
-    if word == b"out":
-        return Place("out")
-    if word == b"again":
-        return Place("again")
-    return Place("dead", float(word)) if word else Place("gone")
+    return [
+        Place(
+            "out" if place == b"out" else "again" if place == b"again" else "gone",
+            float(score) if score else None,
+            float(died) if died else None,
+        )
+        for place, score, died in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    ]
 
 
 def to_keys_with_times(flat: list[bytes]) -> Keys:

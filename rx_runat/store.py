@@ -11,7 +11,7 @@ from typing import cast
 from rx_runat.calls import Calls, Script, persist
 from rx_runat.dead import RedisDeadLetters
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
-from rx_runat.glance import Glance, Place, to_keys_with_times, to_place
+from rx_runat.glance import Glance, Place, to_keys_with_times, to_places
 from rx_runat.job import Due, Job, Keep
 from rx_runat.keys import claimed_key, dead_key, leases_key, wake_channel
 from rx_runat.leases import RedisLessee, settle
@@ -155,8 +155,8 @@ class RedisStore:
         if not keys:
             return []
         name = self._queue_name
-        places = claimed_key(name), leases_key(name), dead_key(name)
-        return list(map(to_place, self._calls.run(_WHEREABOUTS, 3, *places, *map(to_member, keys))))
+        names = name, claimed_key(name), leases_key(name), dead_key(name)
+        return to_places(self._calls.run(_WHEREABOUTS, 4, *names, *map(to_member, keys)))
 
     def taker(self) -> RedisTaker:
         """A hand for one source, with a name of its own."""

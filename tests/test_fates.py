@@ -64,23 +64,23 @@ def test_a_claim_is_out_until_its_work_is_done(watched: Watched) -> None:
     assert len(watched.asked) == 1
 
 
-@pytest.mark.parametrize("place", [Place("dead", 1_070), AGAIN])
+@pytest.mark.parametrize("place", [Place("gone", 1_000, 1_070), AGAIN])
 def test_a_claim_that_fails_came_back_or_is_dead(watched: Watched, place: Place) -> None:
     watched.lease(1_003, "a")
     watched.places["a"] = place
     watched.look(1_100)
-    told = {"dead": ("dead", 1_070, {"a": None}), "again": ("back", 1_003, {"a": None})}
+    told = {"gone": ("dead", 1_070, {"a": None}), "again": ("back", 1_003, {"a": None})}
     assert watched.told == [told[place.kind]]
     assert watched.fates.out == {}
 
 
 def test_an_older_letter_says_nothing_about_this_claim(watched: Watched) -> None:
     watched.lease(1_003.4, "a")
-    watched.places["a"] = Place("dead", 1_002)
+    watched.places["a"] = Place("gone", died=1_002)
     watched.look(1_100)
     assert watched.told[0][0] == "fired"
     watched.lease(1_103.4, "a")
-    watched.places["a"] = Place("dead", 1_103)  # a letter's time is in whole ms
+    watched.places["a"] = Place("gone", died=1_103)  # a letter's time is in whole ms
     watched.look(1_200)
     assert watched.told[1][:2] == ("dead", 1_103)
 
@@ -118,6 +118,14 @@ def test_what_nobody_received_was_not_out(watched: Watched) -> None:
     assert watched.fates.received == 2
 
 
+def test_what_was_given_back_later_was_not_received(watched: Watched) -> None:
+    watched.lease(1_003.25, "a", "b")
+    watched.places |= {"a": Place("gone", 1_000), "b": Place("gone", 2_000)}  # the other is done, and scheduled anew
+    watched.look(1_050)
+    assert watched.told == [("fired", 1_003.25, {"b": 3.25})]
+    assert watched.fates.received == 1
+
+
 def test_very_many_claims_are_shown_at_once(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 3)
     watched.lease(1_003, "a", "b")
@@ -132,7 +140,7 @@ def test_very_many_claims_are_shown_at_once(watched: Watched, monkeypatch: pytes
 def test_what_others_have_is_seen_and_how_late_is_unknown(watched: Watched) -> None:
     watched.look(1_000, a=9_000, b=9_000, c=9_000)
     assert [out.at for out in watched.fates.out.values()] == [1_000] * 3
-    watched.places |= {"b": AGAIN, "c": Place("dead", 1_020)}
+    watched.places |= {"b": AGAIN, "c": Place("gone", died=1_020)}
     watched.look(1_050)
     assert watched.told == [("gone", 1_000, {"a": None}), ("back", 1_000, {"b": None}), ("dead", 1_020, {"c": None})]
 
@@ -146,13 +154,22 @@ def test_the_work_of_a_killed_process_comes_back_to_this_one(watched: Watched) -
     assert watched.told[1:] == [("retried", 3_001, {"a": 2_001})]
 
 
-@pytest.mark.parametrize("place", [GONE, AGAIN, Place("dead", 1_001), OUT])
-def test_what_others_do_between_two_looks_is_asked_about(watched: Watched, place: Place) -> None:
+@pytest.mark.parametrize(
+    "place, kinds",
+    [
+        (GONE, ["gone"]),
+        (Place("gone", 2_000), ["gone"]),  # taken, and scheduled anew
+        (Place("gone", 990), []),  # it waits as it did
+        (AGAIN, ["back"]),
+        (Place("gone", died=1_001), ["dead"]),
+        (OUT, []),
+    ],
+)
+def test_what_others_do_between_two_looks_is_asked_about(watched: Watched, place: Place, kinds: list[str]) -> None:
     watched.due(1_000, "a", 990)
     watched.places["a"] = place
     watched.look(1_050, claiming=False)
-    kinds = {"gone": ["gone"], "again": ["back"], "dead": ["dead"], "out": []}
-    assert [kind for kind, _, _ in watched.told] == kinds[place.kind]
+    assert [kind for kind, _, _ in watched.told] == kinds
     assert watched.asked == [["a"]]
     assert list(watched.fates.out) == ["a"] * (place is OUT)
 

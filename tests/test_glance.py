@@ -74,9 +74,13 @@ def test_where_keys_are_that_are_seen_no_more(any_queue: RunAt) -> None:
     store.settle([Verdict(verb, key, got.fence, 9999, got.deadline) for key, verb in verbs.items()])  # type: ignore[arg-type]
     any_queue.dead.revive("revived")
     places = dict(zip(got.keys, store.whereabouts(got.keys), strict=True))
-    kinds = {key: place.kind for key, place in places.items()}
-    assert kinds == {"acked": "gone", "buried": "dead", "nacked": "again", "out": "out", "revived": "gone"}
-    assert abs(places["buried"].since - got.now / 1e3) < 60_000
+    now = got.now / 1e3
+    assert (places["acked"], places["out"]) == (Place("gone"), Place("out"))
+    assert places["revived"] == Place("gone", 1000)
+    assert places["nacked"].kind == "again"
+    assert places["nacked"].run_at == pytest.approx(now + 9999, abs=60_000)
+    assert (places["buried"].kind, places["buried"].run_at) == ("gone", None)
+    assert places["buried"].died == pytest.approx(now, abs=60_000)
     assert store.whereabouts([]) == []
     any_queue.dead.drop(None)
     hand.close()
@@ -91,7 +95,7 @@ def test_asking_where_keys_are_changes_nothing(queue: RunAt, client: redis.Redis
     assert queue._store.whereabouts(["c", "n", "d", odd]) == [
         Place("out"),
         Place("again"),
-        Place("dead", 1000.0),
+        Place("gone", died=1000.0),
         Place("gone"),
     ]
     assert {name: client.dump(name) for name in sorted(client.keys())} == before

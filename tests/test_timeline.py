@@ -180,7 +180,7 @@ def test_what_is_out_for_longer_than_the_picture_shows_is_one_mark_at_its_edge()
 
 def test_what_became_of_claims_has_marks_of_its_own() -> None:
     picture = scene(lambda key: key)
-    places = {"nacked": Place("again"), "buried": Place("dead", 10_020.0)}
+    places = {"nacked": Place("again"), "buried": Place("gone", died=10_020.0)}
     see(picture, look(10_000, leases=[(key, 15_000.0) for key in ("acked", "buried", "nacked")]))
     see(picture, look(10_050), ask=lambda keys: [places.get(key, Place("gone")) for key in keys])
     assert picture.frame()["marks"] == [
@@ -225,7 +225,7 @@ def test_a_still_shows_what_is_out_what_came_back_and_what_died() -> None:
     picture = scene(lambda key: key[0])
     see(picture, look(10_000, leases=[("old", 30_000.0)]))
     see(picture, look(19_000, leases=[("back", 30_000.0), ("dead", 30_000.0), ("old", 30_000.0), ("zen", 20_000.0)]))
-    places = {"back": Place("again"), "dead": Place("dead", 19_010.0)}
+    places = {"back": Place("again"), "dead": Place("gone", died=19_010.0)}
     see(
         picture, look(19_020, leases=[("old", 30_000.0), ("zen", 20_000.0)]), ask=lambda keys: [places[k] for k in keys]
     )
@@ -243,7 +243,7 @@ def test_where_it_is_crowded_what_is_rare_is_aside_and_unwritten() -> None:
         now = 10_000.0 + 500 * n
         see(picture, look(now), [(claim(now, {f"k{n}{i}": now for i in range(20)}), [])])
     few = scene()
-    places = {"nacked": Place("again"), "buried": Place("dead", 13_010.0)}
+    places = {"nacked": Place("again"), "buried": Place("gone", died=13_010.0)}
     for each in (picture, few):
         see(each, look(13_000, leases=[("nacked", 15_000.0), ("buried", 15_000.0)]))
         see(each, look(13_020), ask=lambda keys: [places[key] for key in keys])

@@ -1,21 +1,25 @@
 -- Where keys are that are no longer seen where they were. Takes nothing, writes nothing.
 --
--- KEYS  1 {Q}:claimed   as in lease.lua
---       2 {Q}:leases    as in lease.lua
---       3 {Q}:dead      as in settle.lua
+-- KEYS  1 Q, the schedule
+--       2 {Q}:claimed   as in lease.lua
+--       3 {Q}:leases    as in lease.lua
+--       4 {Q}:dead      as in settle.lua
 -- ARGV  1.. keys
--- ->    {place, ...}, one for each: 'out' under a lease, living or ended; 'again': it waits for another attempt;
---       the epoch ms at which it became a dead letter; '': none of these
--- cost  O(keys): three commands for each at most
-local claimed, leases, dead = KEYS[1], KEYS[2], KEYS[3]
-local places = {}
+-- ->    {place, score, died, place, ...}, three for each
+--       place: 'out' under a lease, living or ended; 'again': between two attempts; '': neither
+--       score: its score in Q; died: the epoch ms at which it became a dead letter; '' for none
+-- cost  O(keys): four commands for each
+local Q, claimed, leases, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local found = {}
 for i, key in ipairs(ARGV) do
+  local place = ''
   if redis.call('ZSCORE', claimed, key) then
-    places[i] = 'out'
+    place = 'out'
   elseif redis.call('HGET', leases, key) then
-    places[i] = 'again'
-  else
-    places[i] = string.match(redis.call('HGET', dead, key) or '', '^%d+') or ''
+    place = 'again'
   end
+  found[3 * i - 2] = place
+  found[3 * i - 1] = redis.call('ZSCORE', Q, key) or ''
+  found[3 * i] = string.match(redis.call('HGET', dead, key) or '', '^%d+') or ''
 end
-return places
+return found

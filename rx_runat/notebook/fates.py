@@ -19,7 +19,7 @@ from rx_runat.glance import Glance, Keys, Place
 from rx_runat.job import Claimed, Entry
 from rx_runat.verdict import Leased
 
-LISTED = 400  # keys of each kind that one look lists, and asks about: 0.2 ms of the server's time, and 0.7 at most
+LISTED = 400  # keys of each kind that one look lists, and asks about: 0.2 ms of the server's time, and 1 ms at most
 SOON_MS = 400.0  # what falls due so soon is about to happen
 _PATIENCE_MS = 400.0  # how long a key that has vanished may be on its way through a claim of ours
 _MOST = 5_000  # keys that are out, and watched: what comes above is shown as fired at once
@@ -154,15 +154,18 @@ class Fates:
             self._end(key, out, place, now)
         else:
             at, since = self._missing.pop(key)
-            self._end(key, Out(max(at, since - SOON_MS), None), place, now)
+            if place.run_at != at:  # else it waits as it did, beyond what a look lists
+                self._end(key, Out(max(at, since - SOON_MS), None), place, now)
 
     def _end(self, key: str, out: Out, place: Place, now: float) -> None:
         """Tell what became of a key that was out, at the moment at which it went out if that is in sight."""
         in_sight = out.at >= now - self._past
-        if place.kind == "dead" and place.since >= int(out.at):  # an older letter says nothing about this time
-            self._tell("dead", place.since, {key: None})
+        if place.died is not None and place.died >= int(out.at):  # an older letter says nothing about this time
+            self._tell("dead", place.died, {key: None})
         elif place.kind == "again":
             self._tell("back", out.at, {key: None})
+        elif out.late is not None and place.run_at is not None and abs(out.at - out.late - place.run_at) < 0.5:
+            self.received -= 1  # it was given back: it waits as it was, and this attempt does not count
         else:
             kind = (
                 "gone" if out.late is None else "done" if not in_sight else "fired" if out.attempt == 1 else "retried"

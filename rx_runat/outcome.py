@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from rx_runat.cards import job_card
 from rx_runat.claim import Claim
+from rx_runat.wire import short
+from rx_runat.words import readable, span
 
 R = TypeVar("R")
 
@@ -33,3 +36,15 @@ class Outcome(Generic[R]):
     result: R | None = None
     error: BaseException | None = None
     delay: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Outcome {self.claim.key!r}, {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return job_card("Outcome", self.claim.key, self._state())
+
+    def _state(self) -> str:
+        again = "" if self.delay is None else f", again in {span(self.delay)}"
+        given = self.result if self.error is None else self.error
+        what = "" if given is None else f": {readable(short(given), 80)}"
+        return f"attempt {self.claim.attempt}, {self.verdict}{again}{what}"

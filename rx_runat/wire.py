@@ -35,11 +35,16 @@ def show(value: object) -> str:
     >>> show("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx' (str)"
     """
+    return f"{short(value)} ({type(value).__name__})"
+
+
+def short(value: object) -> str:
+    """A value's `repr`, cut to 200 characters at most, and whatever it does."""
     try:
         text = _repr.repr(value)
     except Exception:  # a repr is anybody's code, and Python will not spell an int of a million digits
         text = "<something that cannot be shown>"
-    return f"{text if len(text) <= 200 else text[:200] + '...'} ({type(value).__name__})"
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def to_member(key: object) -> bytes:

@@ -113,6 +113,28 @@ def test_the_stream_goes_on_after_an_error() -> None:
     ]
 
 
+def test_an_outcome_says_what_it_is() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[Outcome[Any]] = []
+    queue.on_next([Job("<a>", 1), Job("b", 1), Job("c", 1)])
+
+    def work(claim: Claim) -> Any:
+        return {"<a>": "x" * 1000, "b": None}[claim.key]
+
+    queue.claims().pipe(settle(work, max_attempts=2, backoff=wait_10)).subscribe(got.append)
+    scheduler.advance_to(20)
+    first, *rest = got
+    assert repr(first).startswith("<Outcome '<a>', attempt 1, acked: 'xxx")
+    assert len(repr(first)) < 120
+    assert "&lt;a&gt;" in first._repr_html_()
+    assert list(map(repr, rest)) == [
+        "<Outcome 'b', attempt 1, acked>",
+        "<Outcome 'c', attempt 1, nacked, again in 10 s: KeyError('c')>",
+        "<Outcome 'c', attempt 2, buried: KeyError('c')>",
+    ]
+    assert [repr(outcome.claim).split(", ")[-1] for outcome in got] == ["acked>", "acked>", "nacked>", "buried>"]
+
+
 def test_a_backoff_may_be_a_timedelta() -> None:
     queue, scheduler = virtual_queue()
     got: list[Outcome[None]] = []

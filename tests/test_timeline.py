@@ -13,12 +13,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import reactivex as rx
 import redis
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
 import rx_runat.notebook
-from rx_runat import Claim, InvalidSetting, Job, RunAt
+from rx_runat import Claim, InvalidSetting, Job, RunAt, settle
 from rx_runat.glance import Glance, Place
 from rx_runat.job import Claimed, Entry
 from rx_runat.notebook import timeline
@@ -459,6 +460,18 @@ def test_claims_that_nobody_received_wait(watch: Callable[..., Any]) -> None:
     queue.claims().pipe(ops.take(1)).subscribe(lambda claim: claim.ack())
     scheduler.advance_to(2)
     assert [mark[:2] for mark in shows()] == [("due", "b"), ("due", "c"), ("fired", "a")]
+
+
+def test_claims_that_settle_gives_back_wait(watch: Callable[..., Any]) -> None:
+    queue, scheduler, shows = watch()
+    queue.on_next([Job(key, 1) for key in "ab"])
+    outcomes = queue.claims().pipe(settle(lambda claim: rx.never()))
+    subscription = outcomes.subscribe()
+    scheduler.advance_to(2)
+    assert [mark[:2] for mark in shows()] == [("claimed", "a"), ("claimed", "b"), ("lease", "a"), ("lease", "b")]
+    subscription.dispose()
+    scheduler.advance_to(2.5)
+    assert [mark[:2] for mark in shows()] == [("due", "a"), ("due", "b")]
 
 
 def test_looking_at_claims_changes_nothing_and_asks_little(watch: Callable[..., Any], faults: Faults) -> None:

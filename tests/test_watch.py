@@ -14,7 +14,7 @@ from rx_runat import Claim, Job, Refused, RunAt, Unavailable
 from rx_runat.calls import Calls, Script
 from rx_runat.connect import connect
 from rx_runat.heads import CHECK_SECONDS, heads
-from rx_runat.keys import claimed_key, leases_key, receipt_key
+from rx_runat.keys import claimed_key, leases_key, receipt_key, wake_channel
 from rx_runat.sleep import Courtesy, Sleep
 from rx_runat.watch import RedisWatch
 from tests.helpers import Server, wait_until
@@ -127,6 +127,21 @@ def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server
             assert eye.head() == math.inf
         lessee.close()
         eye.close()
+
+
+def test_where_the_server_does_not_track_a_claim_of_another_is_found_by_the_next_read(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rx_runat.heads.CHECK_SECONDS", 0.05)
+    client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
+    got: list[Claim] = []
+    make(f"unix://deaf:pw@{server.path}", interval=3600).claims().subscribe(got.append)
+    wait_until(lambda: client.pubsub_numsub(wake_channel(Q))[0][1] == 1, "it listens, and sleeps")
+    seconds, microseconds = client.time()
+    client.zadd(claimed_key(Q), {"a": seconds * 1000 + microseconds // 1000 + 200})
+    wait_until(lambda: got, "the key came back, long before the heartbeat")
+    assert (got[0].key, got[0].attempt) == ("a", 2)
+    assert got[0].ack()
 
 
 def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], client: redis.Redis) -> None:

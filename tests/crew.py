@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -41,6 +42,7 @@ class Worker:
 
     def stall(self) -> None:
         self._popen.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)  # on a busy machine its threads run on for a moment
 
     def go_on(self) -> None:
         self._popen.send_signal(signal.SIGCONT)

@@ -97,8 +97,6 @@ class Settling:
         with self._gate:
             self._is_silent = True
         self._subscriber.withdraw()
-        self._upstream.dispose()
-        self._finish(None)
         self.stop()
 
     def _take(self, claim: Claim) -> None:
@@ -135,10 +133,10 @@ class Settling:
         self._there.leave.append(desk.admit(self))
         return clerk
 
-    def _finish(self, last: Callable[[], None] | None) -> None:
+    def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end when all is settled."""
         with self._gate:
-            self._last = self._last or last or _nothing
+            self._last = self._last or last
         self._end_if_done()
 
     # Work.
@@ -317,7 +315,12 @@ class Settling:
         return self._loop is not None and running_loop() is self._loop
 
     def stop(self) -> None:
-        """Begin nothing more, give back what was not begun, break off what can be; does not wait."""
+        """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait.
+
+        The end of the claims is not waited for: those of another queue may be merged into them, and an event loop that
+        is closed does not tell of it.
+        """
+        self._upstream.dispose()
         with self._gate:
             self._stops = True
             waiting, self._waiting = self._waiting, deque()
@@ -329,6 +332,7 @@ class Settling:
             self._give_back(claim)
         for run in runs:
             run.break_off()
+        self._finish(self._subscriber.complete)
 
     def wait(self, longest: float) -> None:
         """Wait until all is settled, after `stop`."""
@@ -343,12 +347,10 @@ class Settling:
             self._is_silent = True
         if not first:
             return
-        self._upstream.dispose()
         if self._places is None:
             self._subscriber.fail(error)
         else:
             self._places.outlet.run(lambda: self._subscriber.fail(error))
-        self._finish(None)
         self.stop()
 
     def _end_if_done(self) -> None:
@@ -408,7 +410,3 @@ class _Places:
             clerk.join(longest)
         self.work.join(longest)
         self.outlet.join(longest)
-
-
-def _nothing() -> None:
-    pass

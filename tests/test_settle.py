@@ -414,6 +414,22 @@ def test_stop_gives_back_and_completes() -> None:
     assert (works.disposed, got, closed) == (["k000"], ["end", "let go"], [3])
 
 
+def test_a_queue_that_stops_ends_what_its_claims_were_merged_into() -> None:
+    one, scheduler = virtual_queue()
+    other = RunAt("memory://", scheduler=scheduler, interval=None)
+    works = Works()
+    got: list[str] = []
+    rx.merge(one.claims(), other.claims()).pipe(settle(works)).subscribe(on_completed=lambda: got.append("end"))
+    one.schedule("one", 1)
+    other.schedule("other", 2)
+    scheduler.advance_to(3)
+    one.stop()
+    assert (works.disposed, got) == (["one", "other"], ["end"])
+    scheduler.advance_to(4)
+    assert other.size() == 1
+    other.stop()
+
+
 def test_each_subscriber_works_for_itself() -> None:
     queue, scheduler = virtual_queue()
     ran: list[str] = []

@@ -225,6 +225,25 @@ def test_stop_from_a_coroutine_at_work_waits_for_nothing(make: Callable[..., Run
     asyncio.run(main())
 
 
+def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make()
+    got: list[Outcome[None]] = []
+
+    async def main() -> None:
+        scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
+        queue.claims().pipe(settle(lambda _: None)).subscribe(got.append, scheduler=scheduler)
+        while not got:
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(1))
+    asyncio.run(main())
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert client.keys() == []
+
+
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
     """Outcomes do not heap up: the backlog waits in Redis."""
     queue = make()

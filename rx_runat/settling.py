@@ -175,7 +175,7 @@ class Settling:
     def _serve_one(self, claim: Claim) -> bool:
         """Work on a claim; is that over?"""
         lease = claim.held
-        if not lease.desk.lives(lease):  # the clerk may not know yet, if all our threads stood still
+        if not lease.desk.lives(lease):  # it was lost while it waited, or all our threads stood still
             self._close()
             return True
         if claim.attempt > self._max_attempts:
@@ -237,14 +237,10 @@ class Settling:
                 self._settle(claim, "nack", ms, None, error, ms / 1000)
 
     def _lose(self, lease: Lease) -> None:
-        """A lease is lost: its claim is not worked on, or no longer."""
+        """A lease is lost: its claim is worked on no longer. If it waits, it is dropped when its turn comes."""
+        lease.is_over = True  # nobody renews it any more: it must not come to life when our clock is corrected
         with self._gate:
-            waiting = len(self._waiting)
-            self._waiting = deque(claim for claim in self._waiting if claim.held is not lease)
-            dropped = len(self._waiting) < waiting
             run = self._runs.get(lease)
-        if dropped:
-            self._close()
         if run is not None:
             self._there.outlet.run(run.break_off)  # the clerk does not wait for what that calls
 

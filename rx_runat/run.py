@@ -114,8 +114,9 @@ class Run:
         def cancel() -> None:
             try:
                 post(future.cancel)
-            except RuntimeError:  # the loop is closed, and the future will never be done
-                self._end(None, BrokenOff())
+            except RuntimeError:  # the loop is closed
+                pass
+            self._end(None, BrokenOff())  # one that does not run would never tell us
 
         post(future.add_done_callback, self._done)
         self._goes_on(cancel)

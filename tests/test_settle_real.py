@@ -244,6 +244,32 @@ def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., R
     assert client.keys() == []
 
 
+def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    queue = make()
+    loop = asyncio.new_event_loop()
+    begun: list[asyncio.Future[None]] = []
+
+    def work(_: Claim) -> asyncio.Future[None]:
+        begun.append(loop.create_future())
+        return begun[-1]
+
+    async def main() -> None:
+        queue.claims().pipe(settle(work)).subscribe(scheduler=AsyncIOThreadSafeScheduler(loop))
+        while not begun:
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(1))
+    loop.run_until_complete(main())
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert client.keys() == [Q.encode()]
+    loop.close()
+
+
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
     """Outcomes do not heap up: the backlog waits in Redis."""
     queue = make()

@@ -391,6 +391,24 @@ def test_one_that_others_were_to_follow_waits_a_moment_only() -> None:
     clerk.join(-1)
 
 
+def test_renewals_have_their_turn_however_many_acks_come() -> None:
+    desk = Desk()
+    desk.lease = 0.03
+    desk.lets.release(100_000)
+    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
+
+    def ack(_: bool | None = None) -> None:
+        if len(desk.calls) < 50_000 and ["kept"] not in desk.calls[-1:]:
+            clerk.settle(Lease("k", "f", 0, desk), "ack", "", ack)  # type: ignore[arg-type]
+
+    clerk.keep(Lease("kept", "f", 0, desk))  # type: ignore[arg-type]
+    ack()
+    wait_until(lambda: ["kept"] in desk.calls, "it is renewed")
+    assert len(desk.calls) < 50_000
+    clerk.end()
+    clerk.join(-1)
+
+
 # The pool alone.
 
 

@@ -196,6 +196,7 @@ class Clerk:
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not renewed: %s", error)
                 failed = True
+                break  # the others would fare no better, and each might wait as long for an answer
             except Exception as error:
                 self._failed(error)
                 return

@@ -14,7 +14,7 @@ import redis
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-from rx_runat import Claim, Job, Outcome, RunAt, settle
+from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
 from rx_runat.claim import Lease
 from rx_runat.clerk import Clerk
 from rx_runat.pool import Pool
@@ -405,6 +405,27 @@ def test_renewals_have_their_turn_however_many_acks_come() -> None:
     ack()
     wait_until(lambda: ["kept"] in desk.calls, "it is renewed")
     assert len(desk.calls) < 50_000
+    clerk.end()
+    clerk.join(-1)
+
+
+def test_while_redis_is_away_a_renewal_is_tried_once_not_for_every_five_hundred_leases() -> None:
+    desk = Desk()
+    desk.lease = 1.5
+    calls: list[int] = []
+
+    def away(asked: list[Any]) -> list[bool | None]:
+        calls.append(len(asked))
+        if len(calls) == 1:
+            raise Unavailable("nothing answers")
+        return [True] * len(asked)
+
+    desk.settle = away  # type: ignore[method-assign]
+    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
+    for n in range(1200):
+        clerk.keep(Lease(f"k{n}", "f", 0, desk))  # type: ignore[arg-type]
+    wait_until(lambda: len(calls) >= 4, "they are renewed")
+    assert calls[:4] == [500, 500, 500, 200]
     clerk.end()
     clerk.join(-1)
 

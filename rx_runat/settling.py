@@ -332,8 +332,8 @@ class Settling:
 
     def wait(self, longest: float) -> None:
         """Wait until all is settled, after `stop`."""
-        self._over.wait(None if longest < 0 else longest)
-        if self._places is not None:
+        over = self._over.wait(None if longest < 0 else longest)
+        if over and self._places is not None:  # else work hangs, and each of its threads would be waited for as long
             self._places.join(longest)
 
     def _fail(self, error: BaseException) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +20,7 @@ from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
 from rx_runat.claim import Lease
 from rx_runat.clerk import Clerk
 from rx_runat.pool import Pool
-from tests.helpers import Proxy, wait_until
+from tests.helpers import Proxy, Server, wait_until
 
 Q = "RunAt~default"
 PAST = 1.0
@@ -268,6 +270,22 @@ def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
     assert not stopping.is_alive()
     assert client.keys() == [Q.encode()]
     loop.close()
+
+
+def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(server: Server) -> None:
+    script = """
+import sys, threading, rx_runat.queue
+from rx_runat import Job, RunAt, settle
+rx_runat.queue.LONGEST_AT_EXIT = 2.0
+queue = RunAt(sys.argv[1])
+queue.on_next([Job(f"k{i}", 1) for i in range(8)])
+arrived = threading.Semaphore(0)
+queue.claims().pipe(settle(lambda _: (arrived.release(), threading.Event().wait()))).subscribe()
+for _ in range(8):
+    arrived.acquire()
+"""
+    done = subprocess.run([sys.executable, "-c", script, server.url], timeout=15, check=False)
+    assert done.returncode == 0
 
 
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:

@@ -145,6 +145,9 @@ class Clerk:
                 self._scheduler.schedule_relative(seconds, self._ask_all)
                 return
             self._failures = 0
+            if self._desk.scheduler is None:  # a renewal may be due: however much is asked for, it has its turn
+                self._scheduler.schedule(self._ask_all)
+                return
 
     def _ask(self, asked: list[_Asked]) -> list[_Asked]:
         """Ask for these; answers those that are to be asked for again."""
@@ -193,6 +196,7 @@ class Clerk:
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not renewed: %s", error)
                 failed = True
+                break  # the others would fare no better, and each might wait as long for an answer
             except Exception as error:
                 self._failed(error)
                 return

@@ -14,6 +14,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.hot import unhandled
 
 NO_LOOP = (
     "work: it gives coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
@@ -88,7 +89,10 @@ class Run:
         subscription = SingleAssignmentDisposable()
 
         def cancel() -> None:
-            subscription.dispose()
+            try:
+                subscription.dispose()
+            except BaseException as error:  # a bug of the work's: it is broken off all the same
+                unhandled(error)
             self._end(None, BrokenOff())
 
         def keep(value: Any) -> None:
@@ -110,8 +114,9 @@ class Run:
         def cancel() -> None:
             try:
                 post(future.cancel)
-            except RuntimeError:  # the loop is closed, and the future will never be done
-                self._end(None, BrokenOff())
+            except RuntimeError:  # the loop is closed
+                pass
+            self._end(None, BrokenOff())  # one that does not run would never tell us
 
         post(future.add_done_callback, self._done)
         self._goes_on(cancel)

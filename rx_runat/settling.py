@@ -97,8 +97,6 @@ class Settling:
         with self._gate:
             self._is_silent = True
         self._subscriber.withdraw()
-        self._upstream.dispose()
-        self._finish(None)
         self.stop()
 
     def _take(self, claim: Claim) -> None:
@@ -138,10 +136,10 @@ class Settling:
         self._there.leave.append(desk.admit(self))
         return clerk
 
-    def _finish(self, last: Callable[[], None] | None) -> None:
+    def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end when all is settled."""
         with self._gate:
-            self._last = self._last or last or _nothing
+            self._last = self._last or last
         self._end_if_done()
 
     # Work.
@@ -186,7 +184,7 @@ class Settling:
     def _serve_one(self, claim: Claim) -> bool:
         """Work on a claim; is that over?"""
         lease = claim.held
-        if not lease.desk.lives(lease):  # the clerk may not know yet, if all our threads stood still
+        if not lease.desk.lives(lease):  # it was lost while it waited, or all our threads stood still
             self._close()
             return True
         if claim.attempt > self._max_attempts:
@@ -248,14 +246,10 @@ class Settling:
                 self._settle(claim, "nack", ms, None, error, ms / 1000)
 
     def _lose(self, lease: Lease) -> None:
-        """A lease is lost: its claim is not worked on, or no longer."""
+        """A lease is lost: its claim is worked on no longer. If it waits, it is dropped when its turn comes."""
+        lease.is_over = True  # nobody renews it any more: it must not come to life when our clock is corrected
         with self._gate:
-            waiting = len(self._waiting)
-            self._waiting = deque(claim for claim in self._waiting if claim.held is not lease)
-            dropped = len(self._waiting) < waiting
             run = self._runs.get(lease)
-        if dropped:
-            self._close()
         if run is not None:
             self._there.outlet.run(run.break_off)  # the clerk does not wait for what that calls
 
@@ -328,7 +322,12 @@ class Settling:
         return self._loop is not None and running_loop() is self._loop
 
     def stop(self) -> None:
-        """Begin nothing more, give back what was not begun, break off what can be; does not wait."""
+        """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait.
+
+        The end of the claims is not waited for: those of another queue may be merged into them, and an event loop that
+        is closed does not tell of it.
+        """
+        self._upstream.dispose()
         with self._gate:
             self._stops = True
             waiting, self._waiting = self._waiting, deque()
@@ -340,11 +339,12 @@ class Settling:
             self._give_back(claim)
         for run in runs:
             run.break_off()
+        self._finish(self._subscriber.complete)
 
     def wait(self, longest: float) -> None:
         """Wait until all is settled, after `stop`."""
-        self._over.wait(None if longest < 0 else longest)
-        if self._places is not None:
+        over = self._over.wait(None if longest < 0 else longest)
+        if over and self._places is not None:  # else work hangs, and each of its threads would be waited for as long
             self._places.join(longest)
 
     def _fail(self, error: BaseException) -> None:
@@ -354,12 +354,10 @@ class Settling:
             self._is_silent = True
         if not first:
             return
-        self._upstream.dispose()
         if self._places is None:
             self._subscriber.fail(error)
         else:
             self._places.outlet.run(lambda: self._subscriber.fail(error))
-        self._finish(None)
         self.stop()
 
     def _end_if_done(self) -> None:
@@ -419,7 +417,3 @@ class _Places:
             clerk.join(longest)
         self.work.join(longest)
         self.outlet.join(longest)
-
-
-def _nothing() -> None:
-    pass

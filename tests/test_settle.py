@@ -436,6 +436,22 @@ def test_stop_gives_back_and_completes() -> None:
     assert (works.disposed, got, closed) == (["k000"], ["end", "let go"], [3])
 
 
+def test_a_queue_that_stops_ends_what_its_claims_were_merged_into() -> None:
+    one, scheduler = virtual_queue()
+    other = RunAt("memory://", scheduler=scheduler, interval=None)
+    works = Works()
+    got: list[str] = []
+    rx.merge(one.claims(), other.claims()).pipe(settle(works)).subscribe(on_completed=lambda: got.append("end"))
+    one.schedule("one", 1)
+    other.schedule("other", 2)
+    scheduler.advance_to(3)
+    one.stop()
+    assert (works.disposed, got) == (["one", "other"], ["end"])
+    scheduler.advance_to(4)
+    assert other.size() == 1
+    other.stop()
+
+
 def test_each_subscriber_works_for_itself() -> None:
     queue, scheduler = virtual_queue()
     ran: list[str] = []
@@ -510,6 +526,23 @@ def test_system_exit_in_work_is_an_error_that_is_shown(monkeypatch: pytest.Monke
     queue.schedule("a", 1)
     scheduler.advance_to(1.1)
     assert (got[0].verdict, type(got[0].error), shown) == ("nacked", SystemExit, [SystemExit])
+
+
+def test_work_whose_disposal_raises_is_broken_off_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, scheduler = virtual_queue()
+    shown: list[type] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
+    got: list[Any] = []
+    queue.claims(lease=3).pipe(
+        settle(lambda claim: rx.never().pipe(ops.finally_action(lambda: int(claim.key))))  # type: ignore[arg-type, return-value]
+    ).subscribe(lambda outcome: got.append(short(outcome)), on_completed=lambda: got.append("end"))
+    queue.on_next(jobs(3))
+    scheduler.advance_to(2)
+    assert queue.cancel("k000")
+    scheduler.advance_to(4)
+    assert got == [("k000", 1, "lost", None)]
+    queue.stop()
+    assert (got[1:], shown) == (["end"], [ValueError] * 3)
 
 
 def test_an_outage_shorter_than_the_lease_costs_nothing(faults: Faults) -> None:

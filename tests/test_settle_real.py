@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +16,11 @@ import redis
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-from rx_runat import Claim, Job, Outcome, RunAt, settle
+from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
 from rx_runat.claim import Lease
 from rx_runat.clerk import Clerk
 from rx_runat.pool import Pool
-from tests.helpers import Proxy, wait_until
+from tests.helpers import Proxy, Server, wait_until
 
 Q = "RunAt~default"
 PAST = 1.0
@@ -225,6 +227,67 @@ def test_stop_from_a_coroutine_at_work_waits_for_nothing(make: Callable[..., Run
     asyncio.run(main())
 
 
+def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make()
+    got: list[Outcome[None]] = []
+
+    async def main() -> None:
+        scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
+        queue.claims().pipe(settle(lambda _: None)).subscribe(got.append, scheduler=scheduler)
+        while not got:
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(1))
+    asyncio.run(main())
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert client.keys() == []
+
+
+def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    queue = make()
+    loop = asyncio.new_event_loop()
+    begun: list[asyncio.Future[None]] = []
+
+    def work(_: Claim) -> asyncio.Future[None]:
+        begun.append(loop.create_future())
+        return begun[-1]
+
+    async def main() -> None:
+        queue.claims().pipe(settle(work)).subscribe(scheduler=AsyncIOThreadSafeScheduler(loop))
+        while not begun:
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(1))
+    loop.run_until_complete(main())
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert client.keys() == [Q.encode()]
+    loop.close()
+
+
+def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(server: Server) -> None:
+    script = """
+import sys, threading, rx_runat.queue
+from rx_runat import Job, RunAt, settle
+rx_runat.queue.LONGEST_AT_EXIT = 2.0
+queue = RunAt(sys.argv[1])
+queue.on_next([Job(f"k{i}", 1) for i in range(8)])
+arrived = threading.Semaphore(0)
+queue.claims().pipe(settle(lambda _: (arrived.release(), threading.Event().wait()))).subscribe()
+for _ in range(8):
+    arrived.acquire()
+"""
+    done = subprocess.run([sys.executable, "-c", script, server.url], timeout=15, check=False)
+    assert done.returncode == 0
+
+
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
     """Outcomes do not heap up: the backlog waits in Redis."""
     queue = make()
@@ -342,6 +405,45 @@ def test_one_that_others_were_to_follow_waits_a_moment_only() -> None:
     settled: list[bool | None] = []
     clerk.settle(Lease("a", "f", 0, desk), "ack", "", settled.append, more=True)  # type: ignore[arg-type]
     wait_until(lambda: settled == [True], "it is settled though no other came")
+    clerk.end()
+    clerk.join(-1)
+
+
+def test_renewals_have_their_turn_however_many_acks_come() -> None:
+    desk = Desk()
+    desk.lease = 0.03
+    desk.lets.release(100_000)
+    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
+
+    def ack(_: bool | None = None) -> None:
+        if len(desk.calls) < 50_000 and ["kept"] not in desk.calls[-1:]:
+            clerk.settle(Lease("k", "f", 0, desk), "ack", "", ack)  # type: ignore[arg-type]
+
+    clerk.keep(Lease("kept", "f", 0, desk))  # type: ignore[arg-type]
+    ack()
+    wait_until(lambda: ["kept"] in desk.calls, "it is renewed")
+    assert len(desk.calls) < 50_000
+    clerk.end()
+    clerk.join(-1)
+
+
+def test_while_redis_is_away_a_renewal_is_tried_once_not_for_every_five_hundred_leases() -> None:
+    desk = Desk()
+    desk.lease = 1.5
+    calls: list[int] = []
+
+    def away(asked: list[Any]) -> list[bool | None]:
+        calls.append(len(asked))
+        if len(calls) == 1:
+            raise Unavailable("nothing answers")
+        return [True] * len(asked)
+
+    desk.settle = away  # type: ignore[method-assign]
+    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
+    for n in range(1200):
+        clerk.keep(Lease(f"k{n}", "f", 0, desk))  # type: ignore[arg-type]
+    wait_until(lambda: len(calls) >= 4, "they are renewed")
+    assert calls[:4] == [500, 500, 500, 200]
     clerk.end()
     clerk.join(-1)
 

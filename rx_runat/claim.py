@@ -17,6 +17,9 @@ from rx_runat.words import late, span
 
 LONGEST_SECONDS = 366 * 86_400.0  # a year and no more: a lease or a delay beyond that is a slip of units
 
+LOST = "its lease was lost"
+UNSURE = "perhaps settled: no answer came"
+
 
 class Lease:
     """What is known here of one lease; Redis alone knows whether it lives.
@@ -26,25 +29,25 @@ class Lease:
         fence: of its claim; it stays when the lease is extended.
         held: its end as last heard, epoch milliseconds.
         is_unsure: an answer that may have ended it was lost.
-        is_over: it was ended, or was heard to be lost.
-        fate: what is known to have ended it, in a word; empty: nothing.
+        fate: what ended it, in words; empty: nothing that is known.
     """
 
-    __slots__ = ("desk", "fate", "fence", "held", "is_over", "is_unsure", "key")
+    __slots__ = ("desk", "fate", "fence", "held", "is_unsure", "key")
 
     def __init__(self, key: str, fence: str, held: int, desk: Desk) -> None:
         self.key = key
         self.fence = fence
         self.held = held
         self.is_unsure = False
-        self.is_over = False
         self.fate = ""
         self.desk = desk
 
     def __str__(self) -> str:
         """How it stands, from what is known here."""
-        if self.fate or self.is_unsure:
-            return self.fate or "perhaps settled: no answer came"
+        if self.fate:
+            return self.fate
+        if self.is_unsure:
+            return UNSURE
         left = self.desk.left(self)
         return f"its lease ends in {span(left)}" if left > 0 else f"its lease ended {span(-left)} ago"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from reactivex import abc
 
-from rx_runat.claim import Claim, Lease
+from rx_runat.claim import LOST, UNSURE, Claim, Lease
 from rx_runat.delivery import Delivery
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.guest import Guest
@@ -108,9 +108,7 @@ class Counter:
                 self.slots.extend(lease, self._end(answer))
             else:
                 lease.is_unsure = answer is None
-                lease.is_over = True
-                if answer is not None:
-                    lease.fate = lease.fate or (_FATES[verb] if answer else "its lease was lost")
+                lease.fate = lease.fate or (LOST if answer == 0 else _FATES[verb] if answer else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)
         if earliest is not None:
@@ -119,7 +117,7 @@ class Counter:
 
     def lives(self, lease: Lease) -> bool:
         """Is a lease ours, as far as is known here?"""
-        return not lease.is_over and self.now() < self._end(lease.held)
+        return not lease.fate and self.now() < self._end(lease.held)
 
     def _end(self, deadline: int) -> float:
         return round(deadline / 1e3 + self._ahead, 6)  # a virtual clock counts microseconds, and meets it exactly

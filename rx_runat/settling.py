@@ -19,7 +19,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.boundary import NotTaken, event_loop, running_loop
-from rx_runat.claim import Claim, Lease, to_ms
+from rx_runat.claim import LOST, Claim, Lease, to_ms
 from rx_runat.clerk import Clerk
 from rx_runat.counter import Counter
 from rx_runat.errors import InvalidSetting, StoreError
@@ -247,7 +247,7 @@ class Settling:
 
     def _lose(self, lease: Lease) -> None:
         """A lease is lost: its claim is worked on no longer. If it waits, it is dropped when its turn comes."""
-        lease.is_over = True  # nobody renews it any more: it must not come to life when our clock is corrected
+        lease.fate = LOST  # nobody renews it any more: it must not come to life when our clock is corrected
         with self._gate:
             run = self._runs.get(lease)
         if run is not None:

@@ -387,7 +387,8 @@ class _Places:
         virtual = scheduler is not None
         self.scheduler = scheduler
         self.work = Inline() if virtual else Pool("rx_runat work", max_concurrent)
-        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1)
+        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1, idle_seconds=None)
+        self.outlet.run(_nothing)  # its thread brings the end, and a Python that exits (3.12) starts none any more
         self.clerks: dict[Counter, Clerk] = {}
         self.leave: list[Callable[[], None]] = []
 
@@ -406,3 +407,7 @@ class _Places:
             clerk.join(longest)
         self.work.join(longest)
         self.outlet.join(longest)
+
+
+def _nothing() -> None:
+    pass

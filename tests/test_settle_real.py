@@ -288,6 +288,25 @@ for _ in range(8):
     assert done.returncode == 0
 
 
+def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that exits starts none any more; ours have been idle for so long that they are gone."""
+    queue = make()
+    got: list[Any] = []
+    queue.claims().pipe(settle(lambda claim: rx.never() if claim.key == "k0001" else None, max_concurrent=2)).subscribe(
+        lambda outcome: got.append(outcome.verdict), on_completed=lambda: got.append("end")
+    )
+    queue.on_next(jobs(2))
+    wait_until(lambda: got, "one is settled")
+    wait_until(lambda: "rx_runat work" not in [thread.name for thread in threading.enumerate()], "work has ended")
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    queue._stop(5)
+    assert got == ["acked", "end"]
+
+
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
     """Outcomes do not heap up: the backlog waits in Redis."""
     queue = make()

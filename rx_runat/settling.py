@@ -104,22 +104,24 @@ class Settling:
             self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
             return
         desk = cast("Counter", claim.held.desk)
-        places = self._places or self._set_up(desk)
-        clerk = places.clerks.get(desk) or self._add_clerk(desk)
-        clerk.keep(claim.held)
         with self._gate:
             over = self._is_ending
-            keeps = not over and not self._stops
             self._open += not over
-            if keeps:
-                self._waiting.append(claim)
-        if keeps:
-            self._begin()
-        elif over:  # it comes beside our end
+        if over:  # it comes beside our end
             try:
                 desk.settle([(claim.held, "back", "")])
             except StoreError:
                 pass  # then its lease brings it back
+            return
+        places = self._places or self._set_up(desk)
+        clerk = places.clerks.get(desk) or self._add_clerk(desk)
+        clerk.keep(claim.held)
+        with self._gate:
+            keeps = not self._stops
+            if keeps:
+                self._waiting.append(claim)
+        if keeps:
+            self._begin()
         else:
             self._give_back(claim)
 

@@ -246,6 +246,33 @@ def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., R
     assert client.keys() == []
 
 
+def test_a_coroutine_whose_event_loop_was_closed_is_no_failed_attempt(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    queue = make()
+    begun, closed = threading.Event(), threading.Event()
+
+    async def later() -> None: ...
+
+    def work(_: Claim) -> Any:
+        begun.set()
+        closed.wait(20)
+        return later()
+
+    async def main() -> None:
+        scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
+        queue.claims().pipe(settle(work, max_concurrent=1)).subscribe(on_error=print, scheduler=scheduler)
+        while client.zcard("{RunAt~default}:claimed") < 3 or not begun.is_set():
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(3))
+    asyncio.run(main())
+    closed.set()
+    wait_until(lambda: client.zcard(Q) == 3, "all are back")
+    assert client.zrange(Q, 0, -1, withscores=True) == [(job.key.encode(), 1000.0) for job in jobs(3)]
+    wait_until(lambda: client.keys() == [Q.encode()], "no attempt is counted")
+
+
 def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
     make: Callable[..., RunAt], client: redis.Redis
 ) -> None:

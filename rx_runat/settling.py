@@ -323,8 +323,8 @@ class Settling:
             self._stops = True
             waiting, self._waiting = self._waiting, deque()
             runs = list(self._runs.values())
-            places = self._places
-        for clerk in places.clerks.values() if places else ():
+            clerks = list(self._places.clerks.values()) if self._places else []
+        for clerk in clerks:
             clerk.hurry()
         for claim in waiting:
             self._give_back(claim)

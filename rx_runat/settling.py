@@ -7,6 +7,7 @@ claims --> waiting --> work, at most max_concurrent --> clerk --> outcomes --> s
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from rx_runat.verdict import Verb
 from rx_runat.wire import show
 
 _MOST_OUTCOMES = 100  # that wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
+_LOOK_SECONDS = 0.05  # while the end is waited for: whether Redis is silent
 
 _PAST = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 
@@ -334,8 +336,13 @@ class Settling:
 
     def wait(self, longest: float) -> None:
         """Wait until all is settled, after `stop`."""
-        over = self._over.wait(None if longest < 0 else longest)
-        if over and self._places is not None:  # else work hangs, and each of its threads would be waited for as long
+        began = time.monotonic()
+        while not self._over.wait(_LOOK_SECONDS):
+            if 0 <= longest < time.monotonic() - began:
+                return  # work hangs: each of its threads would be waited for as long
+            for clerk in list(self._there.clerks.values()):
+                clerk.break_off()
+        if self._places is not None:
             self._places.join(longest)
 
     def _fail(self, error: BaseException) -> None:

@@ -334,6 +334,24 @@ def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytes
     assert got == ["acked", "end"]
 
 
+def test_stop_waits_for_no_answer_of_a_server_that_is_there_and_silent(own_server: Server) -> None:
+    queue = RunAt(own_server.client(socket_timeout=None), interval=0.05)
+    ended = threading.Event()
+    queue.claims(lease=0.6, max_in_flight=1).pipe(settle(lambda _: rx.never())).subscribe(on_completed=ended.set)
+    queue.on_next(jobs(1))
+    (slots,) = [source._demand for source, _ in queue._sources._opened if source is not queue._source]
+    wait_until(lambda: slots.frees_in, "the key is out: the source asks for nothing")
+    own_server.freeze()
+    (guest,) = queue._sources._guests
+    (clerk,) = guest._there.clerks.values()  # type: ignore[attr-defined]
+    wait_until(lambda: clerk._called_at is not None, "a renewal waits for its answer")
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert ended.is_set()
+
+
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
     """Outcomes do not heap up: the backlog waits in Redis."""
     queue = make()

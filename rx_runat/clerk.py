@@ -64,6 +64,7 @@ class Clerk:
         self._plans = False  # one is, in a moment
         self._failures = 0
         self._patient_until: float | None = None
+        self._called_at: float | None = None  # of a call under way
 
     def keep(self, lease: Lease) -> None:
         """Renew a lease from now on, until it is settled or lost."""
@@ -106,6 +107,12 @@ class Clerk:
         """Sit no outage out from now on."""
         with self._gate:
             self._patient_until = self._patient_until or self._desk.now() + _LAST_SECONDS
+
+    def break_off(self) -> None:
+        """Wait no longer for a server that is there and silent, once there was time for an answer since `hurry`."""
+        called_at, until, now = self._called_at, self._patient_until, self._desk.now()
+        if called_at is not None and until is not None and now >= max(until, called_at + _LAST_SECONDS):
+            self._desk.break_off()
 
     def end(self) -> None:
         """Let go, when all is settled."""
@@ -159,7 +166,7 @@ class Clerk:
                 left += part
                 continue
             try:
-                answers = self._desk.settle([(each.lease, each.verb, each.argument) for each in part])
+                answers = self._call([(each.lease, each.verb, each.argument) for each in part])
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not settled yet: %s", error)
                 left += part
@@ -170,6 +177,13 @@ class Clerk:
             for each, answer in zip(part, answers, strict=True):
                 each.then(answer)
         return [each for each in left if not self._gives_up(each)]
+
+    def _call(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
+        self._called_at = self._desk.now()
+        try:
+            return self._desk.settle(verdicts)
+        finally:
+            self._called_at = None
 
     def _gives_up(self, asked: _Asked) -> bool:
         over = self._patient_until is not None and self._desk.now() >= self._patient_until
@@ -192,7 +206,7 @@ class Clerk:
         failed = False
         for part in _parts(leases, _MOST):
             try:
-                self._desk.settle([(lease, "extend", self._ms) for lease in part])
+                self._call([(lease, "extend", self._ms) for lease in part])
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not renewed: %s", error)
                 failed = True

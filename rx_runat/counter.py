@@ -50,6 +50,7 @@ class Counter:
         self.scheduler = scheduler
         self.admit = admit
         self.slots = Slots(max_in_flight, now, freed)
+        self.break_off = store.close
         self._store = store
         self._written = written
         self._delivery: Delivery | None = None

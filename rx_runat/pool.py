@@ -18,11 +18,13 @@ class Pool:
     Args:
         name: of the threads, as a debugger shows it.
         most: threads; 1 runs one action after the other.
+        idle_seconds: that a thread waits for another action; None: until the end.
     """
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, most: int, idle_seconds: float | None = _IDLE_SECONDS) -> None:
         self._name = name
         self._most = most
+        self._idle_seconds = idle_seconds
         self._ready = threading.Condition(threading.Lock())
         self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
@@ -61,7 +63,7 @@ class Pool:
         while True:
             with self._ready:
                 self._idle += 1
-                self._ready.wait_for(lambda: self._actions or self._ended, _IDLE_SECONDS)
+                self._ready.wait_for(lambda: self._actions or self._ended, self._idle_seconds)
                 self._idle -= 1
                 if not self._actions:
                     self._threads.remove(threading.current_thread())

@@ -148,7 +148,7 @@ class Run:
 
 
 def _spawn(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> concurrent.futures.Future[Any]:
-    if loop is None:
+    if loop is None or loop.is_closed():
         if inspect.iscoroutine(work):
             work.close()  # else Python warns that nobody awaited it
         raise NoLoop(NO_LOOP)

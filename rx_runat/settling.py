@@ -7,6 +7,7 @@ claims --> waiting --> work, at most max_concurrent --> clerk --> outcomes --> s
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from rx_runat.verdict import Verb
 from rx_runat.wire import show
 
 _MOST_OUTCOMES = 100  # that wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
+_LOOK_SECONDS = 0.05  # while the end is waited for: whether Redis is silent
 
 _PAST = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 
@@ -104,26 +106,26 @@ class Settling:
             self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
             return
         desk = cast("Counter", claim.held.desk)
-        places = self._places or self._set_up(desk)
-        clerk = places.clerks.get(desk) or self._add_clerk(desk)
-        clerk.keep(claim.held)
         with self._gate:
             over = self._is_ending
-            keeps = not over and not self._stops
             self._open += not over
-            if keeps:
-                self._waiting.append(claim)
-            begins = self._takes_a_slot()
-        if begins:
-            places.work.run(self._arrive)
-        if keeps:
-            return
         if over:  # it comes beside our end
             try:
                 desk.settle([(claim.held, "back", "")])
             except StoreError:
                 pass  # then its lease brings it back
-        else:
+            return
+        places = self._places or self._set_up(desk)
+        clerk = places.clerks.get(desk) or self._add_clerk(desk)
+        clerk.keep(claim.held)
+        with self._gate:
+            keeps = not self._stops
+            if keeps:
+                self._waiting.append(claim)
+            begins = self._takes_a_slot()
+        if begins:
+            places.work.run(self._arrive)
+        if not keeps:
             self._give_back(claim)
 
     def _set_up(self, desk: Counter) -> _Places:
@@ -332,8 +334,8 @@ class Settling:
             self._stops = True
             waiting, self._waiting = self._waiting, deque()
             runs = list(self._runs.values())
-            places = self._places
-        for clerk in places.clerks.values() if places else ():
+            clerks = list(self._places.clerks.values()) if self._places else []
+        for clerk in clerks:
             clerk.hurry()
         for claim in waiting:
             self._give_back(claim)
@@ -343,8 +345,13 @@ class Settling:
 
     def wait(self, longest: float) -> None:
         """Wait until all is settled, after `stop`."""
-        over = self._over.wait(None if longest < 0 else longest)
-        if over and self._places is not None:  # else work hangs, and each of its threads would be waited for as long
+        began = time.monotonic()
+        while not self._over.wait(_LOOK_SECONDS):
+            if 0 <= longest < time.monotonic() - began:
+                return  # work hangs: each of its threads would be waited for as long
+            for clerk in list(self._there.clerks.values()):
+                clerk.break_off()
+        if self._places is not None:
             self._places.join(longest)
 
     def _fail(self, error: BaseException) -> None:
@@ -398,7 +405,8 @@ class _Places:
         virtual = scheduler is not None
         self.scheduler = scheduler
         self.work = Inline() if virtual else Pool("rx_runat work", max_concurrent)
-        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1)
+        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1, idle_seconds=None)
+        self.outlet.run(_nothing)  # its thread brings the end, and a Python that exits (3.12) starts none any more
         self.clerks: dict[Counter, Clerk] = {}
         self.leave: list[Callable[[], None]] = []
 
@@ -417,3 +425,7 @@ class _Places:
             clerk.join(longest)
         self.work.join(longest)
         self.outlet.join(longest)
+
+
+def _nothing() -> None:
+    pass

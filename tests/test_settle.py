@@ -406,6 +406,28 @@ def test_disposal_breaks_off_what_runs_and_gives_back_what_was_not_begun() -> No
     subscription.dispose()
 
 
+def test_a_claim_that_comes_beside_the_end_goes_back_and_holds_nothing_open() -> None:
+    queue, scheduler = virtual_queue()
+    claims: list[Claim] = []
+    queue.claims().subscribe(claims.append)
+    ended: list[str] = []
+    queue.errors.subscribe(on_completed=lambda: ended.append("let go"))
+    queue.schedule("a", 1)
+    scheduler.advance_to(2)
+
+    class Above(Observable[Claim]):
+        def subscribe(self, on_next: Any = None, *_: Any, **__: Any) -> Any:
+            self.give = on_next
+            return Disposable()
+
+    above = Above()
+    above.pipe(settle(fail)).subscribe().dispose()
+    above.give(claims[0])
+    assert queue.size() == 1
+    queue.stop()
+    assert ended == ["let go"]
+
+
 def test_taking_outcomes_leaves_the_other_keys() -> None:
     queue, scheduler = virtual_queue()
     got: list[str] = []

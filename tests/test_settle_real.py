@@ -246,6 +246,33 @@ def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., R
     assert client.keys() == []
 
 
+def test_a_coroutine_whose_event_loop_was_closed_is_no_failed_attempt(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    queue = make()
+    begun, closed = threading.Event(), threading.Event()
+
+    async def later() -> None: ...
+
+    def work(_: Claim) -> Any:
+        begun.set()
+        closed.wait(20)
+        return later()
+
+    async def main() -> None:
+        scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
+        queue.claims().pipe(settle(work, max_concurrent=1)).subscribe(on_error=print, scheduler=scheduler)
+        while client.zcard("{RunAt~default}:claimed") < 3 or not begun.is_set():
+            await asyncio.sleep(0.005)
+
+    queue.on_next(jobs(3))
+    asyncio.run(main())
+    closed.set()
+    wait_until(lambda: client.zcard(Q) == 3, "all are back")
+    assert client.zrange(Q, 0, -1, withscores=True) == [(job.key.encode(), 1000.0) for job in jobs(3)]
+    wait_until(lambda: client.keys() == [Q.encode()], "no attempt is counted")
+
+
 def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
     make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
@@ -286,6 +313,43 @@ for _ in range(8):
 """
     done = subprocess.run([sys.executable, "-c", script, server.url], timeout=15, check=False)
     assert done.returncode == 0
+
+
+def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that exits starts none any more; ours have been idle for so long that they are gone."""
+    queue = make()
+    got: list[Any] = []
+    queue.claims().pipe(settle(lambda claim: rx.never() if claim.key == "k0001" else None, max_concurrent=2)).subscribe(
+        lambda outcome: got.append(outcome.verdict), on_completed=lambda: got.append("end")
+    )
+    queue.on_next(jobs(2))
+    wait_until(lambda: got, "one is settled")
+    wait_until(lambda: "rx_runat work" not in [thread.name for thread in threading.enumerate()], "work has ended")
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    queue._stop(5)
+    assert got == ["acked", "end"]
+
+
+def test_stop_waits_for_no_answer_of_a_server_that_is_there_and_silent(own_server: Server) -> None:
+    queue = RunAt(own_server.client(socket_timeout=None), interval=0.05)
+    ended = threading.Event()
+    queue.claims(lease=0.6, max_in_flight=1).pipe(settle(lambda _: rx.never())).subscribe(on_completed=ended.set)
+    queue.on_next(jobs(1))
+    (slots,) = [source._demand for source, _ in queue._sources._opened if source is not queue._source]
+    wait_until(lambda: slots.frees_in, "the key is out: the source asks for nothing")
+    own_server.freeze()
+    (guest,) = queue._sources._guests
+    (clerk,) = guest._there.clerks.values()  # type: ignore[attr-defined]
+    wait_until(lambda: clerk._called_at is not None, "a renewal waits for its answer")
+    stopping = threading.Thread(target=queue.stop, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert ended.is_set()
 
 
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:

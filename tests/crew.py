@@ -98,6 +98,11 @@ class Crew:
         self.killed.add(worker.pid)
         self.workers.remove(worker)
 
+    def dismiss(self, worker: Worker) -> None:
+        """When it has settled what it has in hand."""
+        worker.end()
+        self.workers.remove(worker)
+
     def schedule(self, n: int) -> None:
         keys = [f"k{number:06}" for number in range(len(self.keys), len(self.keys) + n)]
         self._queue.on_next([Job(key, 1) for key in keys])
@@ -131,8 +136,8 @@ class Crew:
             receipts: how many may be left, of those who could not clear them away.
         """
         wait_until(self._is_settled, "every key is settled", LONG)
-        for worker in self.workers:
-            worker.end()
+        for worker in tuple(self.workers):
+            self.dismiss(worker)
         assert self._is_settled()
         found = self.client.keys()
         assert len(found) <= receipts

@@ -1,6 +1,7 @@
 """What workers note while they work, and what it proves: evidence that lies outside of the queue.
 
 PID out KEY ATTEMPT BEGAN ENDS       the claim came; its lease, in epoch ms on Redis's clock
+PID begun KEY ATTEMPT BEGAN ENDS     its work has begun
 PID done KEY ATTEMPT BEGAN ENDS      the work has had its effect; there may be more of it before the ack
 PID ANSWER KEY ATTEMPT BEGAN ENDS    what the ack answered: yes, no, unknown (perhaps done), away (not done)
 """
@@ -67,7 +68,7 @@ class Ledger:
             self._in_hand[note.pid][note.key, note.attempt] = note
         elif note.word == "done":
             self.done.add(note.key)
-        else:
+        elif note.word in ANSWERS:
             self._in_hand[note.pid].pop((note.key, note.attempt))
 
     def in_hand(self, pid: int) -> list[Note]:
@@ -132,7 +133,7 @@ def judge(ledger: Ledger, keys: Collection[str], killed: Collection[int], forget
             out[note.key][note.attempt] = note
         elif note.word == "done":
             done[note.key].append(note.attempt)
-        else:
+        elif note.word != "begun":
             assert note.word in ANSWERS
             answers[note.key, note.attempt] = note.word
     assert not set(keys) - done.keys(), "lost"

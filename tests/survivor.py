@@ -103,6 +103,7 @@ def main(url: str, path: str, settings_json: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work(claim: Claim) -> None:
+        note("begun", claim)
         gate.wait()
         pause(random.uniform(0, settings.seconds / 2))
         note("done", claim)

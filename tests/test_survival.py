@@ -49,6 +49,8 @@ def soon(dice: random.Random, seconds: float = 0.02) -> None:
     threading.Event().wait(dice.uniform(0, seconds))
 
 
+by_hand_and_by_settle = pytest.mark.parametrize("settles", [False, True], ids=["by-hand", "by-settle"])
+
 # The judge.
 
 RUN = ["1 out a 1 0 1000", "1 done a 1 0 1000", "2 out a 2 1000 2000", "2 done a 2 1000 2000", "2 yes a 2 1000 2000"]
@@ -82,8 +84,6 @@ def test_the_judge_counts(ledger: Ledger) -> None:
 
 # Workers that are killed.
 
-by_hand_and_by_settle = pytest.mark.parametrize("settles", [False, True], ids=["by-hand", "by-settle"])
-
 
 @by_hand_and_by_settle
 @pytest.mark.parametrize(
@@ -112,8 +112,10 @@ def test_workers_killed_at_random_lose_nothing(
     assert figures.killed_in_hand > 0
 
 
+@pytest.mark.parametrize("settles", [False, pytest.param(True, marks=slow)], ids=["by-hand", "by-settle"])
 @pytest.mark.parametrize("dies, come_again, twice", [("out", 10, 0), ("done", 10, 1), ("yes", 9, 0)])
 def test_what_a_killed_worker_had_in_hand_comes_when_its_lease_ends(
+    settles: bool,
     dies: str,
     come_again: int,
     twice: int,
@@ -124,7 +126,7 @@ def test_what_a_killed_worker_had_in_hand_comes_when_its_lease_ends(
     record_property: Record,
 ) -> None:
     """To one that sleeps, saw nothing of the claim, and has its next heartbeat in an hour: the lease alone wakes it."""
-    with Crew(server.url, client, ledger, dice, interval=HOUR) as crew:
+    with Crew(server.url, client, ledger, dice, interval=HOUR, settles=settles) as crew:
         heir = crew.hire(lease=HOUR)
         victim = crew.hire(lease=0.5, threads=1, dies=dies)
         wait_until(lambda: sum("t" in each["flags"] for each in client.client_list()) == 2, "both sleep, and listen")
@@ -143,14 +145,15 @@ def test_what_a_killed_worker_had_in_hand_comes_when_its_lease_ends(
 # Workers that stall.
 
 
+@by_hand_and_by_settle
 def test_a_worker_that_stalls_is_told_no_and_harms_nobody(
-    server: Server, client: redis.Redis, ledger: Ledger, dice: random.Random, record_property: Record
+    settles: bool, server: Server, client: redis.Redis, ledger: Ledger, dice: random.Random, record_property: Record
 ) -> None:
     """It wakes up when its lease has ended, half of its keys are done, and the others are out; it renews, and acks."""
-    with Crew(server.url, client, ledger, dice) as crew:
+    with Crew(server.url, client, ledger, dice, settles=settles) as crew:
         crew.schedule(10)
-        stalled = crew.hire(lease=0.5, waits=True, renews=True)
-        wait_until(lambda: len(ledger.in_hand(stalled.pid)) == 10, "it has them all", LONG)
+        stalled = crew.hire(lease=0.5, threads=10, waits=True, renews=not settles)
+        wait_until(lambda: len(ledger.of(stalled.pid, "begun")) == 10, "it works on them all", LONG)
         stalled.stall()
         holder = crew.hire(lease=HOUR, in_flight=5, waits=True)
         wait_until(lambda: len(ledger.in_hand(holder.pid)) == 5, "another one has five", LONG)
@@ -159,8 +162,8 @@ def test_a_worker_that_stalls_is_told_no_and_harms_nobody(
         held = client.zrange(claimed_key(Q), 0, -1, withscores=True)
         stalled.open_gate()
         stalled.go_on()
-        wait_until(lambda: not ledger.in_hand(stalled.pid), "it has acked", LONG)
-        assert len(ledger.of(stalled.pid, "no")) == len(ledger.of(stalled.pid, "out"))
+        crew.dismiss(stalled)
+        assert len(ledger.of(stalled.pid, "no")) == len(ledger.of(stalled.pid, "begun"))
         assert client.zrange(claimed_key(Q), 0, -1, withscores=True) == held
         assert len(held) == 5
         holder.open_gate()
@@ -176,7 +179,7 @@ def test_workers_that_stall_at_random_lose_nothing(
     server: Server, client: redis.Redis, ledger: Ledger, dice: random.Random, record_property: Record
 ) -> None:
     """Each wakes up at the very moment at which its leases end."""
-    with Crew(server.url, client, ledger, dice) as crew:
+    with Crew(server.url, client, ledger, dice, settles=True) as crew:
         crew.schedule(2000)
         crew.hire(3)
         for mark in crew.marks(8):
@@ -199,20 +202,21 @@ def now_ms(client: redis.Redis) -> int:
 
 
 @pytest.mark.parametrize(
-    "fsync, keys, kills",
+    "settles, fsync, keys, kills",
     [
-        pytest.param("always", 300, 2, id="always-quick"),
-        pytest.param("always", 3000, 10, id="always-full", marks=slow),
-        pytest.param("everysec", 3000, 10, id="everysec-full", marks=slow),
+        pytest.param(True, "always", 300, 2, id="by-settle-always-quick"),
+        pytest.param(False, "always", 3000, 10, id="by-hand-always-full", marks=slow),
+        pytest.param(True, "always", 3000, 10, id="by-settle-always-full", marks=slow),
+        pytest.param(True, "everysec", 3000, 10, id="by-settle-everysec-full", marks=slow),
     ],
 )
 def test_a_server_killed_and_restarted_on_its_append_only_file_loses_nothing(
-    fsync: str, keys: int, kills: int, ledger: Ledger, dice: random.Random, record_property: Record
+    settles: bool, fsync: str, keys: int, kills: int, ledger: Ledger, dice: random.Random, record_property: Record
 ) -> None:
     """`always` keeps what was answered; `everysec` may forget some, and then work is done twice."""
     server = Server("--appendfsync", fsync)
     try:
-        with server.client() as client, Crew(server.url, client, ledger, dice, lease=0.5) as crew:
+        with server.client() as client, Crew(server.url, client, ledger, dice, lease=0.5, settles=settles) as crew:
             crew.schedule(keys)
             crew.hire(3)
             for mark in crew.marks(kills):

@@ -14,7 +14,7 @@ from rx_runat.claim import Claim
 from rx_runat.errors import InvalidSetting
 from rx_runat.hot import Hot, Subscriber
 from rx_runat.outcome import Outcome
-from rx_runat.settling import Settling
+from rx_runat.settling.settling import Settling
 from rx_runat.wire import show
 
 _LUCK = SystemRandom().random

@@ -54,7 +54,7 @@ def test_values_need_the_standard_library_only(name: str) -> None:
     [
         *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
         *("heads", "sleep", "demand", "slots", "counter", "sources", "dues", "guest"),
-        *("operators", "settling", "clerk", "pool", "run"),
+        *("operators", *(f"settling/{path.stem}" for path in (PACKAGE / "settling").glob("*.py"))),
     ],
 )
 def test_the_rx_side_knows_no_redis_store(name: str) -> None:

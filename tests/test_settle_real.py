@@ -18,8 +18,8 @@ from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
 from rx_runat.claim import Lease
-from rx_runat.clerk import Clerk
-from rx_runat.pool import Pool
+from rx_runat.settling.clerk import Clerk
+from rx_runat.settling.pool import Pool
 from tests.helpers import Proxy, Server, wait_until
 
 Q = "RunAt~default"

@@ -1,37 +1,33 @@
-"""What happens between the claims that come to `settle` and the outcomes that leave it.
-
-claims --> waiting --> work, at most max_concurrent --> clerk --> outcomes --> subscriber
-           '---------- leases are renewed ----------'   acks, nacks, buries
-"""
+"""One subscription to `settle`: what comes, what becomes of it, and the end."""
 
 from __future__ import annotations
 
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
-from reactivex import Observable, abc
+from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rx_runat.boundary import NotTaken, event_loop, running_loop
+from rx_runat.boundary import event_loop, running_loop
 from rx_runat.claim import LOST, Claim, Lease, to_ms
-from rx_runat.clerk import Clerk
 from rx_runat.counter import Counter
 from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.hot import Subscriber, unhandled
 from rx_runat.outcome import Outcome
-from rx_runat.pool import Inline, Pool
-from rx_runat.run import GOES_ON, NO_LOOP, BrokenOff, NoLoop, Run
+from rx_runat.settling.clerk import Clerk
+from rx_runat.settling.outbox import Outbox
+from rx_runat.settling.places import Places
+from rx_runat.settling.run import GOES_ON, NO_LOOP, BrokenOff, NoLoop, Run
+from rx_runat.settling.turns import Turns
 from rx_runat.verdict import Verb
 from rx_runat.wire import show
 
-_MOST_OUTCOMES = 100  # that wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
 _LOOK_SECONDS = 0.05  # while the end is waited for: whether Redis is silent
 
 _PAST = {"ack": "acked", "nack": "nacked", "bury": "buried"}
@@ -66,18 +62,19 @@ class Settling:
         self._loop = event_loop(subscriber.scheduler)
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
+        self._outbox = Outbox(subscriber, lambda action: self._there.outlet.run(action), self._close, self._fail)
+        self._turns: Turns[Claim] = Turns(
+            max_concurrent,
+            self._serve,
+            lambda: not self._outbox.is_full,
+            lambda action: self._there.work.run(action),
+        )
         self._gate = threading.Lock()  # over the rest
-        self._places: _Places | None = None
-        self._waiting: deque[Claim] = deque()
+        self._places: Places | None = None
         self._runs: dict[Lease, Run] = {}
-        self._running = 0
-        self._is_waking = False  # a thread is on its way to what waits
-        self._outcomes: deque[Outcome[Any]] = deque()
-        self._delivers = False
+        self._stops = False  # no more runs
         self._open = 0
         self._last: Callable[[], None] | None = None  # what the subscriber hears at the end
-        self._stops = False  # no more work begins
-        self._is_silent = False  # the subscriber hears nothing more
         self._is_ending = False
 
     # From above.
@@ -96,8 +93,7 @@ class Settling:
 
     def dispose(self) -> None:
         """Let the subscriber go; what was not begun goes back, and what is under way is broken off if it can be."""
-        with self._gate:
-            self._is_silent = True
+        self._outbox.silence()
         self._subscriber.withdraw()
         self.stop()
 
@@ -118,19 +114,12 @@ class Settling:
         places = self._places or self._set_up(desk)
         clerk = places.clerks.get(desk) or self._add_clerk(desk)
         clerk.keep(claim.held)
-        with self._gate:
-            keeps = not self._stops
-            if keeps:
-                self._waiting.append(claim)
-            begins = self._takes_a_slot()
-        if begins:
-            places.work.run(self._arrive)
-        if not keeps:
+        if not self._turns.put(claim):
             self._give_back(claim)
 
-    def _set_up(self, desk: Counter) -> _Places:
+    def _set_up(self, desk: Counter) -> Places:
         with self._gate:
-            self._places = self._places or _Places(desk.scheduler, self._max_concurrent)
+            self._places = self._places or Places(desk.scheduler, self._max_concurrent)
             return self._places
 
     def _add_clerk(self, desk: Counter) -> Clerk:
@@ -146,44 +135,7 @@ class Settling:
 
     # Work.
 
-    def _begin(self) -> None:
-        """Wake a thread for what waits, if one may be woken."""
-        with self._gate:
-            begins = self._takes_a_slot()
-        if begins:
-            self._there.work.run(self._arrive)
-
-    def _takes_a_slot(self) -> bool:
-        """May one more thread be at work, is there work for it, and is none on its way already? Then that is ours."""
-        begins = not self._is_waking and self._running < self._max_concurrent and self._may_begin()
-        if begins:
-            self._running += 1
-            self._is_waking = True
-        return begins
-
-    def _may_begin(self) -> bool:
-        return bool(self._waiting) and not self._stops and len(self._outcomes) < _MOST_OUTCOMES
-
-    def _arrive(self) -> None:
-        with self._gate:
-            self._is_waking = False
-        self._serve()
-
-    def _serve(self) -> None:
-        """One claim after the other, as long as each is over when its work returns; if not, again when it is."""
-        while True:
-            with self._gate:
-                if not self._may_begin():
-                    self._running -= 1
-                    return
-                claim = self._waiting.popleft()
-                begins = self._takes_a_slot()  # for the next one: this one may take its time
-            if begins:
-                self._there.work.run(self._arrive)
-            if not self._serve_one(claim):
-                return
-
-    def _serve_one(self, claim: Claim) -> bool:
+    def _serve(self, claim: Claim) -> bool:
         """Work on a claim; is that over?"""
         lease = claim.held
         if not lease.desk.lives(lease):  # it was lost while it waited, or all our threads stood still
@@ -206,23 +158,16 @@ class Settling:
 
         def over(result: Any, error: BaseException | None) -> None:
             with self._gate:
-                self._runs.pop(lease)
+                self._runs.pop(lease, None)  # it is gone where the claim came twice
             self._judge(claim, result, error)
 
-        run = Run(over, self._resume)
+        run = Run(over, self._turns.resume)
         with self._gate:
             self._runs[lease] = run
             stops = self._stops
         if stops or not lease.desk.lives(lease):
             run.break_off()
         return run.start(given, self._there.scheduler, self._loop)
-
-    def _resume(self) -> None:
-        with self._gate:
-            goes_on = self._may_begin()
-            self._running -= not goes_on
-        if goes_on:
-            self._there.work.run(self._serve)
 
     def _judge(self, claim: Claim, result: Any, error: BaseException | None) -> None:
         """The work on a claim is over: what becomes of it?"""
@@ -232,7 +177,7 @@ class Settling:
             if claim.held.desk.lives(claim.held):
                 self._give_back(claim)
             else:
-                self._emit(Outcome(claim, "lost"))
+                self._outbox.put(Outcome(claim, "lost"))
         elif isinstance(error, NoLoop):
             self._fail(error)
             self._give_back(claim)
@@ -268,9 +213,9 @@ class Settling:
     ) -> None:
         def then(ours: bool | None) -> None:
             verdict: Any = _PAST[verb] if ours else "unknown" if ours is None else "lost"
-            self._emit(Outcome(claim, verdict, result, error, delay if ours else None))
+            self._outbox.put(Outcome(claim, verdict, result, error, delay if ours else None))
 
-        more = bool(self._waiting) or claim.held.desk.is_delivering
+        more = self._turns.any_waits or claim.held.desk.is_delivering
         self._clerk_of(claim).settle(claim.held, verb, argument, then, more)
 
     def _give_back(self, claim: Claim) -> None:
@@ -279,38 +224,11 @@ class Settling:
     def _clerk_of(self, claim: Claim) -> Clerk:
         return self._there.clerks[cast("Counter", claim.held.desk)]
 
-    def _emit(self, outcome: Outcome[Any]) -> None:
+    def _close(self, claims: int = 1) -> None:
+        """So many claims are over, and who is to be told of them has been told."""
         with self._gate:
-            self._outcomes.append(outcome)
-            begins, self._delivers = not self._delivers, True
-        if begins:
-            self._there.outlet.run(self._deliver)
-
-    def _deliver(self) -> None:
-        while True:
-            with self._gate:
-                outcomes = list(self._outcomes)
-                if not outcomes:
-                    self._delivers = False
-                    break
-            for outcome in outcomes:
-                if not self._is_silent:
-                    try:
-                        self._subscriber.on_next(outcome)
-                    except NotTaken:  # it left, or its event loop ended
-                        pass
-                    except BaseException as error:
-                        self._fail(error)
-                self._outcomes.popleft()
-            with self._gate:
-                self._open -= len(outcomes)
-            self._begin()
-        self._end_if_done()
-
-    def _close(self) -> None:
-        """A claim is over of which nobody is told."""
-        with self._gate:
-            self._open -= 1
+            self._open -= claims
+        self._turns.begin()
         self._end_if_done()
 
     # The end.
@@ -332,12 +250,11 @@ class Settling:
         self._upstream.dispose()
         with self._gate:
             self._stops = True
-            waiting, self._waiting = self._waiting, deque()
             runs = list(self._runs.values())
             clerks = list(self._places.clerks.values()) if self._places else []
         for clerk in clerks:
             clerk.hurry()
-        for claim in waiting:
+        for claim in self._turns.stop():
             self._give_back(claim)
         for run in runs:
             run.break_off()
@@ -356,10 +273,7 @@ class Settling:
 
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once; what is under way is settled all the same."""
-        with self._gate:
-            first = not self._is_silent
-            self._is_silent = True
-        if not first:
+        if not self._outbox.silence():
             return
         if self._places is None:
             self._subscriber.fail(error)
@@ -380,7 +294,7 @@ class Settling:
 
     def _end(self) -> None:
         try:
-            if not self._is_silent and self._last is not None:
+            if self._outbox.silence() and self._last is not None:
                 self._last()
         finally:
             if self._places is not None:
@@ -388,44 +302,6 @@ class Settling:
             self._over.set()
 
     @property
-    def _there(self) -> _Places:
+    def _there(self) -> Places:
         assert self._places is not None, "a claim has come"
         return self._places
-
-
-class _Places:
-    """Where things happen: work, the subscriber's `on_next`, and the clerks' calls to Redis.
-
-    Args:
-        scheduler: of virtual time; None: time is real.
-        max_concurrent: threads for work.
-    """
-
-    def __init__(self, scheduler: abc.SchedulerBase | None, max_concurrent: int) -> None:
-        virtual = scheduler is not None
-        self.scheduler = scheduler
-        self.work = Inline() if virtual else Pool("rx_runat work", max_concurrent)
-        self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1, idle_seconds=None)
-        self.outlet.run(_nothing)  # its thread brings the end, and a Python that exits (3.12) starts none any more
-        self.clerks: dict[Counter, Clerk] = {}
-        self.leave: list[Callable[[], None]] = []
-
-    def end(self) -> None:
-        """Nothing happens there any more."""
-        for clerk in self.clerks.values():
-            clerk.end()
-        self.work.end()
-        self.outlet.end()
-        for leave in self.leave:
-            leave()
-
-    def join(self, longest: float) -> None:
-        """Wait for the threads."""
-        for clerk in self.clerks.values():
-            clerk.join(longest)
-        self.work.join(longest)
-        self.outlet.join(longest)
-
-
-def _nothing() -> None:
-    pass

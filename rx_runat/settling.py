@@ -199,7 +199,7 @@ class Settling:
 
         def over(result: Any, error: BaseException | None) -> None:
             with self._gate:
-                self._runs.pop(lease)
+                self._runs.pop(lease, None)  # it is gone where the claim came twice
             self._judge(claim, result, error)
 
         run = Run(over, self._resume)

@@ -109,9 +109,9 @@ def settle(
                  that comes with a higher attempt is buried unrun. A `backoff` that raises and a Redis that refuses end
                  the stream. Through an outage work goes on, and what it came to is told to Redis when that is back.
     Disposal:    does not block. Claims that were not begun go back as they were; Observables are disposed of, Futures
-                 and coroutines cancelled, and their claims go back, the attempt not counted; a plain function goes on,
-                 and its claim is settled when it returns. `queue.stop()` does the same, waits for that, and completes;
-                 also where the claims of another queue are merged in.
+                 and coroutines cancelled, and their claims go back when they have ended, the attempt not counted; a
+                 plain function goes on, and its claim is settled when it returns. `queue.stop()` does the same, waits
+                 for that, and completes; also where the claims of another queue are merged in.
                  To let all work come to its end: `queue.claims().pipe(ops.take_until(enough), settle(work))`.
     Redis:       claims are settled in bulk: what ends during one call goes with the next. Leases are renewed from a
                  thread of ours at a third of their length, all in one call, those that wait for their turn included;

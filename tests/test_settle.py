@@ -336,6 +336,19 @@ def test_claims_of_several_sources_may_be_merged() -> None:
     other.stop()
 
 
+def test_a_claim_that_comes_twice_is_settled_once() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[Any] = []
+    claims = queue.claims()
+    rx.merge(claims, claims).pipe(settle(lambda _: rx.timer(1))).subscribe(
+        lambda outcome: got.append(outcome.verdict), on_completed=lambda: got.append("end")
+    )
+    queue.schedule("a", 1)
+    scheduler.advance_to(5)
+    queue.stop()
+    assert got == ["acked", "lost", "end"]
+
+
 def test_many_observables_that_end_at_once_are_not_many_calls_deep() -> None:
     queue, scheduler = virtual_queue()
     got: list[Outcome[str]] = []

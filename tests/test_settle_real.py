@@ -210,6 +210,47 @@ def test_coroutines_are_cancelled_on_disposal_and_their_keys_go_back(
     asyncio.run(main())
 
 
+def test_a_coroutine_that_is_cancelled_is_over_when_it_has_cleaned_up(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """One that came to its end all the same has done its work."""
+    queue = make()
+    cleaning: list[str] = []
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+        begun: list[str] = []
+
+        async def work(claim: Claim) -> None:
+            begun.append(claim.key)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cleaning.append(claim.key)
+                await go_on.wait()
+                if claim.key == "k0000":
+                    raise
+
+        scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
+        subscription = queue.claims(lease=0.3).pipe(settle(work)).subscribe(scheduler=scheduler)
+        await until(lambda: len(begun) == 2)
+        subscription.dispose()
+        await until(lambda: len(cleaning) == 2)
+        queue.stop()  # it cancels no clean-up
+        first = min(deadline(client, key) for key in begun)
+        await until(lambda: min(deadline(client, key) for key in begun) > first + 300)  # their leases are renewed
+        go_on.set()
+        await until(lambda: client.keys() == [Q.encode()])
+
+    queue.on_next(jobs(2))
+    asyncio.run(main())
+    assert client.zrange(Q, 0, -1) == [b"k0000"]
+
+
 def test_stop_from_a_coroutine_at_work_waits_for_nothing(make: Callable[..., RunAt], client: redis.Redis) -> None:
     queue = make()
     ended = threading.Event()

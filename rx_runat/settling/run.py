@@ -67,9 +67,9 @@ class Run:
             elif isinstance(given, concurrent.futures.Future):
                 self._await(given)  # pyright: ignore[reportUnknownArgumentType]
             elif asyncio.isfuture(given):
-                self._await_there(given)
+                self._await_there(given.get_loop(), lambda: given)
             else:
-                self._await(_spawn(given, loop))
+                self._await_there(_home(given, loop), lambda: asyncio.ensure_future(given))
         except BaseException as error:
             self._end(None, error)
         with self._gate:
@@ -107,18 +107,31 @@ class Run:
         future.add_done_callback(self._done)
         self._goes_on(future.cancel)
 
-    def _await_there(self, future: asyncio.Future[Any]) -> None:
-        """An asyncio Future is to be touched on its own loop only."""
-        post = future.get_loop().call_soon_threadsafe
+    def _await_there(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
+        """A Future or a Task of asyncio's is to be touched on its own loop only; it is over when it has cleaned up."""
+        future: asyncio.Future[Any] | None = None
+        is_cancelled = False
+
+        def follow() -> None:
+            nonlocal future
+            future = begin()
+            future.add_done_callback(self._done)
+
+        def cancel_once() -> None:
+            nonlocal is_cancelled
+            if future is not None and not is_cancelled:  # a second time it would be the clean-up that is cancelled
+                is_cancelled = True
+                future.cancel()
 
         def cancel() -> None:
             try:
-                post(future.cancel)
-            except RuntimeError:  # the loop is closed
+                loop.call_soon_threadsafe(cancel_once)
+            except RuntimeError:  # it is closed
                 pass
-            self._end(None, BrokenOff())  # one that does not run would never tell us
+            if not loop.is_running():  # it would never tell us
+                self._end(None, BrokenOff())
 
-        post(future.add_done_callback, self._done)
+        loop.call_soon_threadsafe(follow)
         self._goes_on(cancel)
 
     def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
@@ -147,13 +160,9 @@ class Run:
             self._resume()
 
 
-def _spawn(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> concurrent.futures.Future[Any]:
+def _home(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
     if loop is None or loop.is_closed():
         if inspect.iscoroutine(work):
             work.close()  # else Python warns that nobody awaited it
         raise NoLoop(NO_LOOP)
-
-    async def run() -> Any:
-        return await work
-
-    return asyncio.run_coroutine_threadsafe(run(), loop)
+    return loop

@@ -96,6 +96,9 @@ def settle(
     is killed meanwhile, which counts as an attempt. Work may be done twice: where the process dies between the end of
     the work and its ack, or where it stalls until the lease has ended. So let the work bear being repeated.
 
+    A process that is killed counts an attempt of all claims that it had, those too that waited for their turn. Where
+    work may kill it, let it have no more than it works on: `max_in_flight` of `claims` as small as `max_concurrent`.
+
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
     Delivery:    one `Outcome` for each claim whose work was begun or which is buried unrun; none for one that was lost
                  before. Where 100 outcomes wait for a slow subscriber, no work begins.

@@ -377,11 +377,16 @@ def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytes
 
 def test_stop_waits_for_no_answer_of_a_server_that_is_there_and_silent(own_server: Server) -> None:
     queue = RunAt(own_server.client(socket_timeout=None), interval=0.05)
+    begun: list[Claim] = []
     ended = threading.Event()
-    queue.claims(lease=0.6, max_in_flight=1).pipe(settle(lambda _: rx.never())).subscribe(on_completed=ended.set)
+
+    def work(claim: Claim) -> rx.Observable[None]:
+        begun.append(claim)
+        return rx.never()
+
+    queue.claims(lease=0.6, max_in_flight=1).pipe(settle(work)).subscribe(on_completed=ended.set)
     queue.on_next(jobs(1))
-    (slots,) = [source._demand for source, _ in queue._sources._opened if source is not queue._source]
-    wait_until(lambda: slots.frees_in, "the key is out: the source asks for nothing")
+    wait_until(lambda: begun, "the key is out: the source asks for no other")
     own_server.freeze()
     (guest,) = queue._sources._guests
     (clerk,) = guest._there.clerks.values()  # type: ignore[attr-defined]

@@ -112,8 +112,17 @@ def test_workers_killed_at_random_lose_nothing(
     assert figures.killed_in_hand > 0
 
 
-@pytest.mark.parametrize("settles", [False, pytest.param(True, marks=slow)], ids=["by-hand", "by-settle"])
-@pytest.mark.parametrize("dies, come_again, twice", [("out", 10, 0), ("done", 10, 1), ("yes", 9, 0)])
+@pytest.mark.parametrize(
+    "settles, dies, come_again, twice",
+    [
+        pytest.param(False, "out", 10, 0, id="by-hand-out"),
+        pytest.param(False, "done", 10, 1, id="by-hand-done"),
+        pytest.param(False, "yes", 9, 0, id="by-hand-yes"),
+        pytest.param(True, "out", 10, 0, id="by-settle-out", marks=slow),
+        pytest.param(True, "done", 10, 1, id="by-settle-done", marks=slow),
+        # After a yes, settle has gone on, as it should, and how far is chance.
+    ],
+)
 def test_what_a_killed_worker_had_in_hand_comes_when_its_lease_ends(
     settles: bool,
     dies: str,

@@ -25,6 +25,7 @@ Q = "RunAt~default"
 FIGURE = re.compile(r"[+-]?[\d,.]+(e[+-]\d+)?( \(.*\.\..*\))?")
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path: Path) -> None:
     """All of them, in tiny sizes."""
     picture = tmp_path / "lateness.svg"

@@ -85,9 +85,13 @@ def test_the_judge_counts(ledger: Ledger) -> None:
 # Workers that are killed.
 
 
-@by_hand_and_by_settle
 @pytest.mark.parametrize(
-    "keys, kills", [pytest.param(300, 3, id="quick"), pytest.param(5000, 20, id="full", marks=slow)]
+    "settles, keys, kills",
+    [
+        pytest.param(True, 300, 3, id="by-settle-quick"),
+        pytest.param(True, 5000, 20, id="by-settle-full", marks=slow),
+        pytest.param(False, 5000, 20, id="by-hand-full", marks=slow),
+    ],
 )
 def test_workers_killed_at_random_lose_nothing(
     settles: bool,
@@ -295,9 +299,13 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
         assert client.zscore(claimed_key(Q), "a") == claim.deadline.timestamp() * 1000
 
 
-@by_hand_and_by_settle
 @pytest.mark.parametrize(
-    "keys, times", [pytest.param(300, 15, id="quick"), pytest.param(3000, 200, id="full", marks=slow)]
+    "settles, keys, times",
+    [
+        pytest.param(True, 300, 15, id="by-settle-quick"),
+        pytest.param(True, 3000, 200, id="by-settle-full", marks=slow),
+        pytest.param(False, 3000, 200, id="by-hand-full", marks=slow),
+    ],
 )
 def test_workers_whose_answers_are_cut_at_random_lose_nothing(
     settles: bool,

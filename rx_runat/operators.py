@@ -131,6 +131,10 @@ def settle(
     Raises:
         InvalidSetting: an argument that cannot be used.
 
+    Note:
+        `queue.stop()` may be called from work on our threads and from coroutines; from a thread of your own inside a
+        Future that is not done it would wait for itself. Dispose before an event loop ends that coroutines run on.
+
     Example:
         >>> from rx_runat.testing import virtual_queue
         >>> queue, scheduler = virtual_queue()

@@ -19,7 +19,7 @@ class Outcome(Generic[R]):
 
         acked    the work is done, and the key is gone
         nacked   it failed: the key waits for its next attempt
-        buried   it failed too often: the key lies in the dead letters
+        buried   it failed too often, or its process ended: the key lies in the dead letters
         lost     the lease was not ours to the end: somebody else has the key, or it was cancelled
         unknown  Redis did not answer before the lease's end: the key may come again
 

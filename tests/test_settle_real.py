@@ -463,6 +463,21 @@ def test_subscribe_and_dispose_many_times_loses_nothing(make: Callable[..., RunA
     assert len(ran) == 2000
 
 
+def test_what_a_function_comes_to_after_disposal_is_asked_for_through_an_outage(own_server: Server) -> None:
+    """No hurry: the queue goes on, and its ack is due."""
+    with RunAt(own_server.url, interval=0.05) as queue, own_server.client() as client:
+        begun, go_on = threading.Event(), threading.Event()
+        subscription = queue.claims().pipe(settle(lambda _: (begun.set(), go_on.wait(20)))).subscribe()
+        queue.schedule("a", 1)
+        assert begun.wait(20)
+        subscription.dispose()
+        own_server.kill()
+        go_on.set()
+        own_server.start()
+        wait_until(lambda: deadline(client, "a") == 0.0, "it is acked")
+        assert queue.size() == 0
+
+
 # The clerk alone.
 
 

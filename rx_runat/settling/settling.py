@@ -95,7 +95,7 @@ class Settling:
         """Let the subscriber go; what was not begun goes back, and what is under way is broken off if it can be."""
         self._outbox.silence()
         self._subscriber.withdraw()
-        self.stop()
+        self._let_go()
 
     def _take(self, claim: Claim) -> None:
         if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -242,18 +242,23 @@ class Settling:
         return self._loop is not None and running_loop() is self._loop
 
     def stop(self) -> None:
-        """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait.
+        """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait."""
+        with self._gate:
+            clerks = list(self._places.clerks.values()) if self._places else []
+        for clerk in clerks:
+            clerk.hurry()
+        self._let_go()
 
-        The end of the claims is not waited for: those of another queue may be merged into them, and an event loop that
-        is closed does not tell of it.
+    def _let_go(self) -> None:
+        """The end, as soon as may be.
+
+        That of the claims is not waited for: those of another queue may be merged into them, and an event loop that is
+        closed does not tell of it.
         """
         self._upstream.dispose()
         with self._gate:
             self._stops = True
             runs = list(self._runs.values())
-            clerks = list(self._places.clerks.values()) if self._places else []
-        for clerk in clerks:
-            clerk.hurry()
         for claim in self._turns.stop():
             self._give_back(claim)
         for run in runs:
@@ -279,7 +284,7 @@ class Settling:
             self._subscriber.fail(error)
         else:
             self._places.outlet.run(lambda: self._subscriber.fail(error))
-        self.stop()
+        self._let_go()
 
     def _end_if_done(self) -> None:
         with self._gate:

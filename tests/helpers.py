@@ -173,6 +173,7 @@ class Proxy:
     def end(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join(5)  # what it accepts at this moment must be among the pairs
         with self._lock:
             for each in self._pairs:
                 with contextlib.suppress(OSError):

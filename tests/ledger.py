@@ -145,7 +145,7 @@ def judge(ledger: Ledger, keys: Collection[str], killed: Collection[int], forget
         for earlier, later in pairwise(in_order):
             after = later.began - earlier.ends
             assert after >= 0, f"out twice: {earlier}, {later}"
-            if (key, earlier.attempt) not in answers:
+            if (key, earlier.attempt) not in answers and later.attempt == earlier.attempt + 1:
                 late.append(after)
         *overtaken, last = [answers.get((key, claim.attempt)) for claim in in_order]
         assert "yes" not in overtaken, f"{key} came again after a yes: {overtaken}"

@@ -69,6 +69,7 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
     queue = make(proxy.url)
 
     assert queue.size() == 0  # there is a connection: a cut while it is made is no lost answer
+    assert not queue.cancel("nobody")  # the server knows the script: "no such script" is no lost answer either
 
     def cut() -> None:
         proxy.cut = cuts

@@ -14,7 +14,7 @@ from rx_runat.job import Entry
 from rx_runat.protocols import Store
 from rx_runat.slots import Slots
 from rx_runat.verdict import Leased, Verb, Verdict
-from rx_runat.wire import from_score
+from rx_runat.wire import from_score, lateness
 
 _FATES: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
 
@@ -64,7 +64,7 @@ class Counter:
             Claim(
                 key,
                 from_score(score),
-                (leased.now - float(score) * 1e3) / 1e6,
+                lateness(score, leased.now),
                 attempt,
                 self.lease,
                 Lease(key, leased.fence, leased.deadline, self),
@@ -118,7 +118,7 @@ class Counter:
 
     def lives(self, lease: Lease) -> bool:
         """Is a lease ours, as far as is known here?"""
-        return not lease.fate and self.now() < self._end(lease.held)
+        return not lease.fate and self.left(lease) > 0
 
     def _end(self, deadline: int) -> float:
         return round(deadline / 1e3 + self._ahead, 6)  # a virtual clock counts microseconds, and meets it exactly

@@ -18,7 +18,7 @@ from rx_runat.boundary import NotTaken
 from rx_runat.hot import Crowd, Subscriber
 from rx_runat.job import Claimed, Due, Entry
 from rx_runat.verdict import Leased
-from rx_runat.wire import from_score
+from rx_runat.wire import from_score, lateness
 
 
 class Present(Crowd[Any], Protocol):
@@ -87,7 +87,7 @@ class Delivery:
         place = self._place()
         if self._due is None or self._due[0] != place:
             key, score = self._claimed.keys[place], self._claimed.scores[place]
-            self._due = place, Due(key, from_score(score), (self._claimed.now - float(score) * 1e3) / 1e6)
+            self._due = place, Due(key, from_score(score), lateness(score, self._claimed.now))
         return self._due[1]
 
     def rest(self) -> list[Entry]:

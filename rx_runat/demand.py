@@ -20,7 +20,7 @@ class Demand(Protocol):
 
     @property
     def frees_in(self) -> float:
-        """After a claim of no keys: the seconds until one may take some again."""
+        """Where no key may be taken: the seconds until some may."""
         ...
 
     @property

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 
 from rx_runat.cards import NEXT, letters
-from rx_runat.errors import InvalidSetting
 from rx_runat.protocols import Store
 from rx_runat.verdict import DeadLetter
-from rx_runat.wire import show
+from rx_runat.wire import check_count
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 
@@ -49,8 +48,7 @@ class DeadLetters:
             StoreError, Stopped: as the verbs of the queue.
         """
         self._check_open()
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSetting(f"n: got {show(n)}; it must be a count of letters, such as 10")
+        check_count(n, "n", "a count of letters, such as 10")
         return self._store.dead_peek(n)
 
     def size(self) -> int:

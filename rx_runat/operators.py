@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from datetime import timedelta
 from secrets import SystemRandom
 from typing import Any, TypeAlias, TypeVar, overload
 
 from reactivex import Observable
 
-from rx_runat.claim import Claim
+from rx_runat.claim import Claim, to_ms
 from rx_runat.errors import InvalidSetting
 from rx_runat.hot import Hot, Subscriber
 from rx_runat.outcome import Outcome
 from rx_runat.settling.settling import Settling
-from rx_runat.wire import show
+from rx_runat.ticks import Seconds
+from rx_runat.wire import check_count, show
 
 _LUCK = SystemRandom().random
 
 R = TypeVar("R")
-Backoff: TypeAlias = Callable[[int], float | timedelta]
+Backoff: TypeAlias = Callable[[int], Seconds]
 
 
 def exponential(
-    first: float = 1.0, longest: float = 3600.0, jitter: float = 0.5, luck: Callable[[], float] = _LUCK
+    first: Seconds = 1.0, longest: Seconds = 3600.0, jitter: float = 0.5, luck: Callable[[], float] = _LUCK
 ) -> Callable[[int], float]:
     """A backoff that doubles: a function of the attempt that failed, to the seconds until the next one.
 
@@ -34,10 +34,13 @@ def exponential(
     Keys that failed together, because something that they all need was away, come apart again by chance.
 
     Args:
-        first: seconds after the first attempt, at the most.
-        longest: seconds, at the most, after any.
+        first: seconds, or a timedelta, after the first attempt, at the most.
+        longest: the same after any.
         jitter: which part of them is left to chance, from 0 to 1.
         luck: draws from 0 to 1.
+
+    Raises:
+        InvalidSetting: an argument that cannot be used.
 
     Example:
         >>> [exponential(jitter=0)(attempt) for attempt in (1, 2, 3, 12, 13, 1_000_000)]
@@ -45,9 +48,12 @@ def exponential(
         >>> exponential(luck=lambda: 0.5)(3)
         3.0
     """
+    unit, ceiling = to_ms(first, "first", 0) / 1000, to_ms(longest, "longest", 0) / 1000
+    if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidSetting(f"jitter: got {show(jitter)}; it must be between 0 and 1")
 
     def backoff(attempt: int) -> float:
-        return min(first * 2.0 ** min(attempt - 1, 64), longest) * (1 - jitter * luck())
+        return min(unit * 2.0 ** min(attempt - 1, 64), ceiling) * (1 - jitter * luck())
 
     return backoff
 
@@ -155,8 +161,7 @@ def settle(
     if not callable(backoff):
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     for name, count in (("max_attempts", max_attempts), ("max_concurrent", max_concurrent)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSetting(f"{name}: got {show(count)}; it must be a count from 1")
+        check_count(count, name, "a count from 1", 1)
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
         return Hot(_Settled(claims, lambda to: Settling(work, max_attempts, backoff, max_concurrent, to)))

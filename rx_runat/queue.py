@@ -33,7 +33,7 @@ from rx_runat.sink import Sink
 from rx_runat.sources import Sources
 from rx_runat.store import RedisStore
 from rx_runat.ticks import Seconds, to_seconds
-from rx_runat.wire import RunAtTime, from_score, show, to_microseconds
+from rx_runat.wire import RunAtTime, check_count, from_score, show, to_microseconds
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
@@ -185,10 +185,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """
         self._check_open()
         ms = to_ms(lease, "lease", 0.1)
-        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or not 1 <= max_in_flight <= 100_000:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSetting(
-                f"max_in_flight: got {show(max_in_flight)}; it must be a count of claims between 1 and 100,000"
-            )
+        check_count(max_in_flight, "max_in_flight", "a count of claims between 1 and 100,000", 1, 100_000)
         sources, store = self._sources, self._store
         counter = Counter(
             store,
@@ -282,8 +279,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             StoreError, Stopped: as `on_next`.
         """
         self._check_open()
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSetting(f"n: got {show(n)}; it must be a count of keys, such as 10")
+        check_count(n, "n", "a count of keys, such as 10")
         return self._store.peek(n)
 
     def size(self, until: RunAtTime | None = None) -> int:
@@ -360,8 +356,7 @@ def _check(interval: object, limit: object, scheduler: object, virtual: bool) ->
         raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
     elif not 0.001 <= to_seconds(interval) < math.inf:
         raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100_000:
-        raise InvalidSetting(f"limit: got {show(limit)}; it must be a count of keys between 1 and 100,000")
+    check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
     if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
         raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
     if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):

@@ -19,7 +19,7 @@ from rx_runat.protocols import Clock
 from rx_runat.taker import RedisTaker
 from rx_runat.verdict import DeadLetter, Settled, Verdict
 from rx_runat.watch import RedisWatch
-from rx_runat.wire import RunAtTime, from_score, show, to_key, to_member, to_time
+from rx_runat.wire import RunAtTime, from_score, lateness, show, to_key, to_member, to_time
 
 _SCHEDULE = Script("schedule")
 _CANCEL = Script("cancel")
@@ -115,7 +115,7 @@ class RedisStore:
         virtual = () if self._clock is None else (self._clock(),)
         now, flat = persist(lambda _: self._calls.run(_PEEK, 1, self._queue_name, n, *virtual))
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return [Due(to_key(member), from_score(score), (now - float(score) * 1e3) / 1e6) for member, score in pairs]
+        return [Due(to_key(member), from_score(score), lateness(score, now)) for member, score in pairs]
 
     def size(self, until: RunAtTime | None) -> int:
         """How many keys wait, at all (`ZCARD`) or until a moment (`ZCOUNT`; and `TIME` for a delay)."""

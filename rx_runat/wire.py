@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from reprlib import Repr
 from typing import TypeAlias
 
-from rx_runat.errors import InvalidJob
+from rx_runat.errors import InvalidJob, InvalidSetting
 
 RunAtTime: TypeAlias = datetime | float | timedelta
 """A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
@@ -86,6 +86,20 @@ def to_parts(joined: bytes, token: str) -> list[str]:
     return joined.decode("utf-8", "surrogateescape").split(token) if joined else []
 
 
+def check_count(value: object, name: str, right: str, least: int = 0, most: float = math.inf) -> None:
+    """Refuse what is no count within the bounds.
+
+    >>> check_count(True, "n", "a count of keys, such as 10")
+    Traceback (most recent call last):
+    rx_runat.errors.InvalidSetting: n: got True (bool); it must be a count of keys, such as 10
+
+    Raises:
+        InvalidSetting: what came, and what would be right.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be {right}")
+
+
 def to_time(run_at: object, field: str = "run_at") -> str:
     """A moment as the wire has it: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
 
@@ -139,6 +153,15 @@ def from_score(score: str | bytes | float) -> datetime:
     if milliseconds < _FIRST_MS:
         return _FIRST
     return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def lateness(score: str | bytes | float, now: int) -> float:
+    """Seconds from a score to a moment in epoch microseconds; negative before it.
+
+    >>> lateness("1700000000000", 1_700_000_000_250_000)
+    0.25
+    """
+    return (now - float(score) * 1e3) / 1e6
 
 
 def to_microseconds(moment: datetime) -> int:

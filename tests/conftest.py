@@ -10,8 +10,11 @@ import pytest
 import redis
 
 from rx_runat import RunAt
+from rx_runat.connect import connect
+from rx_runat.store import RedisStore
 from rx_runat.testing import Faults
 from tests.helpers import Proxy, Server, wait_until
+from tests.stores import Clock, Line
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +78,26 @@ def queue(make: Callable[..., RunAt]) -> RunAt:
 @pytest.fixture
 def faults() -> Faults:
     return Faults()
+
+
+@pytest.fixture(params=["fakeredis", "server"])
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """Calls to an empty Redis: fakeredis, and a real server."""
+    url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
+    line = Line(connect(url).calls)
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(line: Line, clock: Clock) -> RedisStore:
+    """A store whose clock stands still."""
+    return RedisStore(line, "RunAt~default", clock)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from rx_runat.store import RedisStore
 from rx_runat.testing import Faults
 from rx_runat.verdict import DeadLetter, Leased, Verb, Verdict
 from tests.helpers import Server
-from tests.test_store import LUA, MS, ODD, Clock, Line, T, at, inside, put, runs_of, watched
+from tests.stores import MS, Clock, Line, T
+from tests.test_store import LUA, ODD, at, inside, put, runs_of, watched
 
 Q = "RunAt~default"
 LEASE_S = 30
@@ -30,26 +31,6 @@ LEASE = LEASE_S * 1000
 FAR = MS + 10 * LEASE
 VERBS: list[Verb] = ["ack", "nack", "extend", "bury", "back"]
 FATES = [list(fates) for times in range(TRIES) for fates in itertools.product(["lost", "late"], repeat=times)]
-
-
-@pytest.fixture(params=["fakeredis", "server"])
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    """Calls to an empty Redis: fakeredis, and a real server."""
-    url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
-    line = Line(connect(url).calls)
-    yield line
-    line.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(line: Line, clock: Clock) -> RedisStore:
-    """A store whose clock stands still."""
-    return RedisStore(line, Q, clock)
 
 
 class Whole(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -673,6 +674,27 @@ def test_arguments_that_cannot_be_used(settings: dict[str, Any], said: str) -> N
     with pytest.raises(InvalidSetting) as refused:
         settle(**({"work": fail} | settings))
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"first": -1}, "first: got -1 (int); it must be between 0 seconds and a year"),
+        ({"longest": math.inf}, "longest: got inf (float); it must be between 0 seconds and a year"),
+        ({"longest": "1 h"}, "longest: got '1 h' (str); it must be seconds, such as 30.0, or a timedelta"),
+        ({"jitter": 1.5}, "jitter: got 1.5 (float); it must be between 0 and 1"),
+        ({"jitter": math.nan}, "jitter: got nan (float); it must be between 0 and 1"),
+    ],
+)
+def test_an_exponential_that_cannot_be(settings: dict[str, Any], said: str) -> None:
+    """It says so at once, not when the first work fails."""
+    with pytest.raises(InvalidSetting) as refused:
+        exponential(**settings)
+    assert str(refused.value) == said
+
+
+def test_exponential_takes_a_timedelta() -> None:
+    assert exponential(timedelta(minutes=1), timedelta(hours=1), jitter=0)(3) == 240
 
 
 def test_exponential_stays_within_its_bounds() -> None:

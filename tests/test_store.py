@@ -18,91 +18,16 @@ from rx_runat import InvalidJob, Job, OutcomeUnknown, Refused, StoreError, Unava
 from rx_runat.calls import TRIES, Calls
 from rx_runat.connect import connect
 from rx_runat.job import KEEP, Claimed, Entry, Keep
-from rx_runat.line import Arg
 from rx_runat.queue import RunAt
 from rx_runat.receipts import RECEIPT_TTL_MS
 from rx_runat.store import RedisStore
 from rx_runat.taker import RedisTaker
 from rx_runat.testing import Faults
 from tests.helpers import Server, wait_until
+from tests.stores import MS, Clock, Line, T
 
 Q = "RunAt~default"
 RECEIPTS = f"{{{Q}}}:receipt:*"
-T = 1_700_000_000  # the virtual clocks begin here, epoch seconds
-MS = T * 1000
-
-
-class Clock:
-    """A virtual clock, epoch microseconds."""
-
-    def __init__(self) -> None:
-        self.us = T * 1_000_000
-
-    def __call__(self) -> int:
-        return self.us
-
-    def advance(self, seconds: float) -> None:
-        self.us += round(seconds * 1_000_000)
-
-
-class Line(Calls):
-    """Calls whose fates are told beforehand, and which are all written down.
-
-    Attributes:
-        fates: of the next calls: `lost` is done and not answered; `late` is not answered, and may be done by `arrive`;
-            `away` is not done; `refused` is not done and refused; None is done and answered.
-        late: what is still on its way.
-        sent: all that was sent, answered or not.
-    """
-
-    def __init__(self, inner: Calls) -> None:
-        super().__init__(inner.pool, inner.where)
-        self.fates: list[str | None] = []
-        self.late: list[tuple[Arg, ...]] = []
-        self.sent: list[tuple[Arg, ...]] = []
-
-    def run(self, script: Any, *args: Arg) -> Any:
-        return self.call("EVAL", script.body, *args)  # one command each, so that it can be sent again
-
-    def call(self, *command: Arg) -> Any:
-        fate = self.fates.pop(0) if self.fates else None
-        if fate == "away":
-            raise Unavailable("away")
-        if fate == "refused":
-            raise Refused("refused")
-        self.sent.append(command)
-        if fate == "late":
-            self.late.append(command)
-            raise OutcomeUnknown("late")
-        answer = super().call(*command)
-        if fate == "lost":
-            raise OutcomeUnknown("lost")
-        return answer
-
-    def arrive(self) -> list[Any]:
-        """What was late arrives now."""
-        late, self.late = self.late, []
-        return [super(Line, self).call(*command) for command in late]
-
-
-@pytest.fixture(params=["fakeredis", "server"])
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    """Calls to an empty Redis: fakeredis, and a real server."""
-    url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
-    line = Line(connect(url).calls)
-    yield line
-    line.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(line: Line, clock: Clock) -> RedisStore:
-    """A store whose clock stands still."""
-    return RedisStore(line, Q, clock)
 
 
 @pytest.fixture

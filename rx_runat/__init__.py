@@ -1,6 +1,5 @@
 """A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due."""
 
-from rx_runat.claim import Claim
 from rx_runat.errors import (
     InvalidJob,
     InvalidSetting,
@@ -14,11 +13,12 @@ from rx_runat.errors import (
     StoreError,
     Unavailable,
 )
-from rx_runat.job import Due, Job
-from rx_runat.operators import exponential, settle
-from rx_runat.outcome import Outcome
+from rx_runat.model.batch import DeadLetter
+from rx_runat.model.claim import Claim
+from rx_runat.model.job import Due, Job
+from rx_runat.model.outcome import Outcome
 from rx_runat.queue import RunAt
-from rx_runat.verdict import DeadLetter
+from rx_runat.settling.operator import exponential, settle
 
 __all__ = [
     "Claim",

@@ -14,26 +14,26 @@ import redis as redis_py
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
-from rx_runat.cards import NEXT, queue_card, state
-from rx_runat.claim import Claim, to_ms
-from rx_runat.connect import Connected, connect
-from rx_runat.counter import Counter
-from rx_runat.delivery import Delivery
-from rx_runat.demand import Pace
-from rx_runat.dues import Dues
+from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
-from rx_runat.hot import Hot
-from rx_runat.iterate import Iteration
-from rx_runat.job import Due, Job, Keep, Schedulable, check_keep
-from rx_runat.keys import check_queue_name
-from rx_runat.letters import DeadLetters
-from rx_runat.named import Jobs, Named
-from rx_runat.protocols import Clock
-from rx_runat.sink import Sink
-from rx_runat.sources import Sources
-from rx_runat.store import RedisStore
-from rx_runat.ticks import Seconds, to_seconds
-from rx_runat.wire import RunAtTime, check_count, from_score, show, to_microseconds
+from rx_runat.model.cards import NEXT, queue_card, state
+from rx_runat.model.claim import Claim, to_ms
+from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
+from rx_runat.model.protocols import Clock
+from rx_runat.model.times import RunAtTime, check_count, from_score, show, to_microseconds
+from rx_runat.store.connect import Connected, connect
+from rx_runat.store.keys import check_queue_name
+from rx_runat.store.redis_store import RedisStore
+from rx_runat.stream.async_iteration import Iteration
+from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.demand import Pace
+from rx_runat.stream.hot import Hot
+from rx_runat.stream.jobs import Dues
+from rx_runat.stream.leases import Counter
+from rx_runat.stream.named import Jobs, Named
+from rx_runat.stream.sink import Sink
+from rx_runat.stream.sources import Sources
+from rx_runat.stream.ticks import Seconds, to_seconds
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 

@@ -7,12 +7,12 @@ from typing import Any
 import fakeredis
 from reactivex.testing import TestScheduler
 
-from rx_runat.calls import Calls
-from rx_runat.connect import Connected, connect
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
-from rx_runat.line import Arg
 from rx_runat.queue import RunAt
-from rx_runat.ticks import Seconds
+from rx_runat.store.client import Calls
+from rx_runat.store.connect import Connected, connect
+from rx_runat.store.connection import Arg
+from rx_runat.stream.ticks import Seconds
 
 __all__ = ["Faults", "virtual_queue"]
 

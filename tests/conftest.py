@@ -10,11 +10,11 @@ import pytest
 import redis
 
 from rx_runat import RunAt
-from rx_runat.connect import connect
-from rx_runat.store import RedisStore
+from rx_runat.store.connect import connect
+from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
-from tests.helpers import Proxy, Server, wait_until
-from tests.stores import Clock, Line
+from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.stores import Clock, Line
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The layers hold: Redis on one side, Rx on the other, and they meet in two files."""
+"""The rooms of the package, and who may import whom: judged by folder, so that a new file is judged by its room.
+
+errors < model < store, stream < settling < queue, dead_letters < drawing < testing, cli, notebook
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,30 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
-STAPLED = {"queue.py", "testing.py"}
-REDIS_SIDE = {"store", "calls", "line", "receipts", "taker", "leases", "dead", "watch", "connect"}
-STANDARD_ONLY = {
-    *("cards", "claim", "errors", "glance", "job", "keys", "letters", "outcome", "protocols", "slots"),
-    *("verdict", "wire", "words"),
-}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+STAPLED = {"queue.py", "testing.py"}  # where Redis meets Rx
+TOP = {"__init__", "__main__"}  # they gather what users name, and may import anything
+
+# A room may import from its own and from every room of an earlier row; rooms of one row never meet.
+ROWS = [
+    {"errors"},
+    {"model"},
+    {"store", "stream"},
+    {"settling"},
+    {"queue", "dead_letters"},
+    {"drawing"},
+    {"testing", "cli", "notebook"},
+]
+ALLOWED = {room: {room}.union(*ROWS[:place]) for place, row in enumerate(ROWS) for room in row}
+ALLOWED["queue"] |= {"dead_letters"}
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
@@ -24,7 +45,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
             names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
@@ -32,58 +55,72 @@ def roots(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
-MODULES = sorted(PACKAGE.rglob("*.py"))
+def inside(path: Path) -> set[str]:
+    """The package's own modules that a file imports, dotted and without `rx_runat.`."""
+    names = {name.removeprefix("rx_runat.") for name in imports(path) if name.startswith("rx_runat.")}
+    return {name for name in names if module(name) is not None}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def module(name: str) -> Path | None:
+    for path in (PACKAGE / f"{name.replace('.', '/')}.py", PACKAGE / name.replace(".", "/") / "__init__.py"):
+        if path.exists():
+            return path
+    return None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_room_imports_from_rooms_below(path: Path) -> None:
+    room = room_of(path)
+    if room not in TOP:
+        assert {name.split(".")[0] for name in inside(path)} <= ALLOWED[room]
+
+
+def test_every_room_has_its_row() -> None:
+    assert {room_of(path) for path in MODULES} == TOP.union(*ROWS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_no_file_imports_both_redis_and_rx(path: Path) -> None:
     if path.name not in STAPLED:
         assert not ({"redis", "fakeredis"} & roots(path) and "reactivex" in roots(path))
 
 
-@pytest.mark.parametrize("name", sorted(STANDARD_ONLY))
-def test_values_need_the_standard_library_only(name: str) -> None:
-    assert roots(PACKAGE / f"{name}.py") <= sys.stdlib_module_names | {"rx_runat"}
-    assert {each for each in imports(PACKAGE / f"{name}.py") if each.startswith("rx_runat")} <= {
-        f"rx_runat.{other}" for other in STANDARD_ONLY
-    }
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"store", "stream"}], ids=ids)
+def test_redis_and_rx_stay_in_their_rooms(path: Path) -> None:
+    assert not ({"redis", "fakeredis"} if room_of(path) == "stream" else {"reactivex"}) & roots(path)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("source", "sink", "ticks", "loop", "hot", "boundary", "iterate", "named", "delivery", "outage", "hand"),
-        *("heads", "sleep", "demand", "slots", "counter", "sources", "dues", "guest"),
-        *("operators", *(f"settling/{path.stem}" for path in (PACKAGE / "settling").glob("*.py"))),
-    ],
-)
-def test_the_rx_side_knows_no_redis_store(name: str) -> None:
-    assert not {f"rx_runat.{each}" for each in REDIS_SIDE} & imports(PACKAGE / f"{name}.py")
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"errors", "model"}], ids=ids)
+def test_values_need_the_standard_library_only(path: Path) -> None:
+    assert roots(path) <= sys.stdlib_module_names | {"rx_runat"}
 
 
-@pytest.mark.parametrize("name", sorted({*REDIS_SIDE, "embedded", "keeper"}))
-def test_the_redis_side_knows_no_rx(name: str) -> None:
-    rx_side = {
-        f"rx_runat.{each}"
-        for each in (
-            "source",
-            "sink",
-            "ticks",
-            "loop",
-            "hot",
-            "boundary",
-            "queue",
-            "outage",
-            "heads",
-            "sources",
-            "counter",
-        )
-    }
-    assert "reactivex" not in roots(PACKAGE / f"{name}.py")
-    assert not rx_side & imports(PACKAGE / f"{name}.py")
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "drawing"], ids=ids)
+def test_drawing_knows_neither_jupyter_nor_the_web(path: Path) -> None:
+    assert not {"IPython", "ipywidgets", "anywidget", "traitlets", "starlette", "uvicorn"} & roots(path)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Whoever follows imports never comes back to where he was: no circle."""
+    graph = {ids(path): {ids(found) for name in inside(path) if (found := module(name))} for path in MODULES}
+    done: set[str] = set()
+
+    def follow(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for other in sorted(graph[name] - {name}):
+                follow(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        follow(name, ())
+
+
+def test_at_most_ten_modules_lie_flat() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_one_clock(path: Path) -> None:
     """No wall clock, no sleep, no global randomness."""
     for node in ast.walk(ast.parse(path.read_text())):

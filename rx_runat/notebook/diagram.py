@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rx_runat.notebook.svg import CHARACTER, INK, PAPER, RED, Svg, hue, ticks
-from rx_runat.words import readable
+from rx_runat.drawing.svg import CHARACTER, INK, PAPER, RED, Svg, hue, ticks
+from rx_runat.model.humanize import readable
 
 WIDTH = 760  # px: what a notebook's output and a README show without scrolling
 COLUMNS = 72  # characters of a line in a terminal of 80, names apart

@@ -7,11 +7,11 @@ from typing import Any
 
 from reactivex import Observable, abc
 
-from rx_runat.job import Due
+from rx_runat.drawing.svg import CHARACTER, INK, RED, Svg
+from rx_runat.model.humanize import readable, span
+from rx_runat.model.job import Due
 from rx_runat.notebook.recording import Recording
-from rx_runat.notebook.svg import CHARACTER, INK, RED, Svg
-from rx_runat.ticks import Seconds
-from rx_runat.words import readable, span
+from rx_runat.stream.ticks import Seconds
 
 _WIDTH, _HEIGHT = 760.0, 190.0
 _FIRST = 1e-5  # seconds; below that a clock of microseconds tells little

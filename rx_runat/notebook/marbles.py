@@ -7,11 +7,11 @@ from typing import Any
 
 from reactivex import Observable, abc
 
-from rx_runat.job import Job
+from rx_runat.model.humanize import readable
+from rx_runat.model.job import Job
 from rx_runat.notebook.diagram import Track, draw, spell_out
 from rx_runat.notebook.recording import Recording
-from rx_runat.ticks import Seconds
-from rx_runat.words import readable
+from rx_runat.stream.ticks import Seconds
 
 
 class Marbles(Recording):

@@ -17,10 +17,10 @@ from reactivex.disposable import CompositeDisposable
 from reactivex.scheduler import VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.loop import Loop
-from rx_runat.notebook.page import shown
-from rx_runat.ticks import Seconds, to_seconds
-from rx_runat.wire import show
+from rx_runat.model.times import show
+from rx_runat.notebook.display import shown
+from rx_runat.stream.loop import Loop
+from rx_runat.stream.ticks import Seconds, to_seconds
 
 _REDRAW_SECONDS = 0.25  # a picture that grows is looked at, not read: four times a second is enough
 

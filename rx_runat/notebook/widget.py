@@ -12,12 +12,13 @@ from typing import Any
 import anywidget
 import traitlets
 
-from rx_runat.notebook.looking import Looking, title_of
-from rx_runat.notebook.scene import Scene
-from rx_runat.notebook.still import counts, draw
+import rx_runat.drawing
+from rx_runat.drawing.poller import Looking, title_of
+from rx_runat.drawing.scene import Scene
+from rx_runat.drawing.static_svg import counts, draw
 from rx_runat.queue import RunAt
 
-_HERE = Path(__file__).parent
+_HERE = Path(rx_runat.drawing.__file__).parent
 
 
 class Timeline(anywidget.AnyWidget):

@@ -15,12 +15,12 @@ from typing import NamedTuple, TypeVar
 
 from reactivex import abc
 
-from rx_runat.claim import Lease, to_ms
-from rx_runat.counter import Counter
 from rx_runat.errors import OutcomeUnknown, Unavailable
-from rx_runat.loop import Loop
-from rx_runat.outage import backoff
-from rx_runat.verdict import Verb
+from rx_runat.model.batch import Verb
+from rx_runat.model.claim import Lease, to_ms
+from rx_runat.stream.leases import Counter
+from rx_runat.stream.loop import Loop
+from rx_runat.stream.outage import backoff
 
 log = logging.getLogger("rx_runat")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from reactivex import abc
 
-from rx_runat.counter import Counter
 from rx_runat.settling.clerk import Clerk
-from rx_runat.settling.pool import Inline, Pool
+from rx_runat.settling.threads import Inline, Pool
+from rx_runat.stream.leases import Counter
 
 
 class Places:

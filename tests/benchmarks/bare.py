@@ -67,4 +67,4 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
 
 
 def _lua(name: str) -> str:
-    return files("rx_runat").joinpath("lua", f"{name}.lua").read_text()
+    return files("rx_runat.store").joinpath("lua", f"{name}.lua").read_text()

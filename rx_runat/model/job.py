@@ -1,0 +1,185 @@
+"""The values that travel through a `Store`: `Job` goes in, `Claimed` is what a look brings, `Due` comes out.
+
+Nothing here knows Redis or Rx. A job is validated once, when it is made; after that it is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
+
+from rx_runat.errors import InvalidJob, InvalidSetting
+from rx_runat.model.cards import job_card, spell
+from rx_runat.model.humanize import late, span
+from rx_runat.model.times import RunAtTime, from_milliseconds, show, to_member, to_time
+
+Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
+"""Which schedule stands when a key is scheduled again."""
+
+KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A key, scheduled for a moment.
+
+    Args:
+        key: a non-empty str, unique in its queue: scheduling it again moves it.
+        run_at: an aware `datetime`; epoch seconds (`float` or `int`); or a `timedelta`, which stays a delay until
+            Redis adds it to its own clock. Rounded up to the millisecond. The past means now.
+
+    Raises:
+        InvalidJob: what came, what is wrong with it, and what would be right.
+
+    Example:
+        >>> Job("a", 1700000000)
+        Job(key='a', run_at=1700000000)
+        >>> Job("", 0)
+        Traceback (most recent call last):
+        rx_runat.errors.InvalidJob: key: got ''; a key is a non-empty str
+    """
+
+    __slots__ = ("key", "run_at", "wire")  # by hand: `wire` is no field
+
+    key: str
+    run_at: RunAtTime
+
+    if TYPE_CHECKING:
+
+        @property
+        def wire(self) -> tuple[str, str | bytes]:
+            """What its time and key are in Redis: made once, when they are checked."""
+            ...
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+
+    def _repr_html_(self) -> str:
+        if isinstance(self.run_at, timedelta):
+            return job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
+        return job_card("Job", self.key, f"for {spell(self.run_at)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Due(Job):
+    """A job as it comes out: its `run_at` is always an aware datetime in UTC.
+
+    Attributes:
+        lateness: seconds by which Redis's clock had passed `run_at` when the key was taken; negative where a
+            `peek` looked at a key that still waits. Two Dues that differ in nothing else are equal.
+    """
+
+    run_at: datetime
+    lateness: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        """A store made it: there is nothing to check."""
+
+    def __repr__(self) -> str:
+        return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"
+
+    def _repr_html_(self) -> str:
+        return job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "wire":  # which few Dues ever need: those that are scheduled again
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+        return self.wire
+
+
+def _wire(key: str, run_at: RunAtTime) -> tuple[str, str | bytes]:
+    member = to_member(key)
+    return to_time(run_at), key if key.isascii() else member  # hiredis packs a str faster than bytes
+
+
+_Item: TypeAlias = Job | Mapping[str, Any]
+Schedulable: TypeAlias = _Item | Sequence[_Item]
+"""What the sink takes: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either."""
+
+
+def to_jobs(item: object) -> list[Job]:
+    """The jobs of whatever came to the sink; none of them if one cannot be scheduled.
+
+    Raises:
+        InvalidJob: naming the field, what came and what would be right; and the place in a list.
+    """
+    if isinstance(item, Job):
+        return [item]
+    if isinstance(item, list):
+        if set(map(type, cast("list[object]", item))) == {Job}:  # as nearly always: a list of a thousand in 15 us
+            return cast("list[Job]", item)
+        return [_in_list(place, each) for place, each in enumerate(cast("list[object]", item))]
+    return [_to_job(item)]
+
+
+def check_keep(keep: object) -> Keep:
+    """The policy itself, if there is such a one.
+
+    Raises:
+        InvalidSetting: naming the four there are.
+    """
+    if keep not in KEEP:
+        raise InvalidSetting(f"keep: got {show(keep)}; it must be one of {', '.join(map(repr, KEEP))}")
+    return keep
+
+
+def _in_list(place: int, item: object) -> Job:
+    if isinstance(item, Job):
+        return item
+    try:
+        return _to_job(item)
+    except InvalidJob as error:
+        raise InvalidJob(f"job {place} of the list: {error}") from None
+
+
+def _to_job(item: object) -> Job:
+    if isinstance(item, Job):
+        return item
+    if isinstance(item, Mapping):
+        return _from_mapping(cast("Mapping[object, object]", item))
+    raise InvalidJob(
+        f'job: got {show(item)}; schedule a Job(key, run_at), {{"runAt": <epoch ms>, "key": <str>}}, or a list of them'
+    )
+
+
+def _from_mapping(item: Mapping[object, object]) -> Job:
+    for name in ("key", "runAt"):
+        if name not in item:
+            hint = '; "run_at" is for Job(key, run_at)' if name == "runAt" and "run_at" in item else ""
+            raise InvalidJob(
+                f'{name}: missing in {show(item)}; runat\'s form is {{"runAt": <epoch ms>, "key": <str>}}{hint}'
+            )
+    unknown = [name for name in item if name not in ("key", "runAt")]
+    if unknown:
+        raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt" and "key"')
+    to_member(item["key"])
+    return Job(cast("str", item["key"]), from_milliseconds(item["runAt"]))
+
+
+class Entry(NamedTuple):
+    """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
+
+    key: str
+    score: str
+
+
+class Claimed(NamedTuple):
+    """What one look at Redis brought.
+
+    Attributes:
+        keys: those that fell due, in order.
+        scores: theirs, as Redis spelled them.
+        now: Redis's clock at the claim, epoch microseconds.
+        wait: seconds until the next key falls due; 0.0 if more are due already; None if nothing is scheduled.
+    """
+
+    keys: list[str]
+    scores: list[str]
+    now: int
+    wait: float | None

@@ -1,0 +1,78 @@
+"""A queue at a glance: how many keys wait, are due, claimed or dead, the next of them, and where others have gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from rx_runat.model.times import to_key
+
+Keys = list[tuple[str, float]]
+"""Keys, each with a moment in epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one look saw. Times are epoch milliseconds, on Redis's clock.
+
+    Attributes:
+        now: the moment of the look.
+        scheduled: how many keys wait, those that are due among them.
+        due: how many of them are due and not taken.
+        claimed: how many are out under a lease.
+        dead: how many dead letters there are.
+        due_keys: the first that are due, with their run_at.
+        coming: the next that are not, with their run_at.
+        leases: the claimed ones whose leases end first, with that end.
+        slices: where a window holds more than was listed: start of a slice of time -> keys in it.
+    """
+
+    now: float
+    scheduled: int = 0
+    due: int = 0
+    claimed: int = 0
+    dead: int = 0
+    due_keys: Keys = field(default_factory=list[tuple[str, float]])
+    coming: Keys = field(default_factory=list[tuple[str, float]])
+    leases: Keys = field(default_factory=list[tuple[str, float]])
+    slices: dict[float, int] = field(default_factory=dict[float, int])
+
+
+class Place(NamedTuple):
+    """Where a key is that is no longer seen where it was. Times are epoch milliseconds.
+
+    Attributes:
+        kind: "out" under a lease; "again": between two attempts; "gone": neither, so its work is done, or it was
+            cancelled, or what the others tell.
+        run_at: when it is due, if it waits.
+        died: when it became a dead letter, if there is one.
+    """
+
+    kind: Literal["out", "again", "gone"]
+    run_at: float | None = None
+    died: float | None = None
+
+
+def to_places(flat: list[bytes]) -> list[Place]:
+    """Places as `whereabouts.lua` spells them.
+
+    >>> to_places([b"out", b"", b"", b"", b"1700000000000", b"1600000000000"])
+    [Place(kind='out', run_at=None, died=None), Place(kind='gone', run_at=1700000000000.0, died=1600000000000.0)]
+    """
+    return [
+        Place(
+            "out" if place == b"out" else "again" if place == b"again" else "gone",
+            float(score) if score else None,
+            float(died) if died else None,
+        )
+        for place, score, died in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    ]
+
+
+def to_keys_with_times(flat: list[bytes]) -> Keys:
+    """Members and scores, one after the other, as keys with their moments.
+
+    >>> to_keys_with_times([b"a", b"1", b"b", b"2"])
+    [('a', 1.0), ('b', 2.0)]
+    """
+    return [(to_key(member), float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]

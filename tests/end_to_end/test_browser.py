@@ -1,0 +1,184 @@
+"""The first notebook in a real browser: JupyterLab on loopback, headless Chromium, every cell run.
+
+Pictures of what was on the screen go to pytest's temporary directory, or to `$RX_RUNAT_SCREENSHOTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.helpers import wait_until
+from tests.support.notebooks import FOLDER
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A JupyterLab of our own, which asks nobody for news; answers the address of a notebook."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(FOLDER, home / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = home / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    token = secrets.token_hex(16)
+    places = {
+        name: str(home / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home / 'notebooks'}"),
+                *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+                *("--LabApp.extension_manager=readonly", f"--LabApp.workspaces_dir={home / 'workspaces'}"),
+                f"--LabApp.user_settings_dir={home / 'settings'}",
+            ],
+            env=os.environ | places | {"HOME": str(home)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def is_up() -> bool:
+        assert server.poll() is None, (home / "log").read_text()
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/api/status?token={token}") as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    wait_until(is_up, "JupyterLab answers", 60)
+    yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
+    server.terminate()
+    server.wait(30)
+
+
+class Browser:
+    """A page that remembers what it asked for, and what it complained of."""
+
+    def __init__(self, page: Any, shots: Path) -> None:
+        self.page = page
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self._shots = shots
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("websocket", lambda channel: self.asked.append(channel.url))
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, address: str) -> None:
+        self.page.goto(address)
+        self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
+
+    def do(self, command: str, **arguments: object) -> None:
+        """Have JupyterLab do something, without waiting for it."""
+        script = "([command, args]) => { jupyterapp.commands.execute(command, args); }"
+        self.page.evaluate(script, [command, arguments])
+
+    def pixels(self, number: int = 0) -> str:
+        """What a timeline shows."""
+        script = "n => document.querySelectorAll('.rx-runat-timeline canvas')[n].toDataURL()"
+        return self.page.evaluate(script, number)
+
+    def hosts(self) -> set[str | None]:
+        """Whom it asked for something; what a page holds itself (data:, blob:) is nobody's."""
+        parts = [urlsplit(url) for url in self.asked]
+        return {each.hostname for each in parts if each.scheme not in ("data", "blob")}
+
+    def state(self, number: int = 0) -> str:
+        """The words that a timeline has for those who cannot see it; it may not be there yet."""
+        script = "n => [...document.querySelectorAll('.rx-runat-timeline canvas')].at(n)?.getAttribute('aria-label')"
+        return self.page.evaluate(script, number) or ""
+
+    def shoot(self, name: str) -> None:
+        self.page.screenshot(path=self._shots / f"{name}.png")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    shots = Path(os.environ.get("RX_RUNAT_SCREENSHOTS", tmp_path))
+    shots.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield Browser(chromium.new_page(viewport={"width": 1200, "height": 2700}), shots)
+        chromium.close()
+
+
+def run_all(browser: Browser, theme: str) -> None:
+    """Run all cells, and watch: the pictures draw and move."""
+    browser.do("runmenu:run-all")
+    browser.page.wait_for_function("document.body.innerText.includes('Got key')", timeout=60_000)
+    browser.page.wait_for_selector(".rx-runat-timeline canvas", timeout=60_000)
+    different: set[str] = set()
+    wait_until(lambda: different.add(browser.pixels()) or len(different) >= 10, "the picture moves")
+    browser.shoot(f"{theme}-moves")
+    browser.page.wait_for_function("document.querySelectorAll('.rx-runat-timeline').length == 3", timeout=60_000)
+    browser.shoot(f"{theme}-lanes")
+    wait_until(lambda: "the queue was stopped" in browser.state(), "the last cell has run")
+    browser.page.wait_for_timeout(300)  # for the last picture to be painted
+    browser.shoot(f"{theme}-end")
+
+
+def test_the_first_notebook_lives(lab: str, browser: Browser) -> None:
+    """All cells run, twice in one kernel; nothing complains, and nobody else is asked for anything."""
+    browser.open(lab.format("1-schedule-and-receive.ipynb"))
+    run_all(browser, "light")
+    said = browser.page.inner_text(".jp-Notebook")
+    assert "Got key 'first'\nGot key 'middle'\nGot key 'last'" in said
+    assert "cup 3" in said
+    browser.do("apputils:change-theme", theme="JupyterLab Dark")
+    browser.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+    run_all(browser, "dark")
+    assert browser.page.inner_text(".jp-Notebook").count("Got key 'first'") == 1
+    assert browser.complaints == []
+    assert browser.hosts() == {"127.0.0.1"}
+
+
+def test_the_fourth_notebook_lives(lab: str, browser: Browser) -> None:
+    """Claims are out, come back and die while somebody watches."""
+    browser.open(lab.format("4-at-least-once.ipynb"))
+    browser.do("editmenu:clear-all")
+    browser.page.wait_for_function("!document.body.innerText.includes('attempt 2')")
+    browser.do("runmenu:run-all")
+    wait_until(lambda: "4 claimed" in browser.state(), "the worker has them", 60)
+    browser.shoot("claims-out")
+    browser.page.wait_for_function("document.body.innerText.includes('order 4, attempt 2')", timeout=60_000)
+    browser.shoot("claims-back")
+    wait_until(lambda: "1 claimed · 1 dead" in browser.state(-1), "one is dead, and one is out", 60)
+    browser.shoot("claims-dead")
+    browser.page.wait_for_function("document.body.innerText.includes('dead: 0 waiting: 0')", timeout=60_000)
+    assert "dead letters of RunAt" in browser.page.inner_text(".jp-Notebook")
+    wait_until(lambda: "the queue was stopped" in browser.state(-1), "the last cell has run")
+    browser.shoot("claims-end")
+    assert browser.complaints == []
+    assert browser.hosts() == {"127.0.0.1"}

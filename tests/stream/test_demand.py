@@ -1,0 +1,69 @@
+"""How many keys a claim takes: by what the subscribers have shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from rx_runat import Job
+from rx_runat.stream.demand import Pace
+from rx_runat.testing import virtual_queue
+
+
+def claims(seconds_per_key: float, n: int, limit: int = 1000) -> list[int]:
+    pace = Pace(limit)
+    taken = []
+    for _ in range(n):
+        taken.append(pace.keys)
+        pace.show(pace.keys, pace.keys * seconds_per_key)
+    return taken
+
+
+@pytest.mark.parametrize(
+    "seconds_per_key, sizes",
+    [
+        (0, [1, 4, 16, 64, 256, 1000, 1000]),
+        (0.000_01, [1, 4, 16, 64, 256, 1000, 1000]),
+        (0.001, [1, 4, 16, 50, 50, 50, 50]),
+        (0.05, [1, 1, 1, 1, 1, 1, 1]),
+        (3, [1, 1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_it_grows_while_claims_are_consumed_quickly(seconds_per_key: float, sizes: list[int]) -> None:
+    assert claims(seconds_per_key, 7) == sizes
+
+
+def test_the_limit_is_the_ceiling() -> None:
+    assert claims(0, 5, limit=10) == [1, 4, 10, 10, 10]
+
+
+def test_it_shrinks_when_they_are_not() -> None:
+    pace = Pace(1000)
+    for _ in range(6):
+        pace.show(pace.keys, 0.001)
+    pace.show(1000, 1.0)
+    assert pace.keys == 50
+    pace.show(2, 0.1)
+    assert pace.keys == 1
+
+
+def test_a_small_claim_that_was_quick_takes_nothing_away() -> None:
+    pace = Pace(1000)
+    for _ in range(6):
+        pace.show(pace.keys, 0.001)
+    pace.show(1, 0.000_01)
+    assert pace.keys == 1000
+
+
+def test_a_new_first_subscriber_begins_with_one_key() -> None:
+    """What the last ones could take says nothing about it."""
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job(f"k{i:03}", 1) for i in range(500)])
+    first = queue.subscribe()
+    scheduler.advance_to(1)
+    first.dispose()
+    scheduler.advance_to(2)
+    queue.on_next([Job(f"l{i:03}", 3) for i in range(500)])
+    waiting: list[int] = []
+    queue.subscribe(lambda _: waiting.append(queue.size()))
+    scheduler.advance_to(3)
+    assert waiting[0] == 499

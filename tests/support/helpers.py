@@ -1,0 +1,183 @@
+"""What tests need and nobody else: real servers, a proxy that cuts answers, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from rx_runat.store.embedded import find_server
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Return as soon as the condition holds; fail with `what` if it never does."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        pause.wait(0.002)
+
+
+class Server:
+    """A real server on a unix socket, with an append-only file: it can be killed and started again."""
+
+    def __init__(self, *options: str) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
+        self.path = str(self.home / "s.sock")
+        self.url = f"unix://{self.path}"
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self._process = subprocess.Popen(
+            [
+                *(find_server(), "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
+                *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
+            ],
+            start_new_session=True,
+        )
+        wait_until(self._is_up, "the server answers")
+
+    def _is_up(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def client(self, **settings: object) -> redis.Redis:
+        return redis.Redis(unix_socket_path=self.path, **settings)  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Let it answer nothing, and keep its connections."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        self.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Proxy:
+    """Between a client and a server, on a socket of its own; it cuts the connection instead of passing an answer on.
+
+    Attributes:
+        cut: how many of the next answers are cut, counting only requests that hold `of`.
+        of: bytes that a request must hold for its answer to be cut.
+        cuts: how many were.
+        target: the socket that new connections lead to.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.target = server.path
+        self.home = Path(tempfile.mkdtemp(prefix="rxp-"))
+        self.path = str(self.home / "p.sock")
+        self.url = f"unix://{self.path}"
+        self.cut = 0
+        self.cuts = 0
+        self.of = b""
+        self._lock = threading.Lock()
+        self._pairs: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._spawn(self._accept)
+
+    def _spawn(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            try:
+                far.connect(self.target)
+            except OSError:
+                near.close()
+                far.close()
+                continue
+            with self._lock:
+                self._pairs += [near, far]
+            self._spawn(self._pump, near, far)
+
+    def _pump(self, near: socket.socket, far: socket.socket) -> None:
+        """One request and its answer after the other, as our connections do it."""
+        try:
+            while True:
+                request = near.recv(1 << 20)
+                if not request:
+                    break
+                far.sendall(request)
+                with self._lock:
+                    cutting = self.cut > 0 and self.of in request
+                    if cutting:
+                        self.cut -= 1
+                        self.cuts += 1
+                answer = self._answer(near, far, pass_on=not cutting)
+                if cutting or not answer:
+                    break
+        except OSError:
+            pass
+        finally:
+            for end in (near, far):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    def _answer(self, near: socket.socket, far: socket.socket, pass_on: bool) -> bool:
+        """Pass the answer on until the near side asks again; True if it came whole."""
+        import select
+
+        answered = False
+        while True:
+            ready, _, _ = select.select([far, near], [], [])
+            if far in ready:
+                data = far.recv(1 << 20)
+                if not data:
+                    return False
+                if not pass_on:
+                    return False
+                near.sendall(data)
+                answered = True
+            elif near in ready:
+                if answered:
+                    return True
+                more = near.recv(1 << 20)  # the rest of a long request
+                if not more:
+                    return False
+                far.sendall(more)
+
+    def end(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._threads[0].join(5)  # what it accepts at this moment must be among the pairs
+        with self._lock:
+            for each in self._pairs:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        shutil.rmtree(self.home, ignore_errors=True)

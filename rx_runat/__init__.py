@@ -13,8 +13,8 @@ from rx_runat.errors import (
     StoreError,
     Unavailable,
 )
-from rx_runat.model.batch import DeadLetter
 from rx_runat.model.claim import Claim
+from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.queue import RunAt

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rx_runat.model.batch import DeadLetter
 from rx_runat.model.cards import NEXT, letters
+from rx_runat.model.checks import check_count
+from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.protocols import Store
-from rx_runat.model.times import check_count
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 

@@ -17,10 +17,11 @@ from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, Virtual
 from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.model.cards import NEXT, queue_card, state
-from rx_runat.model.claim import Claim, to_ms
+from rx_runat.model.checks import check_count, show
+from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.protocols import Clock
-from rx_runat.model.times import RunAtTime, check_count, from_score, show, to_microseconds
+from rx_runat.model.times import RunAtTime, from_score, to_microseconds, to_ms
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore

@@ -14,7 +14,7 @@ from rx_runat.cli.duplex import Duplex, descriptor, say
 from rx_runat.cli.lines import parse_line, to_line
 from rx_runat.cli.pipe import Outlet
 from rx_runat.errors import RunAtError
-from rx_runat.model.batch import DeadLetter
+from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.queue import RunAt
 
 _EPILOG = """\

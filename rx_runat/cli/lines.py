@@ -13,8 +13,9 @@ import re
 from datetime import datetime, timedelta
 
 from rx_runat.errors import InvalidJob
+from rx_runat.model.checks import show
 from rx_runat.model.job import Due, Job, to_jobs
-from rx_runat.model.times import RunAtTime, from_milliseconds, show
+from rx_runat.model.times import RunAtTime, from_milliseconds
 
 _DELAY = re.compile(r"\+(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d)?", re.ASCII)
 _MILLISECONDS = re.compile(r"(-?\d+)ms", re.ASCII)

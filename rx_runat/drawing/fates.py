@@ -15,8 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.snapshot import Glance, Keys, Place
 
 LISTED = 400  # keys of each kind that one look lists, and asks about: 0.2 ms of the server's time, and 1 ms at most

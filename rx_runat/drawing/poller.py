@@ -12,9 +12,8 @@ from rx_runat.drawing.fates import LISTED
 from rx_runat.drawing.frame import Frame
 from rx_runat.drawing.scene import Scene
 from rx_runat.errors import RunAtError, StoreError
-from rx_runat.model.batch import Leased
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.humanize import readable
-from rx_runat.model.job import Claimed, Entry
 from rx_runat.queue import RunAt
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.loop import Loop

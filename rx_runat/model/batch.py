@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
-
-from rx_runat.model.cards import attempts, job_card, spell
-from rx_runat.model.humanize import readable
 
 
 class Leased(NamedTuple):
@@ -69,28 +64,24 @@ class Settled(NamedTuple):
     earliest: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A key whose work was given up.
-
-    Attributes:
-        key: the key.
-        run_at: when it was due at first; in UTC.
-        attempts: how often it was claimed.
-        reason: why it was given up, in words, cut to a thousand characters.
-        time: when it was given up; in UTC.
-    """
+class Entry(NamedTuple):
+    """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
 
     key: str
-    run_at: datetime
-    attempts: int
-    reason: str
-    time: datetime
+    score: str
 
-    def __repr__(self) -> str:
-        return f"<DeadLetter {self.key!r}, {attempts(self.attempts)}: {readable(self.reason, 60)}>"
 
-    def _repr_html_(self) -> str:
-        return job_card(
-            "DeadLetter", self.key, f"{attempts(self.attempts)}, {spell(self.time)}: {readable(self.reason, 200)}"
-        )
+class Claimed(NamedTuple):
+    """What one look at Redis brought.
+
+    Attributes:
+        keys: those that fell due, in order.
+        scores: theirs, as Redis spelled them.
+        now: Redis's clock at the claim, epoch microseconds.
+        wait: seconds until the next key falls due; 0.0 if more are due already; None if nothing is scheduled.
+    """
+
+    keys: list[str]
+    scores: list[str]
+    now: int
+    wait: float | None

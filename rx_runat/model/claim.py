@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,11 +10,10 @@ from typing import Any, Protocol
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
 from rx_runat.model.batch import Verb
 from rx_runat.model.cards import job_card
+from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
-from rx_runat.model.times import from_score, show
-
-LONGEST_SECONDS = 366 * 86_400.0  # a year and no more: a lease or a delay beyond that is a slip of units
+from rx_runat.model.times import from_score, to_ms
 
 LOST = "its lease was lost"
 UNSURE = "perhaps settled: no answer came"
@@ -170,23 +168,3 @@ class Claim(Due):
                 f"{self.held.desk.where} did not answer at once"
             )
         return ours
-
-
-def to_ms(seconds: object, name: str, least: float) -> int:
-    """Milliseconds, rounded up, of seconds or a timedelta.
-
-    >>> to_ms(1.5, "delay", 0), to_ms(timedelta(minutes=1), "delay", 0)
-    (1500, 60000)
-    >>> to_ms(-1, "delay", 0)
-    Traceback (most recent call last):
-    rx_runat.errors.InvalidSetting: delay: got -1 (int); it must be between 0 seconds and a year
-
-    Raises:
-        InvalidSetting: what came, and what would be right.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | timedelta):
-        raise InvalidSetting(f"{name}: got {show(seconds)}; it must be seconds, such as 30.0, or a timedelta")
-    length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-    if not least <= length <= LONGEST_SECONDS:
-        raise InvalidSetting(f"{name}: got {show(seconds)}; it must be between {least:g} seconds and a year")
-    return math.ceil(round(length * 1000, 3))

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.model.cards import job_card, spell
+from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
-from rx_runat.model.times import RunAtTime, from_milliseconds, show, to_member, to_time
+from rx_runat.model.members import to_member
+from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
 
 Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
 """Which schedule stands when a key is scheduled again."""
@@ -160,26 +162,3 @@ def _from_mapping(item: Mapping[object, object]) -> Job:
         raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt" and "key"')
     to_member(item["key"])
     return Job(cast("str", item["key"]), from_milliseconds(item["runAt"]))
-
-
-class Entry(NamedTuple):
-    """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
-
-    key: str
-    score: str
-
-
-class Claimed(NamedTuple):
-    """What one look at Redis brought.
-
-    Attributes:
-        keys: those that fell due, in order.
-        scores: theirs, as Redis spelled them.
-        now: Redis's clock at the claim, epoch microseconds.
-        wait: seconds until the next key falls due; 0.0 if more are due already; None if nothing is scheduled.
-    """
-
-    keys: list[str]
-    scores: list[str]
-    now: int
-    wait: float | None

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from rx_runat.model.cards import job_card
+from rx_runat.model.checks import short
 from rx_runat.model.claim import Claim
 from rx_runat.model.humanize import readable, span
-from rx_runat.model.times import short
 
 R = TypeVar("R")
 

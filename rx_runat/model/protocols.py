@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
-from rx_runat.model.batch import DeadLetter, Leased, Settled, Verdict
-from rx_runat.model.job import Claimed, Due, Entry, Job, Keep
+from rx_runat.model.batch import Claimed, Entry, Leased, Settled, Verdict
+from rx_runat.model.dead_letter import DeadLetter
+from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.times import RunAtTime
 
 Clock: TypeAlias = Callable[[], int]

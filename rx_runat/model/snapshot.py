@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from rx_runat.model.times import to_key
+from rx_runat.model.members import to_key
 
 Keys = list[tuple[str, float]]
 """Keys, each with a moment in epoch milliseconds."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from reprlib import Repr
 from typing import TypeAlias
 
 from rx_runat.errors import InvalidJob, InvalidSetting
+from rx_runat.model.checks import show
 
 RunAtTime: TypeAlias = datetime | float | timedelta
 """A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
@@ -24,80 +24,6 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _FIRST_MS = (_FIRST - EPOCH) // timedelta(milliseconds=1)
 _LAST_MS = (_LAST - EPOCH) // timedelta(milliseconds=1)
 _TIMES = "an aware datetime, epoch seconds, or a timedelta from now"
-
-_repr = Repr()
-_repr.maxstring = _repr.maxother = 60
-
-
-def show(value: object) -> str:
-    """A value as an error message shows it: short, with its type, and safe against a broken `repr`.
-
-    >>> show("x" * 1000)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx' (str)"
-    """
-    return f"{short(value)} ({type(value).__name__})"
-
-
-def short(value: object) -> str:
-    """A value's `repr`, cut to 200 characters at most, and whatever it does."""
-    try:
-        text = _repr.repr(value)
-    except Exception:  # a repr is anybody's code, and Python will not spell an int of a million digits
-        text = "<something that cannot be shown>"
-    return text if len(text) <= 200 else text[:200] + "..."
-
-
-def to_member(key: object) -> bytes:
-    """The member of a key.
-
-    Raises:
-        InvalidJob: the key is not a str, is empty, or holds what UTF-8 cannot.
-    """
-    if not isinstance(key, str):
-        raise InvalidJob(f"key: got {show(key)}; a key is a non-empty str")
-    if not key:
-        raise InvalidJob("key: got ''; a key is a non-empty str")
-    try:
-        return key.encode()
-    except UnicodeEncodeError:
-        pass
-    try:  # a key that came out of Redis as no UTF-8 goes back as the bytes that it was
-        member = key.encode(errors="surrogateescape")
-        if to_key(member) == key:
-            return member
-    except UnicodeEncodeError:
-        pass
-    raise InvalidJob(f"key: got {show(key)}, which UTF-8 cannot hold; take out the lone surrogates")
-
-
-def to_key(member: bytes) -> str:
-    """The key of a member; `to_member(to_key(m)) == m` for any bytes."""
-    return member.decode(errors="surrogateescape")
-
-
-def to_parts(joined: bytes, token: str) -> list[str]:
-    """Keys, and what goes with them, of one string with a token between any two; as `to_key` of each would be.
-
-    Decoded in one go, the hot path of a drain: the token is ASCII, so no key's bytes run into the next one's.
-
-    >>> to_parts(b"a-c0ffee-1700000000000", "-c0ffee-")
-    ['a', '1700000000000']
-    """
-    return joined.decode("utf-8", "surrogateescape").split(token) if joined else []
-
-
-def check_count(value: object, name: str, right: str, least: int = 0, most: float = math.inf) -> None:
-    """Refuse what is no count within the bounds.
-
-    >>> check_count(True, "n", "a count of keys, such as 10")
-    Traceback (most recent call last):
-    rx_runat.errors.InvalidSetting: n: got True (bool); it must be a count of keys, such as 10
-
-    Raises:
-        InvalidSetting: what came, and what would be right.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidSetting(f"{name}: got {show(value)}; it must be {right}")
 
 
 def to_time(run_at: object, field: str = "run_at") -> str:
@@ -202,3 +128,26 @@ def _in_range(milliseconds: float, value: object, field: str, unit: str) -> None
 
 def _up(microseconds: int) -> int:
     return -(-microseconds // 1000)
+
+
+LONGEST_SECONDS = 366 * 86_400.0  # a year and no more: a lease or a delay beyond that is a slip of units
+
+
+def to_ms(seconds: object, name: str, least: float) -> int:
+    """Milliseconds, rounded up, of seconds or a timedelta.
+
+    >>> to_ms(1.5, "delay", 0), to_ms(timedelta(minutes=1), "delay", 0)
+    (1500, 60000)
+    >>> to_ms(-1, "delay", 0)
+    Traceback (most recent call last):
+    rx_runat.errors.InvalidSetting: delay: got -1 (int); it must be between 0 seconds and a year
+
+    Raises:
+        InvalidSetting: what came, and what would be right.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | timedelta):
+        raise InvalidSetting(f"{name}: got {show(seconds)}; it must be seconds, such as 30.0, or a timedelta")
+    length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+    if not least <= length <= LONGEST_SECONDS:
+        raise InvalidSetting(f"{name}: got {show(seconds)}; it must be between {least:g} seconds and a year")
+    return math.ceil(round(length * 1000, 3))

@@ -17,7 +17,7 @@ from reactivex.disposable import CompositeDisposable
 from reactivex.scheduler import VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.times import show
+from rx_runat.model.checks import show
 from rx_runat.notebook.display import shown
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.ticks import Seconds, to_seconds

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.times import show
+from rx_runat.model.checks import show
 from rx_runat.notebook.recording import seconds_of
 from rx_runat.queue import RunAt
 from rx_runat.stream.ticks import Seconds

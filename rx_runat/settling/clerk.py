@@ -17,7 +17,8 @@ from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Verb
-from rx_runat.model.claim import Lease, to_ms
+from rx_runat.model.claim import Lease
+from rx_runat.model.times import to_ms
 from rx_runat.stream.leases import Counter
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.outage import backoff

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias, TypeVar, overload
 from reactivex import Observable
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.claim import Claim, to_ms
+from rx_runat.model.checks import check_count, show
+from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
-from rx_runat.model.times import check_count, show
+from rx_runat.model.times import to_ms
 from rx_runat.settling.subscription import Settling
 from rx_runat.stream.hot import Hot, Subscriber
 from rx_runat.stream.ticks import Seconds

@@ -16,9 +16,10 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.batch import Verb
-from rx_runat.model.claim import LOST, Claim, Lease, to_ms
+from rx_runat.model.checks import show
+from rx_runat.model.claim import LOST, Claim, Lease
 from rx_runat.model.outcome import Outcome
-from rx_runat.model.times import show
+from rx_runat.model.times import to_ms
 from rx_runat.settling.clerk import Clerk
 from rx_runat.settling.limiter import Turns
 from rx_runat.settling.outcomes import Outbox

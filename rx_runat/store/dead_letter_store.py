@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.model.batch import DeadLetter
-from rx_runat.model.times import EPOCH, from_score, to_key, to_member
+from rx_runat.model.dead_letter import DeadLetter
+from rx_runat.model.members import to_key, to_member
+from rx_runat.model.times import EPOCH, from_score
 from rx_runat.store.client import Calls, Script, persist
 from rx_runat.store.keys import dead_key
 

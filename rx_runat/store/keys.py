@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.times import show
+from rx_runat.model.checks import show
 
 _TAG = re.compile(r"^[^{]*\{[^}]+\}")  # Redis hashes what stands between the first `{` and the next `}`
 _OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead)$")

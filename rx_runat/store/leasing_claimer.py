@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rx_runat.model.batch import Leased, Settled, Verdict
-from rx_runat.model.job import Entry
+from rx_runat.model.batch import Entry, Leased, Settled, Verdict
+from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
-from rx_runat.model.times import to_member, to_parts
 from rx_runat.store.client import Calls, Script, persist
 from rx_runat.store.connection import Arg
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
-from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token
+from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token, to_parts
 
 BROUGHT_BACK = 500  # keys whose lease has ended, in one claim: some 3 ms of the server's time; the next claim goes on
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a failing day must not fill Redis

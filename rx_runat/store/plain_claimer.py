@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry
+from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
-from rx_runat.model.times import to_member, to_parts
 from rx_runat.store.client import Calls, Script
 from rx_runat.store.keys import claimed_key, leases_key
-from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token
+from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token, to_parts
 
 _CLAIM = Script("claim")
 _HAND_BACK = Script("hand_back")

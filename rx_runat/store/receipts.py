@@ -16,8 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.protocols import Clock
 from rx_runat.store.client import Calls, persist
 from rx_runat.store.keys import receipt_key
@@ -33,6 +32,17 @@ def new_token() -> str:
     Short, because it stands between any two of 2,000 strings: twice as long, it takes twice as long to split at.
     """
     return f"\x1f{secrets.token_urlsafe(6)}"
+
+
+def to_parts(joined: bytes, token: str) -> list[str]:
+    """Keys, and what goes with them, of one string with a token between any two; as `to_key` of each would be.
+
+    Decoded in one go, the hot path of a drain: the token is ASCII, so no key's bytes run into the next one's.
+
+    >>> to_parts(b"a-c0ffee-1700000000000", "-c0ffee-")
+    ['a', '1700000000000']
+    """
+    return joined.decode("utf-8", "surrogateescape").split(token) if joined else []
 
 
 class Receipted:

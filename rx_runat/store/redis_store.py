@@ -9,11 +9,14 @@ from operator import attrgetter
 from typing import cast
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError
-from rx_runat.model.batch import DeadLetter, Settled, Verdict
+from rx_runat.model.batch import Settled, Verdict
+from rx_runat.model.checks import show
+from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
+from rx_runat.model.members import to_key, to_member
 from rx_runat.model.protocols import Clock
 from rx_runat.model.snapshot import Glance, Place, to_keys_with_times, to_places
-from rx_runat.model.times import RunAtTime, from_score, lateness, show, to_key, to_member, to_time
+from rx_runat.model.times import RunAtTime, from_score, lateness, to_time
 from rx_runat.store.client import Calls, Script, persist
 from rx_runat.store.dead_letter_store import RedisDeadLetters
 from rx_runat.store.keys import claimed_key, dead_key, leases_key, wake_channel

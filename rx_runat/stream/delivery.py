@@ -14,8 +14,8 @@ from functools import partial
 from operator import length_hint
 from typing import Any, Protocol
 
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Due, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.job import Due
 from rx_runat.model.times import from_score, lateness
 from rx_runat.stream.hot import Crowd, Subscriber
 from rx_runat.stream.rendezvous import NotTaken

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeAlias, TypeVar
 
 from rx_runat.errors import NotReturned, Refused, StoreError
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.protocols import Takes
 
 LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.model.batch import Leased, Verb, Verdict
+from rx_runat.model.batch import Entry, Leased, Verb, Verdict
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease
-from rx_runat.model.job import Entry
 from rx_runat.model.protocols import Store
 from rx_runat.model.times import from_score, lateness
 from rx_runat.stream.delivery import Delivery

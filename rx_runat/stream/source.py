@@ -28,8 +28,8 @@ from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Due, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.job import Due
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
 from rx_runat.stream.hold import Hand

@@ -11,8 +11,7 @@ import reactivex as rx
 from reactivex import abc
 
 from rx_runat.errors import Stopped, StoreError
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed
+from rx_runat.model.batch import Claimed, Leased
 from rx_runat.model.protocols import Clock, Store, Watch
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand

@@ -9,8 +9,7 @@ import pytest
 from rx_runat import Unavailable
 from rx_runat.drawing import fates as module
 from rx_runat.drawing.fates import LISTED, Fates
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.snapshot import Glance, Place
 
 OUT, AGAIN, GONE = Place("out"), Place("again"), Place("gone")

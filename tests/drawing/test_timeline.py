@@ -25,8 +25,7 @@ from rx_runat.drawing.frame import Frame
 from rx_runat.drawing.poller import Attention, Looking
 from rx_runat.drawing.scene import Scene
 from rx_runat.drawing.static_svg import counts, draw
-from rx_runat.model.batch import Leased
-from rx_runat.model.job import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.snapshot import Glance, Place
 from rx_runat.notebook import timeline
 from rx_runat.notebook.widget import Timeline

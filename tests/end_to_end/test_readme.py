@@ -52,8 +52,7 @@ def test_the_acl_is_enough(own_server: Server) -> None:
     from reactivex import operators as ops
 
     from rx_runat import Job, RunAt
-    from rx_runat.model.batch import Verdict
-    from rx_runat.model.job import Entry
+    from rx_runat.model.batch import Entry, Verdict
 
     ((rule, _),) = blocks("acl")
     with own_server.client() as client:

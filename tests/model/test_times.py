@@ -12,17 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_runat import InvalidJob
-from rx_runat.model.times import (
-    EPOCH,
-    from_milliseconds,
-    from_score,
-    show,
-    to_key,
-    to_member,
-    to_microseconds,
-    to_parts,
-    to_time,
-)
+from rx_runat.model.checks import show
+from rx_runat.model.members import to_key, to_member
+from rx_runat.model.times import EPOCH, from_milliseconds, from_score, to_microseconds, to_time
+from rx_runat.store.receipts import to_parts
 
 quick = settings(deadline=None, max_examples=100)
 

@@ -20,9 +20,10 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job
-from rx_runat.model.batch import Verb, Verdict
-from rx_runat.model.job import KEEP, Entry, Keep
-from rx_runat.model.times import EPOCH, to_key, to_member
+from rx_runat.model.batch import Entry, Verb, Verdict
+from rx_runat.model.job import KEEP, Keep
+from rx_runat.model.members import to_key, to_member
+from rx_runat.model.times import EPOCH
 from rx_runat.store import leasing_claimer
 from rx_runat.store.client import Calls
 from rx_runat.store.keys import claimed_key, dead_key, leases_key

@@ -12,8 +12,9 @@ import pytest
 from redis.crc import key_slot
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.batch import DeadLetter, Leased, Verb, Verdict
-from rx_runat.model.job import Entry, Keep
+from rx_runat.model.batch import Entry, Leased, Verb, Verdict
+from rx_runat.model.dead_letter import DeadLetter
+from rx_runat.model.job import Keep
 from rx_runat.store import dead_letter_store, leasing_claimer
 from rx_runat.store.client import TRIES, Calls
 from rx_runat.store.connect import connect

@@ -19,8 +19,9 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.job import KEEP, Entry, Keep
-from rx_runat.model.times import to_key, to_member
+from rx_runat.model.batch import Entry
+from rx_runat.model.job import KEEP, Keep
+from rx_runat.model.members import to_key, to_member
 from rx_runat.store.client import TRIES, Calls
 from rx_runat.store.connect import connect
 from rx_runat.store.connection import Arg

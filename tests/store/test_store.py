@@ -15,7 +15,8 @@ from reactivex.testing import TestScheduler
 from redis.crc import key_slot
 
 from rx_runat import InvalidJob, Job, OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.model.job import KEEP, Claimed, Entry, Keep
+from rx_runat.model.batch import Claimed, Entry
+from rx_runat.model.job import KEEP, Keep
 from rx_runat.queue import RunAt
 from rx_runat.store.client import TRIES, Calls
 from rx_runat.store.connect import connect

@@ -1,0 +1,36 @@
+"""A key whose work was given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rx_runat.model.cards import attempts, job_card, spell
+from rx_runat.model.humanize import readable
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A key whose work was given up.
+
+    Attributes:
+        key: the key.
+        run_at: when it was due at first; in UTC.
+        attempts: how often it was claimed.
+        reason: why it was given up, in words, cut to a thousand characters.
+        time: when it was given up; in UTC.
+    """
+
+    key: str
+    run_at: datetime
+    attempts: int
+    reason: str
+    time: datetime
+
+    def __repr__(self) -> str:
+        return f"<DeadLetter {self.key!r}, {attempts(self.attempts)}: {readable(self.reason, 60)}>"
+
+    def _repr_html_(self) -> str:
+        return job_card(
+            "DeadLetter", self.key, f"{attempts(self.attempts)}, {spell(self.time)}: {readable(self.reason, 200)}"
+        )

@@ -106,12 +106,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         _check(interval, limit, scheduler, virtual=clock is not None)
         connected = connect(redis)
         self._leave = connected.leave
-        self._store = RedisStore(connected.calls, queue_name, clock)
+        self._store = RedisStore(connected.client, queue_name, clock)
         self._virtual = None if clock is None else scheduler
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
-        self._source = self._sources.open(self._store.taker, Delivery, Pace(limit), scheduler, self._store.watch)
+        self._source = self._sources.open(
+            self._store.plain_claimer, Delivery, Pace(limit), scheduler, self._store.head_tracker
+        )
         super().__init__(self._source)
         self._sink = Sink(self._store, self._sources.written)
         self._dead = DeadLetters(self._store, self._check_open, self._sources.written, self.__repr__, self._card)
@@ -199,7 +201,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             admit=sources.admit,
         )
         source = sources.open(
-            lambda: store.lessee(ms), counter.deliver, counter.slots, self._virtual, lambda: store.watch(leases=True)
+            lambda: store.leasing_claimer(ms),
+            counter.deliver,
+            counter.slots,
+            self._virtual,
+            lambda: store.head_tracker(leases=True),
         )
         name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
         return Named(source, name, self.__repr__, self._card)
@@ -296,7 +302,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     # The end.
 
     def stop(self) -> None:
-        """Hand back what is in hand, complete the stream, close what we opened; may be repeated.
+        """Hold back what is in hand, complete the stream, close what we opened; may be repeated.
 
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
         finishes. Work that `settle` has begun is broken off, a plain function waited for, unless this is called from
@@ -325,7 +331,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
 
     def _glance(self) -> str:
-        return state(self._store.glance(NEXT))
+        return state(self._store.snapshot(NEXT))
 
     def _stop(self, longest: float) -> None:
         self._stopped = True
@@ -370,7 +376,7 @@ _open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held 
 
 
 def _at_exit() -> None:
-    """Hand back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
+    """Hold back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
     for queue in list(_open):
         queue._stop(LONGEST_AT_EXIT)  # pyright: ignore[reportPrivateUsage]
 

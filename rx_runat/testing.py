@@ -9,7 +9,7 @@ from reactivex.testing import TestScheduler
 
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
 from rx_runat.queue import RunAt
-from rx_runat.store.client import Calls
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.connection import Arg
 from rx_runat.stream.ticks import Seconds
@@ -17,7 +17,7 @@ from rx_runat.stream.ticks import Seconds
 __all__ = ["Faults", "virtual_queue"]
 
 
-class Faults(Calls):
+class Faults(RedisClient):
     """A server of a queue's own (fakeredis) that fails on demand.
 
     Example:
@@ -36,7 +36,7 @@ class Faults(Calls):
     """
 
     def __init__(self) -> None:
-        inner = connect(fakeredis.FakeRedis(server=fakeredis.FakeServer())).calls
+        inner = connect(fakeredis.FakeRedis(server=fakeredis.FakeServer())).client
         super().__init__(inner.pool, "memory://")
         self.away = False
         self.lost = 0

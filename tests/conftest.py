@@ -82,9 +82,9 @@ def faults() -> Faults:
 
 @pytest.fixture(params=["fakeredis", "server"])
 def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    """Calls to an empty Redis: fakeredis, and a real server."""
+    """RedisClient to an empty Redis: fakeredis, and a real server."""
     url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
-    line = Line(connect(url).calls)
+    line = Line(connect(url).client)
     yield line
     line.close()
 

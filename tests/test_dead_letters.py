@@ -8,7 +8,7 @@ import pytest
 
 from rx_runat import Claim, DeadLetter, InvalidJob, InvalidSetting, Job, RunAt, Stopped
 from rx_runat.cli import main
-from rx_runat.model.batch import Verdict
+from rx_runat.model.batch import SettleRequest
 from rx_runat.model.times import from_score
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.helpers import Server
@@ -120,9 +120,9 @@ def test_the_command(make: Callable[..., RunAt], server: Server, capfd: pytest.C
     queue = make()
     for key in ("a", "two words"):
         queue.schedule(key, 1)
-        leased = queue._store.lessee(10_000)
+        leased = queue._store.leasing_claimer(10_000)
         got = leased.claim(1)
-        queue._store.settle([Verdict("bury", key, got.fence, "no\nluck", got.deadline)])
+        queue._store.settle([SettleRequest("bury", key, got.fence, "no\nluck", got.deadline)])
         leased.close()
 
     def run(*words: str) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ from types import FrameType
 
 from rx_runat.cli.duplex import Duplex, descriptor, say
 from rx_runat.cli.lines import parse_line, to_line
-from rx_runat.cli.pipe import Outlet
+from rx_runat.cli.pipe import PipeWriter
 from rx_runat.errors import RunAtError
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.queue import RunAt
@@ -120,7 +120,7 @@ _COMMANDS = {
 
 
 def _print(*lines: str) -> None:
-    outlet = Outlet(descriptor(sys.stdout, "output"))
+    outlet = PipeWriter(descriptor(sys.stdout, "output"))
     for line in lines:
         outlet.write(line)
 

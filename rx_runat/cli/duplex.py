@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from rx_runat.cli.lines import parse_line, to_line
-from rx_runat.cli.pipe import Outlet
+from rx_runat.cli.pipe import PipeWriter
 from rx_runat.errors import InvalidJob, StoreError
 from rx_runat.model.job import Due, Job
 from rx_runat.queue import RunAt
@@ -48,7 +48,7 @@ class Duplex:
     def __init__(self, queue: RunAt, as_json: bool) -> None:
         self._queue = queue
         self._as_json = as_json
-        self._outlet = Outlet(descriptor(sys.stdout, "output"))
+        self._outlet = PipeWriter(descriptor(sys.stdout, "output"))
         self._waiting: set[str] = set()  # what we scheduled and have not printed
         self._again: set[str] = set()  # of these, what we scheduled again: one in hand may not be the last
         self._printed = 0

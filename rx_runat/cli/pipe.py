@@ -18,7 +18,7 @@ _PIECE = 4096  # what a pipe that says "ready" takes without blocking
 _SPINS = 200  # a reader on the other core takes a line in some 20 us; asleep, we would take 1 ms
 
 
-class Outlet:
+class PipeWriter:
     """Lines to a file descriptor.
 
     Args:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.snapshot import Glance, Keys, Place
+from rx_runat.model.snapshot import Keys, Place, Snapshot
 
 LISTED = 400  # keys of each kind that one look lists, and asks about: 0.2 ms of the server's time, and 1 ms at most
 SOON_MS = 400.0  # what falls due so soon is about to happen
@@ -106,7 +106,7 @@ class Fates:
 
     # What looks see.
 
-    def see(self, seen: Glance, claiming: bool, ask: Ask) -> None:
+    def see(self, seen: Snapshot, claiming: bool, ask: Ask) -> None:
         """Take in a look, and judge what has vanished.
 
         Args:
@@ -131,7 +131,7 @@ class Fates:
             self._ours.popleft()
 
     def _still_missing(
-        self, seen: Glance, listed: dict[str, float], held: dict[str, float]
+        self, seen: Snapshot, listed: dict[str, float], held: dict[str, float]
     ) -> dict[str, tuple[float, float]]:
         """The keys that are due, and neither listed any more nor known to be elsewhere."""
         missing = dict(self._missing)
@@ -172,7 +172,7 @@ class Fates:
             self._tell(kind, out.at if in_sight else now, {key: out.late})
 
 
-def _is_taken(key: str, at: float, seen: Glance) -> bool:
+def _is_taken(key: str, at: float, seen: Snapshot) -> bool:
     """Was a key taken that a look does not list any more? Before its time it was cancelled, or moved."""
     if at > seen.now:
         return False

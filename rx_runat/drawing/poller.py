@@ -80,7 +80,7 @@ class Looking:
         self._scene = scene
         self._publish = publish
         self._told: deque[Callable[[], object]] = deque(maxlen=_CLAIMS)
-        self._gate = threading.RLock()  # over the scene and what follows
+        self._lock = threading.RLock()  # over the scene and what follows
         self._loop: Loop | None = None
         self._last: Frame | None = None
         self._pace = FASTEST
@@ -93,7 +93,7 @@ class Looking:
 
     def start(self) -> None:
         """Look from now on; may be repeated."""
-        with self._gate:
+        with self._lock:
             if self._loop is None:
                 self.attention.here()
                 self._pace = FASTEST
@@ -104,7 +104,7 @@ class Looking:
 
     def stop(self) -> None:
         """Look no more; may be repeated, and `start` begins again."""
-        with self._gate:
+        with self._lock:
             loop, self._loop = self._loop, None
             if loop is not None:
                 self._sources.taps.remove(self)
@@ -113,13 +113,13 @@ class Looking:
 
     def look(self) -> Frame:
         """Look once, now."""
-        with self._gate:
+        with self._lock:
             note = ""
             try:
-                seen = self._store.glance(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
+                seen = self._store.snapshot(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
                 for _ in range(len(self._told)):
                     self._told.popleft()()
-                self._scene.see(seen, claiming=self._sources.are_claiming, ask=self._store.whereabouts)
+                self._scene.see(seen, claiming=self._sources.are_claiming, ask=self._store.locate)
                 self.looks += 1
             except StoreError as error:
                 note = readable(str(error), 160)

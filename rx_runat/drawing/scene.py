@@ -19,7 +19,7 @@ from rx_runat.drawing.fates import SOON_MS, Ask, Fates
 from rx_runat.drawing.frame import Frame, Mark, label_of
 from rx_runat.drawing.history import Past
 from rx_runat.drawing.lanes import Lanes
-from rx_runat.model.snapshot import Glance, Keys, Place
+from rx_runat.model.snapshot import Keys, Place, Snapshot
 
 PAST = 0.5  # of a window: how much of what has fired stays in the picture
 _BINS = 75  # in the whole picture: a bin is about as wide as a dot
@@ -49,12 +49,12 @@ class Scene:
         self._title = title
         self._lanes = Lanes(self.bin_ms, lane)
         self._past = Past(self._lanes)
-        self._seen = Glance(0.0)
+        self._seen = Snapshot(0.0)
         self.fates = Fates(self.past, self._past.add)
 
     # What comes in.
 
-    def see(self, seen: Glance, *, claiming: bool = True, ask: Ask = _nobody_knows) -> None:
+    def see(self, seen: Snapshot, *, claiming: bool = True, ask: Ask = _nobody_knows) -> None:
         """Take in a look.
 
         Args:
@@ -113,7 +113,7 @@ class Scene:
             for lane, each in edges.items()
         ]
 
-    def _waiting(self, seen: Glance) -> list[Mark]:
+    def _waiting(self, seen: Snapshot) -> list[Mark]:
         one = self._lanes.is_one
         coming = self._on_time(seen) + seen.coming
         if not seen.slices:
@@ -126,12 +126,12 @@ class Scene:
         rest = [Mark("waiting", lane, start + self.bin_ms / 2, n, "", None) for start, n in counted.items() if n > 0]
         return rest if one else self._lanes.gather("waiting", coming) + rest
 
-    def _on_time(self, seen: Glance) -> Keys:
+    def _on_time(self, seen: Snapshot) -> Keys:
         """What has fallen due this moment, where nothing has waited for longer: on its way into a claim."""
         fresh = seen.due_keys and seen.due == len(seen.due_keys) and seen.now - seen.due_keys[0][1] < _GRACE_MS
         return seen.due_keys if fresh else []
 
-    def _due(self, seen: Glance) -> list[Mark]:
+    def _due(self, seen: Snapshot) -> list[Mark]:
         if not seen.due_keys or self._on_time(seen):
             return []
         first, since = seen.due_keys[0]

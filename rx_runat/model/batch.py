@@ -31,7 +31,7 @@ class Leased(NamedTuple):
 Verb: TypeAlias = Literal["ack", "nack", "extend", "bury", "back"]
 
 
-class Verdict(NamedTuple):
+class SettleRequest(NamedTuple):
     """What becomes of a claimed key.
 
     Attributes:
@@ -50,7 +50,7 @@ class Verdict(NamedTuple):
     held: int
 
 
-class Settled(NamedTuple):
+class SettleReply(NamedTuple):
     """What became of verdicts.
 
     Attributes:

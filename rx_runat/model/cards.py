@@ -8,7 +8,7 @@ from html import escape
 
 from rx_runat.errors import StoreError
 from rx_runat.model.humanize import readable, until
-from rx_runat.model.snapshot import Glance
+from rx_runat.model.snapshot import Snapshot
 from rx_runat.model.times import from_score
 
 NEXT = 5  # keys or letters that a card lists: a glance, not a listing
@@ -37,7 +37,7 @@ def queue_card(title: str, queue_name: str, where: str, stopped: bool, body: Cal
         return _card(head, f"<div>⚠ {escape(readable(str(error), 300))}</div>")
 
 
-def state(seen: Glance) -> str:
+def state(seen: Snapshot) -> str:
     """What waits, what is out, what was given up, and the next keys."""
     counts = [f"<b>{seen.scheduled:,}</b> scheduled", f"<b>{seen.due:,}</b> due"]
     counts += [f"<b>{seen.claimed:,}</b> claimed"] * bool(seen.claimed)

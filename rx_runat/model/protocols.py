@@ -2,9 +2,9 @@
 
     asked by                  protocol    fulfilled by
     sink, letters, counter    Store       store
-    hand                      Taker       taker           keys for good
-    hand                      Lessee      leases          keys under a lease
-    heads                     Watch       watch           what others do
+    hand                      Claimer[Claimed]       plain_claimer           keys for good
+    hand                      Claimer[Leased]      leases          keys under a lease
+    heads                     HeadTracker       watch           what others do
 
 Nothing here knows Redis or Rx. The values that they take and answer are in `job.py` and `verdict.py`.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
-from rx_runat.model.batch import Claimed, Entry, Leased, Settled, Verdict
+from rx_runat.model.batch import Claimed, Entry, Leased, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.times import RunAtTime
@@ -26,7 +26,7 @@ Clock: TypeAlias = Callable[[], int]
 _C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
 
-class Takes(Protocol[_C_co]):
+class Claimer(Protocol[_C_co]):
     """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
 
     @property
@@ -47,18 +47,18 @@ class Takes(Protocol[_C_co]):
         ...
 
 
-class Taker(Takes[Claimed], Protocol):
+class PlainClaimer(Claimer[Claimed], Protocol):
     """A hand that takes for good. What it returns gives way to a schedule that was made meanwhile."""
 
 
-class Lessee(Takes[Leased], Protocol):
+class LeasingClaimer(Claimer[Leased], Protocol):
     """A hand that takes under a lease. It brings ended leases back first, and returns what is still its own.
 
     After an answer that was lost come the same keys again, whatever the limit is now, unless their lease has ended.
     """
 
 
-class Watch(Protocol):
+class HeadTracker(Protocol):
     """An eye on what comes next: hints, that may be lost. One thread looks and waits; any may close."""
 
     def head(self) -> float:
@@ -99,19 +99,19 @@ class Store(Protocol):
         """How many keys wait, at all or until a moment."""
         ...
 
-    def taker(self) -> Taker:
+    def plain_claimer(self) -> Claimer[Claimed]:
         """A hand for one source."""
         ...
 
-    def watch(self, leases: bool = False) -> Watch:
+    def head_tracker(self, leases: bool = False) -> HeadTracker:
         """An eye on the schedule's head, on a connection of its own; with `leases`, on the first end of one as well."""
         ...
 
-    def lessee(self, lease_ms: int) -> Lessee:
+    def leasing_claimer(self, lease_ms: int) -> Claimer[Leased]:
         """A hand for one source of claims, whose leases last so many milliseconds."""
         ...
 
-    def settle(self, verdicts: Sequence[Verdict], again: bool = False) -> Settled:
+    def settle(self, verdicts: Sequence[SettleRequest], again: bool = False) -> SettleReply:
         """Let verdicts act whose leases are still ours; `again` after one that raised OutcomeUnknown."""
         ...
 
@@ -131,7 +131,7 @@ class Store(Protocol):
         """Forget a dead letter, or all; how many?"""
         ...
 
-    def hurry(self, seconds: float) -> None:
+    def shorten_timeout(self, seconds: float) -> None:
         """From now on give up on the answer to any call after so long."""
         ...
 

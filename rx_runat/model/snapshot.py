@@ -12,7 +12,7 @@ Keys = list[tuple[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Snapshot:
     """What one look saw. Times are epoch milliseconds, on Redis's clock.
 
     Attributes:
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 def to_places(flat: list[bytes]) -> list[Place]:
-    """Places as `whereabouts.lua` spells them.
+    """Places as `locate.lua` spells them.
 
     >>> to_places([b"out", b"", b"", b"", b"1700000000000", b"1600000000000"])
     [Place(kind='out', run_at=None, died=None), Place(kind='gone', run_at=1700000000000.0, died=1600000000000.0)]

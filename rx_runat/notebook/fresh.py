@@ -11,7 +11,7 @@ from reactivex import abc
 _D = TypeVar("_D", bound=abc.DisposableBase)
 _P = ParamSpec("_P")
 
-_gate = threading.RLock()
+_lock = threading.RLock()
 _made: dict[str, abc.DisposableBase] = {}
 
 
@@ -43,7 +43,7 @@ def fresh(name: str, make: Callable[_P, _D], /, *args: _P.args, **kwargs: _P.kwa
         >>> subscription = fresh("printer", lambda: again.subscribe(print))
         >>> again.stop()
     """
-    with _gate:
+    with _lock:
         old = _made.pop(name, None)
         if old is not None:
             old.dispose()

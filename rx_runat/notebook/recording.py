@@ -44,7 +44,7 @@ class Recording(abc.DisposableBase):
         for name, stream in streams.items():
             if not isinstance(stream, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidSetting(f"{name}: got {show(stream)}; it must be an Observable")
-        self._gate = threading.RLock()  # over what was recorded: streams come on threads of their own
+        self._lock = threading.RLock()  # over what was recorded: streams come on threads of their own
         self._over = threading.Event()
         self._then: list[Callable[[], object]] = []
         self._running = len(streams)
@@ -131,14 +131,14 @@ class Recording(abc.DisposableBase):
 
     def dispose(self) -> None:
         """Leave the streams, now; what was recorded stays. May be repeated."""
-        with self._gate:
+        with self._lock:
             if self._ended_after is not None:
                 return
             self._ended_after = self.elapsed
         self._subscriptions.dispose()
         if self._loop is not None:
             self._loop.dispose()
-        with self._gate:
+        with self._lock:
             self._over.set()
             then, self._then = self._then, []
         for each in then:
@@ -148,7 +148,7 @@ class Recording(abc.DisposableBase):
         self.dispose()
 
     def _when_over(self, action: Callable[[], object]) -> None:
-        with self._gate:
+        with self._lock:
             if not self._over.is_set():
                 self._then.append(action)
                 return
@@ -157,11 +157,11 @@ class Recording(abc.DisposableBase):
     # How it is shown.
 
     def __repr__(self) -> str:
-        with self._gate:
+        with self._lock:
             return self.text()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        with self._gate:
+        with self._lock:
             return {"image/svg+xml": self.svg(), "text/plain": self.text()}
 
     def _ipython_display_(self) -> None:
@@ -186,12 +186,12 @@ class Recording(abc.DisposableBase):
             ended(error)
 
     def _note(self, name: str, value: Any) -> None:
-        with self._gate:
+        with self._lock:
             if self._ended_after is None:
                 self.add(name, self.elapsed, value)
 
     def _note_end(self, name: str, error: Exception | None = None) -> None:
-        with self._gate:
+        with self._lock:
             if self._ended_after is not None:
                 return
             self.end(name, self.elapsed, error)

@@ -38,8 +38,8 @@ def timeline(queue: RunAt, window: Seconds = 10.0, lane: Callable[[str], object]
     Errors:      a server that does not answer is written into the picture; it is asked again every second.
     Disposal:    `close()`. It looks no more when the queue was stopped, or 10 s after its last view went out of sight,
                  and looks again when one comes back.
-    Redis:       one script a look, `glance.lua`: O(keys shown + log(size)); where keys have vanished, another one that
-                 tells where 400 of them are at most, `whereabouts.lua`.
+    Redis:       `snapshot.lua` at each look: O(keys shown + log(size)). Where keys have vanished, `locate.lua` tells
+                 where at most 400 of them are.
 
     Args:
         queue: to look at.

@@ -57,7 +57,7 @@ class Clerk:
         self._scheduler: abc.SchedulerBase = desk.scheduler or Loop("rx_runat clerk")
         self._ms = to_ms(desk.lease, "lease", 0)
         self._period = desk.lease / _RENEWALS
-        self._gate = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # over the rest
         self._kept: dict[Lease, None] = {}
         self._renews = False
         self._asked: list[_Asked] = []
@@ -72,7 +72,7 @@ class Clerk:
         self._kept[lease] = None
         if self._renews:  # whoever ends the renewals looks again whether one has come
             return
-        with self._gate:
+        with self._lock:
             begins, self._renews = not self._renews, True
         if begins:
             self._scheduler.schedule_relative(self._period, self._renew)
@@ -89,7 +89,7 @@ class Clerk:
             then: hears, on our thread, whether it was still ours, or None: that is not known.
             more: others follow at once, if all goes well; wait a moment for them.
         """
-        with self._gate:
+        with self._lock:
             self._kept.pop(lease, None)
             self._asked.append(_Asked(lease, verb, argument, then))
             more = more and self._desk.scheduler is None and len(self._asked) < _ENOUGH
@@ -106,7 +106,7 @@ class Clerk:
 
     def hurry(self) -> None:
         """Sit no outage out from now on."""
-        with self._gate:
+        with self._lock:
             self._patient_until = self._patient_until or self._desk.now() + _LAST_SECONDS
 
     def break_off(self) -> None:
@@ -117,7 +117,7 @@ class Clerk:
 
     def end(self) -> None:
         """Let go, when all is settled."""
-        with self._gate:
+        with self._lock:
             self._kept.clear()
         if isinstance(self._scheduler, Loop):
             self._scheduler.dispose()
@@ -130,7 +130,7 @@ class Clerk:
     # On our thread.
 
     def _ask_planned(self, _: object = None, __: object = None) -> None:
-        with self._gate:
+        with self._lock:
             self._plans = False
             begins = bool(self._asked) and not self._asks
             self._asks = self._asks or begins
@@ -139,14 +139,14 @@ class Clerk:
 
     def _ask_all(self, _: object = None, __: object = None) -> None:
         while True:
-            with self._gate:
+            with self._lock:
                 asked, self._asked = self._asked, []
                 if not asked:
                     self._asks = False
                     return
             left = self._ask(asked)
             if left:
-                with self._gate:
+                with self._lock:
                     self._asked = left + self._asked
                     seconds = backoff(self._failures)
                     self._failures += 1
@@ -198,7 +198,7 @@ class Clerk:
 
     def _renew(self, _: object, __: object = None) -> None:
         began = self._desk.now()
-        with self._gate:
+        with self._lock:
             self._renews = False
             leases = list(self._kept)
             self._renews = bool(leases)
@@ -217,7 +217,7 @@ class Clerk:
                 return
         for lease in leases:
             if not self._desk.lives(lease):
-                with self._gate:
+                with self._lock:
                     was_kept = lease in self._kept
                     self._kept.pop(lease, None)
                 if was_kept:

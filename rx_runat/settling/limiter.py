@@ -38,7 +38,7 @@ class Turns(Generic[_T]):
         self._serve = serve
         self._may = may
         self._run = run
-        self._gate = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # over the rest
         self._waiting: deque[_T] = deque()
         self._taken = 0
         self._is_waking = False  # a thread is on its way to what waits
@@ -51,7 +51,7 @@ class Turns(Generic[_T]):
 
     def put(self, item: _T) -> bool:
         """Let one wait for its turn; False: there are no more turns."""
-        with self._gate:
+        with self._lock:
             if not self._stopped:
                 self._waiting.append(item)
             puts, begins = not self._stopped, self._begins()
@@ -61,14 +61,14 @@ class Turns(Generic[_T]):
 
     def begin(self) -> None:
         """Look again whether one may begin."""
-        with self._gate:
+        with self._lock:
             begins = self._begins()
         if begins:
             self._run(self._arrive)
 
     def resume(self) -> None:
         """One that went on is over."""
-        with self._gate:
+        with self._lock:
             goes_on = self._may_begin()
             self._taken -= not goes_on
         if goes_on:
@@ -76,7 +76,7 @@ class Turns(Generic[_T]):
 
     def stop(self) -> list[_T]:
         """No more turns; who has waited in vain?"""
-        with self._gate:
+        with self._lock:
             self._stopped = True
             waiting = list(self._waiting)
             self._waiting.clear()
@@ -94,13 +94,13 @@ class Turns(Generic[_T]):
         return bool(self._waiting) and self._may()
 
     def _arrive(self) -> None:
-        with self._gate:
+        with self._lock:
             self._is_waking = False
         self._go_on()
 
     def _go_on(self) -> None:
         while True:
-            with self._gate:
+            with self._lock:
                 if not self._may_begin():
                     self._taken -= 1
                     return

@@ -18,14 +18,14 @@ from rx_runat.settling.subscription import Settling
 from rx_runat.stream.hot import Hot, Subscriber
 from rx_runat.stream.ticks import Seconds
 
-_LUCK = SystemRandom().random
+_RANDOM = SystemRandom().random
 
 R = TypeVar("R")
 Backoff: TypeAlias = Callable[[int], Seconds]
 
 
 def exponential(
-    first: Seconds = 1.0, longest: Seconds = 3600.0, jitter: float = 0.5, luck: Callable[[], float] = _LUCK
+    first: Seconds = 1.0, longest: Seconds = 3600.0, jitter: float = 0.5, random: Callable[[], float] = _RANDOM
 ) -> Callable[[int], float]:
     """A backoff that doubles: a function of the attempt that failed, to the seconds until the next one.
 
@@ -38,7 +38,7 @@ def exponential(
         first: seconds, or a timedelta, after the first attempt, at the most.
         longest: the same after any.
         jitter: which part of them is left to chance, from 0 to 1.
-        luck: draws from 0 to 1.
+        random: draws from 0 to 1.
 
     Raises:
         InvalidSetting: an argument that cannot be used.
@@ -46,7 +46,7 @@ def exponential(
     Example:
         >>> [exponential(jitter=0)(attempt) for attempt in (1, 2, 3, 12, 13, 1_000_000)]
         [1.0, 2.0, 4.0, 2048.0, 3600.0, 3600.0]
-        >>> exponential(luck=lambda: 0.5)(3)
+        >>> exponential(random=lambda: 0.5)(3)
         3.0
     """
     unit, ceiling = to_ms(first, "first", 0) / 1000, to_ms(longest, "longest", 0) / 1000
@@ -54,7 +54,7 @@ def exponential(
         raise InvalidSetting(f"jitter: got {show(jitter)}; it must be between 0 and 1")
 
     def backoff(attempt: int) -> float:
-        return min(unit * 2.0 ** min(attempt - 1, 64), ceiling) * (1 - jitter * luck())
+        return min(unit * 2.0 ** min(attempt - 1, 64), ceiling) * (1 - jitter * random())
 
     return backoff
 

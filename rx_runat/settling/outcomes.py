@@ -35,7 +35,7 @@ class Outbox:
         self._run = run
         self._gave = gave
         self._failed = failed
-        self._gate = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # over the rest
         self._outcomes: deque[Outcome[Any]] = deque()
         self._gives = False
         self._is_silent = False
@@ -47,7 +47,7 @@ class Outbox:
 
     def put(self, outcome: Outcome[Any]) -> None:
         """Give it when its turn comes."""
-        with self._gate:
+        with self._lock:
             self._outcomes.append(outcome)
             begins, self._gives = not self._gives, True
         if begins:
@@ -55,13 +55,13 @@ class Outbox:
 
     def silence(self) -> bool:
         """Give nothing any more; could anything be given before?"""
-        with self._gate:
+        with self._lock:
             before, self._is_silent = self._is_silent, True
         return not before
 
     def _give(self) -> None:
         while True:
-            with self._gate:
+            with self._lock:
                 outcomes = list(self._outcomes)
                 if not outcomes:
                     self._gives = False

@@ -70,7 +70,7 @@ class Settling:
             lambda: not self._outbox.is_full,
             lambda action: self._there.work.run(action),
         )
-        self._gate = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # over the rest
         self._places: Places | None = None
         self._runs: dict[Lease, Run] = {}
         self._stops = False  # no more runs
@@ -103,7 +103,7 @@ class Settling:
             self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
             return
         desk = cast("Counter", claim.held.desk)
-        with self._gate:
+        with self._lock:
             over = self._is_ending
             self._open += not over
         if over:  # it comes beside our end
@@ -119,7 +119,7 @@ class Settling:
             self._give_back(claim)
 
     def _set_up(self, desk: Counter) -> Places:
-        with self._gate:
+        with self._lock:
             self._places = self._places or Places(desk.scheduler, self._max_concurrent)
             return self._places
 
@@ -130,7 +130,7 @@ class Settling:
 
     def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end when all is settled."""
-        with self._gate:
+        with self._lock:
             self._last = self._last or last
         self._end_if_done()
 
@@ -158,12 +158,12 @@ class Settling:
             return True
 
         def over(result: Any, error: BaseException | None) -> None:
-            with self._gate:
+            with self._lock:
                 self._runs.pop(lease, None)  # it is gone where the claim came twice
             self._judge(claim, result, error)
 
         run = Run(over, self._turns.resume)
-        with self._gate:
+        with self._lock:
             self._runs[lease] = run
             stops = self._stops
         if stops or not lease.desk.lives(lease):
@@ -196,7 +196,7 @@ class Settling:
     def _lose(self, lease: Lease) -> None:
         """A lease is lost: its claim is worked on no longer. If it waits, it is dropped when its turn comes."""
         lease.fate = LOST  # nobody renews it any more: it must not come to life when our clock is corrected
-        with self._gate:
+        with self._lock:
             run = self._runs.get(lease)
         if run is not None:
             self._there.outlet.run(run.break_off)  # the clerk does not wait for what that calls
@@ -227,7 +227,7 @@ class Settling:
 
     def _close(self, claims: int = 1) -> None:
         """So many claims are over, and who is to be told of them has been told."""
-        with self._gate:
+        with self._lock:
             self._open -= claims
         self._turns.begin()
         self._end_if_done()
@@ -244,7 +244,7 @@ class Settling:
 
     def stop(self) -> None:
         """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait."""
-        with self._gate:
+        with self._lock:
             clerks = list(self._places.clerks.values()) if self._places else []
         for clerk in clerks:
             clerk.hurry()
@@ -257,7 +257,7 @@ class Settling:
         closed does not tell of it.
         """
         self._upstream.dispose()
-        with self._gate:
+        with self._lock:
             self._stops = True
             runs = list(self._runs.values())
         for claim in self._turns.stop():
@@ -288,7 +288,7 @@ class Settling:
         self._let_go()
 
     def _end_if_done(self) -> None:
-        with self._gate:
+        with self._lock:
             ends = self._last is not None and not self._open and not self._is_ending
             self._is_ending = self._is_ending or ends
         if not ends:

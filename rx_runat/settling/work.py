@@ -47,7 +47,7 @@ class Run:
     def __init__(self, over: Callable[[Any, BaseException | None], None], resume: Callable[[], None]) -> None:
         self._tell = over
         self._resume = resume
-        self._gate = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # over the rest
         self._is_over = False
         self._is_apart = False  # from the thread that started it
         self._is_broken = False
@@ -72,13 +72,13 @@ class Run:
                 self._await_there(_home(given, loop), lambda: asyncio.ensure_future(given))
         except BaseException as error:
             self._end(None, error)
-        with self._gate:
+        with self._lock:
             self._is_apart = not self._is_over
             return self._is_over
 
     def break_off(self) -> None:
         """Let it go no further, before it has begun too; may be repeated. What cannot be cancelled goes on."""
-        with self._gate:
+        with self._lock:
             self._is_broken = True
             cancel = self._cancel
         if cancel is not None:
@@ -143,7 +143,7 @@ class Run:
 
     def _goes_on(self, cancel: Callable[[], object]) -> bool:
         """From now on it can be broken off; was it not, before?"""
-        with self._gate:
+        with self._lock:
             self._cancel = cancel
             broken = self._is_broken
         if broken:
@@ -151,7 +151,7 @@ class Run:
         return not broken
 
     def _end(self, result: Any, error: BaseException | None) -> None:
-        with self._gate:
+        with self._lock:
             first, self._is_over = not self._is_over, True
             apart = self._is_apart
         if first:

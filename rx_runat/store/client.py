@@ -73,8 +73,8 @@ class Script:
         self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
 
 
-class Calls:
-    """Calls on connections of our own, from any thread.
+class RedisClient:
+    """RedisClient on connections of our own, from any thread.
 
     Args:
         pool: of connections that do not retry and do not decode; ours to close.
@@ -86,7 +86,7 @@ class Calls:
         self.where = where
         self.pool = pool
         self._hint = hint
-        self._former: redis.ConnectionPool | None = None  # of before `hurry`, with calls under way
+        self._former: redis.ConnectionPool | None = None  # of before `shorten_timeout`, with calls under way
         self._lines: weakref.WeakSet[Line] = weakref.WeakSet()
         self._closed = False
 
@@ -129,7 +129,7 @@ class Calls:
             raise Unavailable(f"the connections to {self.where} are closed")
         return line
 
-    def hurry(self, seconds: float) -> None:
+    def shorten_timeout(self, seconds: float) -> None:
         """From now on give up on an answer after so many seconds; calls under way go on as they were."""
         if self._former is None:
             self._former = self.pool
@@ -193,7 +193,7 @@ def _code(error: Exception) -> str | None:
     return getattr(error, "status_code", None)
 
 
-def persist(ask: Callable[[bool], _T]) -> _T:
+def resend_lost(ask: Callable[[bool], _T]) -> _T:
     """Ask again when the connection was cut before the answer, a few times; `ask` learns whether it was asked before.
 
     Raises:

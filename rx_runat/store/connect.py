@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import redis
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.store.client import Calls, own_pool
+from rx_runat.store.client import RedisClient, own_pool
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -42,9 +42,9 @@ def _nothing() -> None:
 
 
 class Connected(NamedTuple):
-    """Calls to a server, and how to leave it."""
+    """RedisClient to a server, and how to leave it."""
 
-    calls: Calls
+    client: RedisClient
     leave: Callable[[], None] = _nothing
 
 
@@ -63,11 +63,11 @@ def connect(target: object) -> Connected:
     if isinstance(target, str):
         scheme = target.split("://", 1)[0] if "://" in target else ""
         if scheme == "embedded":
-            from rx_runat.store.embedded import Lodger  # POSIX alone has its locks
+            from rx_runat.store.embedded import EmbeddedServer  # POSIX alone has its locks
 
-            lodger = Lodger(_embedded_dir(target))
-            client = _client(f"unix://{lodger.socket}")
-            return _connected(client, where=lodger.where, leave=lodger.leave)
+            server = EmbeddedServer(_embedded_dir(target))
+            client = _client(f"unix://{server.socket}")
+            return _connected(client, where=server.where, leave=server.leave)
         if scheme == "memory":
             return _memory(target)
         return _connected(_client(target))
@@ -85,7 +85,7 @@ def _connected(
     if hasattr(pool, "sentinel_manager"):
         raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
     ours = own_pool(pool.connection_class, pool.connection_kwargs)
-    return Connected(Calls(ours, where or _where(pool), hint), leave)
+    return Connected(RedisClient(ours, where or _where(pool), hint), leave)
 
 
 def _where(pool: redis.ConnectionPool) -> str:

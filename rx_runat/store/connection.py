@@ -32,7 +32,7 @@ class Line:
         self.is_open = True
 
     def ask(self, *command: Arg, pushed: bool = False) -> Any:
-        """Send a command, once. Raises as `Calls.call`.
+        """Send a command, once. Raises as `RedisClient.call`.
 
         Args:
             command: its words.

@@ -10,7 +10,7 @@ from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH, from_score
-from rx_runat.store.client import Calls, Script, persist
+from rx_runat.store.client import RedisClient, Script, resend_lost
 from rx_runat.store.keys import dead_key
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
@@ -24,12 +24,12 @@ class RedisDeadLetters:
     A letter lies there whatever the schedule does with its key. Every call is bounded; those on all letters make many.
 
     Args:
-        calls: connections that do not retry.
+        client: connections that do not retry.
         queue_name: the schedule's name.
     """
 
-    def __init__(self, calls: Calls, queue_name: str) -> None:
-        self._calls = calls
+    def __init__(self, client: RedisClient, queue_name: str) -> None:
+        self._client = client
         self._queue_name = queue_name
         self._dead = dead_key(queue_name)
 
@@ -43,7 +43,7 @@ class RedisDeadLetters:
 
     def size(self) -> int:
         """How many there are. Redis: `HLEN`."""
-        return persist(lambda _: self._calls.call("HLEN", self._dead))
+        return resend_lost(lambda _: self._client.call("HLEN", self._dead))
 
     def revive(self, key: str | None) -> int:
         """Bring the letter of a key back to the schedule, or all that lie there now; how many?
@@ -55,11 +55,11 @@ class RedisDeadLetters:
             OutcomeUnknown: an answer was lost, and now a letter is gone: this call or somebody else took it.
             StoreError: Redis did not answer; of all, some may be done.
         """
-        return self._each(key, lambda members: self._calls.run(_REVIVE, 2, self._queue_name, self._dead, *members))
+        return self._each(key, lambda members: self._client.run(_REVIVE, 2, self._queue_name, self._dead, *members))
 
     def drop(self, key: str | None) -> int:
         """Forget the letter of a key, or all that lie there now; how many? Raises as `revive`. Redis: `HDEL`."""
-        return self._each(key, lambda members: self._calls.call("HDEL", self._dead, *members))
+        return self._each(key, lambda members: self._client.call("HDEL", self._dead, *members))
 
     def _each(self, key: str | None, act: Callable[[list[bytes]], int]) -> int:
         if key is not None:
@@ -74,10 +74,10 @@ class RedisDeadLetters:
             lost = again
             return act(members)
 
-        taken = persist(ask)
+        taken = resend_lost(ask)
         if lost and taken < len(members):
             raise OutcomeUnknown(
-                f"dead letters are gone; whether this call took them is unknown, because {self._calls.where} did not "
+                f"dead letters are gone; whether this call took them is unknown, because {self._client.where} did not "
                 "answer at once"
             )
         return taken
@@ -92,7 +92,7 @@ class RedisDeadLetters:
                 return
 
     def _scan(self, cursor: bytes) -> tuple[bytes, list[bytes]]:
-        return persist(lambda _: self._calls.call("HSCAN", self._dead, cursor, "COUNT", STEP))
+        return resend_lost(lambda _: self._client.call("HSCAN", self._dead, cursor, "COUNT", STEP))
 
 
 def _letter(member: bytes, value: bytes) -> DeadLetter:

@@ -40,7 +40,7 @@ _WAYS = (
 )
 
 
-class Lodger:
+class EmbeddedServer:
     """One user of an embedded server: start it or join it, and leave it.
 
     Args:
@@ -217,10 +217,10 @@ def _pause() -> None:
 
 def _after_fork() -> None:
     """A forked child has our descriptors, and with them our shared locks: it must not outlive us by them."""
-    for lodger in _lodgers:
-        lodger.forget()
+    for server in _lodgers:
+        server.forget()
 
 
-_lodgers: weakref.WeakSet[Lodger] = weakref.WeakSet()
+_lodgers: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

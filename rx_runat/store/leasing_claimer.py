@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rx_runat.model.batch import Entry, Leased, Settled, Verdict
+from rx_runat.model.batch import Entry, Leased, SettleReply, SettleRequest
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
-from rx_runat.store.client import Calls, Script, persist
+from rx_runat.store.client import RedisClient, Script, resend_lost
 from rx_runat.store.connection import Arg
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token, to_parts
@@ -28,18 +28,18 @@ _LEASE = Script("lease")
 _SETTLE = Script("settle")
 
 
-class RedisLessee(Receipted):
-    """A `Lessee` on Redis. Not for two threads at once.
+class LeasingClaimer(Receipted):
+    """A `Claimer[Leased]` on Redis. Not for two threads at once.
 
     Args:
-        calls: connections that do not retry.
+        client: connections that do not retry.
         queue_name: the schedule's name.
         clock: epoch microseconds in virtual time; None: Redis's own clock rules.
         lease_ms: how long a lease lives.
     """
 
-    def __init__(self, calls: Calls, queue_name: str, clock: Clock | None, lease_ms: int) -> None:
-        super().__init__(calls, queue_name, clock)
+    def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None, lease_ms: int) -> None:
+        super().__init__(client, queue_name, clock)
         self._lease_ms = lease_ms
         self._last = ("", 0)  # the fence and the deadline of the last claim
 
@@ -61,7 +61,7 @@ class RedisLessee(Receipted):
         def request() -> tuple[int, int, bytes]:
             keys = (name, claimed_key(name), leases_key(name), self._receipt)
             settings = (limit, token, RECEIPT_TTL_MS, int(self._lost), self._lease_ms, BROUGHT_BACK)
-            return self._calls.run(_LEASE, 4, *keys, *settings, *virtual)
+            return self._client.run(_LEASE, 4, *keys, *settings, *virtual)
 
         now, wait, leased = self._ask(request)
         self._claim = None
@@ -83,13 +83,13 @@ class RedisLessee(Receipted):
             StoreError: Redis did not answer.
         """
         fence, deadline = self._last
-        verdicts = [Verdict("back", entry.key, fence, "", deadline) for entry in entries]
-        settle(self._calls, self._queue_name, self._clock, verdicts)
+        verdicts = [SettleRequest("back", entry.key, fence, "", deadline) for entry in entries]
+        settle(self._client, self._queue_name, self._clock, verdicts)
 
 
 def settle(
-    calls: Calls, queue_name: str, clock: Clock | None, verdicts: Sequence[Verdict], again: bool = False
-) -> Settled:
+    client: RedisClient, queue_name: str, clock: Clock | None, verdicts: Sequence[SettleRequest], again: bool = False
+) -> SettleReply:
     """Let verdicts act whose leases are still ours, and tell of each whether it was; from any thread.
 
     A lost answer is asked for again, and tells the truth: a lease that is gone before its deadline was ended by our
@@ -98,7 +98,7 @@ def settle(
     Redis: one round trip, `settle.lua`.
 
     Args:
-        calls: connections that do not retry.
+        client: connections that do not retry.
         queue_name: the schedule's name.
         clock: epoch microseconds in virtual time; None: Redis's own clock rules.
         verdicts: any number, on any keys.
@@ -109,15 +109,15 @@ def settle(
         StoreError: not done.
     """
     if not verdicts:
-        return Settled([], None)
+        return SettleReply([], None)
     keys = (queue_name, claimed_key(queue_name), leases_key(queue_name), dead_key(queue_name))
     now = "" if clock is None else clock()
     words = [word for verdict in verdicts for word in _words(verdict)]
-    earliest, answers = persist(lambda lost: calls.run(_SETTLE, 4, *keys, int(again or lost), now, *words))
-    return Settled([None if answer < 0 else answer for answer in answers], float(earliest) if earliest else None)
+    earliest, answers = resend_lost(lambda lost: client.run(_SETTLE, 4, *keys, int(again or lost), now, *words))
+    return SettleReply([None if answer < 0 else answer for answer in answers], float(earliest) if earliest else None)
 
 
-def _words(verdict: Verdict) -> Iterator[Arg]:
+def _words(verdict: SettleRequest) -> Iterator[Arg]:
     yield verdict.verb
     yield to_member(verdict.key)
     yield verdict.fence

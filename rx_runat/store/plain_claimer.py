@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rx_runat.model.batch import Claimed, Entry
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
-from rx_runat.store.client import Calls, Script
+from rx_runat.store.client import RedisClient, Script
 from rx_runat.store.keys import claimed_key, leases_key
 from rx_runat.store.receipts import RECEIPT_TTL_MS, Receipted, new_token, to_parts
 
@@ -15,11 +15,11 @@ _CLAIM = Script("claim")
 _HAND_BACK = Script("hand_back")
 
 
-class RedisTaker(Receipted):
-    """A `Taker` on Redis. Not for two threads at once."""
+class PlainClaimer(Receipted):
+    """A `Claimer[Claimed]` on Redis. Not for two threads at once."""
 
-    def __init__(self, calls: Calls, queue_name: str, clock: Clock | None) -> None:
-        super().__init__(calls, queue_name, clock)
+    def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None) -> None:
+        super().__init__(client, queue_name, clock)
         self._back: str | None = None  # the token of a hand-back that is not answered yet
 
     def claim(self, limit: int) -> Claimed:
@@ -35,7 +35,7 @@ class RedisTaker(Receipted):
 
         def request() -> tuple[int, int, bytes]:
             lost = int(self._lost)
-            return self._calls.run(
+            return self._client.run(
                 _CLAIM, 4, self._queue_name, self._receipt, *leased, limit, token, RECEIPT_TTL_MS, lost, *virtual
             )
 
@@ -57,7 +57,7 @@ class RedisTaker(Receipted):
         pairs = [each for key, score in entries for each in (score, to_member(key))]
 
         def request() -> int:
-            return self._calls.run(_HAND_BACK, 2, self._queue_name, self._receipt, token, RECEIPT_TTL_MS, *pairs)
+            return self._client.run(_HAND_BACK, 2, self._queue_name, self._receipt, token, RECEIPT_TTL_MS, *pairs)
 
         self._ask(request)
         self._back = None

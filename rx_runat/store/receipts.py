@@ -18,7 +18,7 @@ from typing import TypeVar
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.protocols import Clock
-from rx_runat.store.client import Calls, persist
+from rx_runat.store.client import RedisClient, resend_lost
 from rx_runat.store.keys import receipt_key
 
 RECEIPT_TTL_MS = 3_600_000  # longer than any outage that a process would sit out with a claim unanswered
@@ -55,8 +55,8 @@ class Receipted:
     _lost: bool  # was an answer to the request under way lost?
     _written: bool  # does a receipt lie under our name?
 
-    def __init__(self, calls: Calls, queue_name: str, clock: Clock | None) -> None:
-        self._calls = calls
+    def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None) -> None:
+        self._client = client
         self._queue_name = queue_name
         self._clock = clock
         self._claim: str | None = None  # the token of a claim that is not answered yet
@@ -85,7 +85,7 @@ class Receipted:
             self._stale.append(self._receipt)
             self._go_on_as(self._new_name())
         if self._stale:
-            persist(lambda _: self._calls.call("DEL", *self._stale))
+            resend_lost(lambda _: self._client.call("DEL", *self._stale))
             self._stale.clear()
         return []
 
@@ -95,7 +95,7 @@ class Receipted:
             return request()
 
         try:
-            return persist(ask)
+            return resend_lost(ask)
         except OutcomeUnknown:
             self._lost = True
             raise

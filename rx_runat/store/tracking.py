@@ -22,22 +22,22 @@ import math
 from typing import Any
 
 from rx_runat.errors import Refused
-from rx_runat.store.client import Calls
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import Line
 from rx_runat.store.keys import claimed_key, wake_channel
 
 
-class RedisWatch:
-    """A `Watch` on Redis. One thread looks and waits; any may close.
+class RedisHeadTracker:
+    """A `HeadTracker` on Redis. One thread looks and waits; any may close.
 
     Args:
-        calls: where connections come from.
+        client: where connections come from.
         queue_name: of the schedule.
         leases: whether ends of leases count, for those who bring them back; else a read stays a bare ZRANGE.
     """
 
-    def __init__(self, calls: Calls, queue_name: str, leases: bool = False) -> None:
-        self._calls = calls
+    def __init__(self, client: RedisClient, queue_name: str, leases: bool = False) -> None:
+        self._client = client
         self._queue_name = queue_name
         self._leases = leases
         self._line: Line | None = None
@@ -56,11 +56,11 @@ class RedisWatch:
         if line is None or not line.is_open:
             line = self._line = self._open()
         # A connection that subscribes may do nothing else on some servers: then any other reads.
-        ask = line.ask if self._tracks else self._calls.call
+        ask = line.ask if self._tracks else self._client.call
         name = self._queue_name
         head = _score(ask("ZRANGE", name, 0, 0, "WITHSCORES"))
         if self._leases:
-            head = min(head, _score(self._calls.call("ZRANGE", claimed_key(name), 0, 0, "WITHSCORES")))
+            head = min(head, _score(self._client.call("ZRANGE", claimed_key(name), 0, 0, "WITHSCORES")))
         return math.ceil(head) if math.isfinite(head) else head
 
     def wait(self, seconds: float) -> None:
@@ -80,7 +80,7 @@ class RedisWatch:
             line.close()
 
     def _open(self) -> Line:
-        line = self._line = self._calls.open()
+        line = self._line = self._client.open()
         if self._closed:  # beside our opening
             line.close()
         try:

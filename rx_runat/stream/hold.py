@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from rx_runat.errors import NotReturned, Refused, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.protocols import Takes
+from rx_runat.model.protocols import Claimer
 
 LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
 SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
@@ -18,37 +18,37 @@ _PAUSE = 0.02  # seconds between two tries: a server that restarts is back withi
 
 _C = TypeVar("_C", bound=Claimed | Leased)
 
-Opens: TypeAlias = Callable[[], Takes[_C]]
+Opens: TypeAlias = Callable[[], Claimer[_C]]
 
 
-class Hand(Generic[_C]):
+class Hold(Generic[_C]):
     """Between a source and the store: takes, holds what was not received, and gives it back. One look at a time.
 
     Args:
         opens: the store's side of it, for as long as somebody listens.
-        hurry: gives up on the answer to any call after so many seconds.
+        shorten_timeout: gives up on the answer to any call after so many seconds.
         close: breaks off a call that is under way.
         interval: seconds; the patience with an absent Redis when all must go back.
     """
 
     def __init__(
-        self, opens: Opens[_C], hurry: Callable[[float], None], close: Callable[[], None], interval: float
+        self, opens: Opens[_C], shorten_timeout: Callable[[float], None], close: Callable[[], None], interval: float
     ) -> None:
         self.left: list[Entry] = []
         self._opens = opens
-        self._hurry = hurry
+        self._hurry = shorten_timeout
         self.break_off = close
-        self._taker: Takes[_C] | None = None
+        self._claimer: Claimer[_C] | None = None
         self._asked_at: float | None = None
         self._patience = min(interval, LONGEST_PATIENCE)
         self._silence = max(self._patience, SHORTEST_SILENCE)
 
     def claim(self, limit: int) -> _C:
         """Take what is due, at most `limit` keys. Raises StoreError; the next call asks for the same claim again."""
-        if self._taker is None:
-            self._taker = self._opens()
+        if self._claimer is None:
+            self._claimer = self._opens()
         with self._asking():
-            return self._taker.claim(limit)
+            return self._claimer.claim(limit)
 
     def settle(self, resting: bool) -> bool:
         """Return what is left; was there anything?
@@ -59,16 +59,16 @@ class Hand(Generic[_C]):
         Raises:
             StoreError: Redis did not answer; call it again.
         """
-        taker, returned = self._taker, False
-        while taker is not None:
+        plain_claimer, returned = self._claimer, False
+        while plain_claimer is not None:
             with self._asking():
                 if self.left:
-                    taker.hand_back(self.left)
+                    plain_claimer.hand_back(self.left)
                     returned = True
-                self.left = taker.close() if resting else []
+                self.left = plain_claimer.close() if resting else []
             if not self.left:
                 if resting:
-                    self._taker = None
+                    self._claimer = None
                 break
         return returned
 
@@ -99,7 +99,7 @@ class Hand(Generic[_C]):
         keys = [entry.key for entry in self.left]
         if keys:
             return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)
-        if self._taker is not None and self._taker.is_owed:
+        if self._claimer is not None and self._claimer.is_owed:
             return NotReturned(f"stopped, and what the last claim took is unknown, its answer was lost: {error}", ())
         return None  # a receipt of nothing is left, and expires
 

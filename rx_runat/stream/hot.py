@@ -153,13 +153,13 @@ class Notices(Generic[_T]):
     """A crowd that hears what is published: on the publisher's thread, or soon on the event loop that it named."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._subscribers: tuple[Subscriber[_T], ...] = ()
         self._ended = False
 
     def join(self, subscriber: Subscriber[_T]) -> None:
         """Hear what is published from now on; after the end, complete at once."""
-        with self._gate:
+        with self._lock:
             ended = self._ended
             if not ended:
                 self._subscribers += (subscriber,)
@@ -168,7 +168,7 @@ class Notices(Generic[_T]):
 
     def leave(self, subscriber: Subscriber[_T]) -> None:
         """Hear no more."""
-        with self._gate:
+        with self._lock:
             self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
 
     def publish(self, value: _T) -> None:
@@ -178,7 +178,7 @@ class Notices(Generic[_T]):
 
     def end(self) -> None:
         """Complete everyone; may be repeated."""
-        with self._gate:
+        with self._lock:
             ended, self._ended = self._ended, True
         if not ended:
             for subscriber in self._subscribers:

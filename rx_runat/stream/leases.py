@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.model.batch import Entry, Leased, Verb, Verdict
+from rx_runat.model.batch import Entry, Leased, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease
 from rx_runat.model.protocols import Store
 from rx_runat.model.times import from_score, lateness
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.slots import Slots
-from rx_runat.stream.stoppable import Guest
+from rx_runat.stream.stoppable import Stoppable
 
 _FATES: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
 
@@ -41,7 +41,7 @@ class Counter:
         written: Callable[[float], None],
         freed: Callable[[], None],
         scheduler: abc.SchedulerBase | None,
-        admit: Callable[[Guest], Callable[[], None]],
+        admit: Callable[[Stoppable], Callable[[], None]],
     ) -> None:
         self.where = store.where
         self.lease = lease
@@ -92,7 +92,7 @@ class Counter:
             OutcomeUnknown: asked three times and never answered; ask again.
             StoreError: nothing is done.
         """
-        asked = [Verdict(verb, lease.key, lease.fence, what, lease.held) for lease, verb, what in verdicts]
+        asked = [SettleRequest(verb, lease.key, lease.fence, what, lease.held) for lease, verb, what in verdicts]
         again = any(lease.is_unsure and verb != "extend" for lease, verb, _ in verdicts)
         assert len(verdicts) == 1 or not again
         try:

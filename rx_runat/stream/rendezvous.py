@@ -29,7 +29,7 @@ class NotTaken(Exception):
 
 
 class Rendezvous(Generic[_T]):
-    """Calls an observer's handlers on an event loop.
+    """RedisClient an observer's handlers on an event loop.
 
     Args:
         loop: the event loop.
@@ -39,7 +39,7 @@ class Rendezvous(Generic[_T]):
     def __init__(self, loop: asyncio.AbstractEventLoop, handler: Callable[[_T], object]) -> None:
         self._loop = loop
         self.handler = handler
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._gone = False
         self._meeting: _Meeting | None = None
 
@@ -55,7 +55,7 @@ class Rendezvous(Generic[_T]):
         if not self._loop.is_running():
             raise NotTaken(for_good=self._loop.is_closed())
         meeting = _Meeting()
-        with self._gate:
+        with self._lock:
             if self._gone:
                 raise NotTaken
             self._meeting = meeting
@@ -80,7 +80,7 @@ class Rendezvous(Generic[_T]):
 
     def withdraw(self) -> None:
         """Let a source that waits for us go on; what waits is not taken."""
-        with self._gate:
+        with self._lock:
             self._gone = True
             meeting = self._meeting
         if meeting is not None and meeting.begin():

@@ -6,7 +6,7 @@ import math
 import threading
 
 
-class Sleep:
+class WakeFilter:
     """What a source hears of while it sleeps, looks, and goes to sleep again; from any thread.
 
         source    sleeps until 9   | looks ...          | sleeps until 7
@@ -17,7 +17,7 @@ class Sleep:
     """
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._until = math.inf
         self._heard = math.inf
         self._looks = False
@@ -25,7 +25,7 @@ class Sleep:
 
     def wakes(self, run_at: float) -> bool:
         """Is this worth a look now? A source that is awake, or woken already, hears of it when it has looked."""
-        with self._gate:
+        with self._lock:
             self._heard = min(self._heard, run_at)
             if self._looks or self._woken or run_at >= self._until:
                 return False
@@ -34,18 +34,18 @@ class Sleep:
 
     def ends(self) -> None:
         """A look begins: it will find what was heard of until now."""
-        with self._gate:
+        with self._lock:
             self._looks, self._woken, self._heard = True, False, math.inf
 
     def begins(self, until: float) -> bool:
         """A look has found the next run_at; is one that was heard of meanwhile earlier, so that it must look again?"""
-        with self._gate:
+        with self._lock:
             self._looks, self._until = False, until
             self._woken = self._heard < until
             return self._woken
 
 
-class Courtesy:
+class ContentionDelay:
     """Who came for a key and found it taken lets the others go first next time.
 
         sources   a b c  all wake at 9, one gets the key, say b

@@ -32,7 +32,7 @@ class Slots:
         self._max = max_in_flight
         self._now = now
         self._freed = freed
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._ends: dict[Hashable, float] = {}
         self._first_end = math.inf  # no lease ends before
         self._was_full = False
@@ -40,7 +40,7 @@ class Slots:
     @property
     def keys(self) -> int:
         """How many keys the next claim may take: as many as there are free slots, or as keep the server busy enough."""
-        with self._gate:
+        with self._lock:
             now = self._now()
             if self._first_end <= now:
                 self._ends = {lease: end for lease, end in self._ends.items() if end > now}
@@ -52,7 +52,7 @@ class Slots:
     @property
     def frees_in(self) -> float:
         """The seconds until a lease ends, at the latest."""
-        with self._gate:
+        with self._lock:
             if len(self._ends) < self._max:
                 return 0.0
             self._first_end = min(self._ends.values())
@@ -60,19 +60,19 @@ class Slots:
 
     def take(self, leases: Iterable[Hashable], end: float) -> None:
         """Leases that are out until a moment of the clock."""
-        with self._gate:
+        with self._lock:
             self._ends.update(dict.fromkeys(leases, end))
             self._first_end = min(self._first_end, end)
 
     def extend(self, lease: Hashable, end: float) -> None:
         """A lease that is out until later; one whose slot is free already stays without."""
-        with self._gate:
+        with self._lock:
             if lease in self._ends:
                 self._ends[lease] = end
 
     def free(self, leases: Iterable[Hashable]) -> None:
         """Leases that are over, or were before; all at once, so that the source claims for all of them at once."""
-        with self._gate:
+        with self._lock:
             before = len(self._ends)
             for lease in leases:
                 self._ends.pop(lease, None)

@@ -6,7 +6,7 @@
                                             '-- what nobody received in time: handed back
 
 One source claims for itself, as if in a process of its own. Looks come one at a time (`_turn`); subscribers come and
-go at any time (`_gate`). No subscriber is ever called with the gate held.
+go at any time (`_lock`). No subscriber is ever called with the gate held.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.job import Due
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
-from rx_runat.stream.hold import Hand
+from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Notices, Subscriber
 from rx_runat.stream.outage import Outage
-from rx_runat.stream.sleep import Courtesy, Sleep
+from rx_runat.stream.sleep import ContentionDelay, WakeFilter
 from rx_runat.stream.ticks import Seconds, ticks
 
 log = logging.getLogger("rx_runat")
@@ -86,7 +86,7 @@ class Source(Generic[_C]):
     def __init__(
         self,
         where: str,
-        hand: Hand[_C],
+        hand: Hold[_C],
         *,
         deliver: Callable[[_C], Delivery],
         interval: Seconds | None,
@@ -94,12 +94,12 @@ class Source(Generic[_C]):
         scheduler: abc.SchedulerBase,
         now: Callable[[], float],
         heads: Observable[float],
-        courtesy: Courtesy,
+        courtesy: ContentionDelay,
         errors: Notices[StoreError],
         finished: Callable[[], None],
     ) -> None:
         self._where = where
-        self._hand = hand
+        self._hold = hand
         self._delivery_of = deliver
         self._scheduler = scheduler
         self._demand = demand
@@ -107,7 +107,7 @@ class Source(Generic[_C]):
         self._errors = errors
         self._outage = Outage(where, scheduler, errors)
         self._finished = finished
-        self._sleep = Sleep()
+        self._sleep = WakeFilter()
         self._courtesy = courtesy
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
@@ -116,7 +116,7 @@ class Source(Generic[_C]):
         self._looks = ticks(interval, self._waits, wake, scheduler).pipe(
             ops.filter(self._outage.lets_look), ops.map(self._look)
         )
-        self._gate = threading.Lock()  # over the five below
+        self._lock = threading.Lock()  # over the five below
         self.subscribers: tuple[Subscriber[Any], ...] = ()
         self._leaving: tuple[Subscriber[Any], ...] = ()
         self._ticking = SerialDisposable()
@@ -133,7 +133,7 @@ class Source(Generic[_C]):
     def join(self, subscriber: Subscriber[Any]) -> None:
         """Let a subscriber have the next key; the first one starts the ticks. After `stop` it completes at once."""
         subscriber.mark(self._inside)
-        with self._gate:
+        with self._lock:
             stopped = self._stopped
             starts = not stopped and not self._active
             if not stopped:
@@ -148,7 +148,7 @@ class Source(Generic[_C]):
 
     def leave(self, subscriber: Subscriber[Any]) -> None:
         """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
-        with self._gate:
+        with self._lock:
             self.subscribers = tuple(each for each in self.subscribers if each is not subscriber)
             self._leaving = tuple(each for each in self._leaving if each is not subscriber)
             last = not self.subscribers
@@ -161,13 +161,13 @@ class Source(Generic[_C]):
         self._written.on_next(run_at)
 
     def stop(self, longest: float = -1, waits: bool = True) -> None:
-        """Hand back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
+        """Hold back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
 
         Args:
             longest: seconds to wait for that `on_next`; by default as long as it takes.
             waits: False: the source ends by itself, soon.
         """
-        with self._gate:
+        with self._lock:
             self._stopped = True
             leaving, self.subscribers = self.subscribers, ()
             self._leaving += leaving
@@ -199,9 +199,9 @@ class Source(Generic[_C]):
     def _take_last_turn(self, longest: float) -> bool:
         began = time.monotonic()
         while not self._turn.acquire(timeout=0.02):
-            if self._hand.hangs(began):
-                self._hand.break_off()
-            elif not self._hand.is_asking and 0 <= longest < time.monotonic() - began:
+            if self._hold.hangs(began):
+                self._hold.break_off()
+            elif not self._hold.is_asking and 0 <= longest < time.monotonic() - began:
                 return False
         return True
 
@@ -234,14 +234,14 @@ class Source(Generic[_C]):
     def _claim_and_deliver(self) -> float | None:
         """One claim on its way to the subscribers, and what is left of it on its way back."""
         self._sleep.ends()
-        if self._hand.left or not self.subscribers:
+        if self._hold.left or not self.subscribers:
             self._settle()
         if self._rests():
             return None
         keys = self._demand.keys
         if not keys:  # no slot is free: until one is, nothing that Redis could say is worth a look
             return 0.0 if self._sleep.begins(_ONLY_WHEN_CALLED) else self._demand.frees_in
-        claimed = self._hand.claim(keys)
+        claimed = self._hold.claim(keys)
         claimed_at = self._now()
         self._outage.recover()
         wait = claimed.wait
@@ -253,10 +253,10 @@ class Source(Generic[_C]):
                 tap.claimed(claimed)
             self._deliver(self._delivery_of(claimed))
             for tap in tuple(self.taps):
-                tap.delivered(claimed, self._hand.left)
-            if self._hand.left and not self._stopped:
+                tap.delivered(claimed, self._hold.left)
+            if self._hold.left and not self._stopped:
                 # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
-                stuck = len(self._hand.left) == len(claimed.keys) and subscribers is self.subscribers
+                stuck = len(self._hold.left) == len(claimed.keys) and subscribers is self.subscribers
                 self._settle()
                 wait = None if stuck else 0.0
                 if stuck:  # what we put back ourselves is no reason to look
@@ -270,17 +270,17 @@ class Source(Generic[_C]):
     def _deliver(self, delivery: Delivery) -> None:
         self._delivery = delivery
         began = self._now()
-        keys = delivery.give(self, self._now, began + self._demand.hold_seconds, self._hand.left)
+        keys = delivery.give(self, self._now, began + self._demand.hold_seconds, self._hold.left)
         self._demand.show(keys, self._now() - began)
         self._delivery = None
 
     def _settle(self) -> None:
-        if self._hand.settle(resting=not self.subscribers):
+        if self._hold.settle(resting=not self.subscribers):
             self._outage.recover()
 
     def _rests(self) -> bool:
         """Nobody listens: end the ticks. Whoever joins from now on starts them anew."""
-        with self._gate:
+        with self._lock:
             if self.subscribers:
                 return False
             self._active = False
@@ -298,7 +298,7 @@ class Source(Generic[_C]):
 
     def _fail(self, error: Exception) -> None:
         """End the stream for all who listen now; a new subscription starts afresh."""
-        with self._gate:
+        with self._lock:
             subscribers, self.subscribers = self.subscribers, ()
             self._active = False
             self._ticking.disposable = None
@@ -318,7 +318,7 @@ class Source(Generic[_C]):
         self._active = False
         self._ticking.dispose()
         try:
-            notice = self._hand.give_all_back()
+            notice = self._hold.give_all_back()
             if notice is not None:
                 log.error("%s", notice)
                 self._errors.publish(notice)

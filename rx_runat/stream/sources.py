@@ -12,15 +12,15 @@ from reactivex import abc
 
 from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.batch import Claimed, Leased
-from rx_runat.model.protocols import Clock, Store, Watch
+from rx_runat.model.protocols import Clock, HeadTracker, Store
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
-from rx_runat.stream.hold import Hand, Opens
+from rx_runat.stream.hold import Hold, Opens
 from rx_runat.stream.hot import Notices
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.sleep import Courtesy
+from rx_runat.stream.sleep import ContentionDelay
 from rx_runat.stream.source import Source, Tap
-from rx_runat.stream.stoppable import Guest
+from rx_runat.stream.stoppable import Stoppable
 from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.wake import heads
 
@@ -60,9 +60,9 @@ class Sources:
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
-        self._gate = threading.Lock()  # over the four below
+        self._lock = threading.Lock()  # over the four below
         self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
-        self._guests: tuple[Guest, ...] = ()
+        self._guests: tuple[Stoppable, ...] = ()
         self._unfinished = 0
         self._stopped = False
 
@@ -72,7 +72,7 @@ class Sources:
         deliver: Callable[[_C], Delivery],
         demand: Demand,
         scheduler: abc.SchedulerBase | None,
-        watch: Callable[[], Watch],
+        watch: Callable[[], HeadTracker],
     ) -> Source[_C]:
         """A source more.
 
@@ -100,9 +100,9 @@ class Sources:
 
         source: Source[_C] = Source(
             self._store.where,
-            Hand(
+            Hold(
                 opens,
-                self._store.hurry,
+                self._store.shorten_timeout,
                 self._store.close,
                 1.0 if self._interval is None else to_seconds(self._interval),
             ),
@@ -112,12 +112,12 @@ class Sources:
             scheduler=scheduler,
             now=self.now,
             heads=others,
-            courtesy=Courtesy(0.0) if self._is_virtual else Courtesy(),
+            courtesy=ContentionDelay(0.0) if self._is_virtual else ContentionDelay(),
             errors=self.errors,
             finished=finished,
         )
         source.taps = self.taps
-        with self._gate:
+        with self._lock:
             if self._stopped:
                 raise Stopped("the queue was stopped; make a new one to go on")
             self._opened += ((source, loops),)
@@ -134,9 +134,9 @@ class Sources:
         for source, _ in self._opened:
             source.written(run_at)
 
-    def admit(self, guest: Guest) -> Callable[[], None]:
+    def admit(self, guest: Stoppable) -> Callable[[], None]:
         """Keep the store open, and `stop` waiting, for one who works on claims; until what this answers is called."""
-        with self._gate:
+        with self._lock:
             stopped, closed = self._stopped, not self._unfinished
             if not closed:
                 self._guests += (guest,)
@@ -147,7 +147,7 @@ class Sources:
             return lambda: None
 
         def leave() -> None:
-            with self._gate:
+            with self._lock:
                 self._guests = tuple(each for each in self._guests if each is not guest)
             self._one_finished()
 
@@ -158,7 +158,7 @@ class Sources:
 
         From an `on_next` it waits for none: two that did it for each other would wait for ever.
         """
-        with self._gate:
+        with self._lock:
             self._stopped = True
             opened, guests = self._opened, self._guests
         waits = not any(source.is_inside() for source, _ in opened) and not any(guest.is_inside for guest in guests)
@@ -175,7 +175,7 @@ class Sources:
                     loop.end(longest if loop.name == self._name else LONGEST_LOOKOUT)
 
     def _one_finished(self) -> None:
-        with self._gate:
+        with self._lock:
             self._unfinished -= 1
             last = not self._unfinished
         if last:

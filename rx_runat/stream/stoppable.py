@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Guest(Protocol):
+class Stoppable(Protocol):
     """Who works on claims of a queue that may be stopped meanwhile."""
 
     @property

@@ -12,7 +12,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SerialDisposable
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.model.protocols import Watch
+from rx_runat.model.protocols import HeadTracker
 from rx_runat.stream.outage import backoff
 
 log = logging.getLogger("rx_runat")
@@ -22,7 +22,7 @@ _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05  # 20 small reads a second and source, whatever others write
 
 
-def heads(watch: Callable[[], Watch], scheduler: abc.SchedulerBase) -> Observable[float]:
+def heads(watch: Callable[[], HeadTracker], scheduler: abc.SchedulerBase) -> Observable[float]:
     """The earliest run_at in Redis, in epoch milliseconds, whenever it may have changed; inf: nothing is scheduled.
 
     For a source of claims the earliest end of a lease counts as a run_at: a key that is out under the lease of another

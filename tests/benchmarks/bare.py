@@ -36,7 +36,7 @@ def drain(claim: Callable[[], list[bytes]], count: int) -> list[str]:
     return got
 
 
-def lessee(client: redis.Redis, limit: int) -> Callable[[], tuple[str, list[str]]]:
+def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, list[str]]]:
     """One claim with a lease, by the package's own script: its fence and the keys."""
     script = client.register_script(_lua("lease"))
     client.script_load(_lua("lease"))

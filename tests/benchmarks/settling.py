@@ -43,7 +43,7 @@ def _row(bench: Bench, in_flight: int) -> Row:
 
     def reference() -> float:
         load(bench, count)
-        claim, ack = bare.lessee(bench.client, in_flight), bare.acker(bench.client)
+        claim, ack = bare.leasing_claimer(bench.client, in_flight), bare.acker(bench.client)
         began = time.perf_counter()
         done = 0
         while done < count:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rx_runat.cli import pipe as module
-from rx_runat.cli.pipe import Outlet
+from rx_runat.cli.pipe import PipeWriter
 from tests.support.helpers import wait_until
 
 
@@ -54,7 +54,7 @@ class Writer:
     def __init__(self, descriptor: int, lines: list[str]) -> None:
         self.written: list[str] = []
         self.error: BaseException | None = None
-        self._outlet = Outlet(descriptor)
+        self._outlet = PipeWriter(descriptor)
         self._lines = lines
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -77,7 +77,7 @@ def waits(seen: Callable[[], object]) -> None:
 
 def test_lines_reach_a_file(tmp_path: Path) -> None:
     with open(tmp_path / "out", "wb") as file:
-        out = Outlet(file.fileno())
+        out = PipeWriter(file.fileno())
         for line in ("a", "", "with spaces", "é€😀", "\udcff\udcfe", "x" * 100_000):
             out.write(line)
     expected = b"a\n\nwith spaces\n" + "é€😀".encode() + b"\n\xff\xfe\n" + b"x" * 100_000 + b"\n"
@@ -86,13 +86,13 @@ def test_lines_reach_a_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_an_error() -> None:
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        Outlet(file.fileno()).write("a")
+        PipeWriter(file.fileno()).write("a")
 
 
 def test_a_closed_descriptor_is_refused(pipe: Pipe) -> None:
     pipe.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        Outlet(pipe.writer)
+        PipeWriter(pipe.writer)
 
 
 @pytest.mark.usefixtures("patient")
@@ -138,7 +138,7 @@ def test_a_reader_that_leaves_a_line_untaken_has_not_got_it(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_has_left_before_is_a_broken_pipe(pipe: Pipe) -> None:
-    out = Outlet(pipe.writer)
+    out = PipeWriter(pipe.writer)
     pipe.close(pipe.reader)
     for _ in range(2):
         with pytest.raises(BrokenPipeError):
@@ -147,7 +147,7 @@ def test_a_reader_that_has_left_before_is_a_broken_pipe(pipe: Pipe) -> None:
 
 def test_a_reader_that_never_reads_is_not_waited_for_for_ever(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
-    out = Outlet(pipe.writer)
+    out = PipeWriter(pipe.writer)
     out.write("a")
     out.write("b")
     assert pipe.read_all() == b"a\nb\n"
@@ -195,7 +195,7 @@ def test_a_system_that_does_not_tell_what_is_unread_is_written_to_without_waitin
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_unread", lambda _: None)
-    out = Outlet(pipe.writer)
+    out = PipeWriter(pipe.writer)
     out.write("a")
     out.write("b")
     assert pipe.read_all() == b"a\nb\n"

@@ -10,7 +10,7 @@ from rx_runat import Unavailable
 from rx_runat.drawing import fates as module
 from rx_runat.drawing.fates import LISTED, Fates
 from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.snapshot import Glance, Place
+from rx_runat.model.snapshot import Place, Snapshot
 
 OUT, AGAIN, GONE = Place("out"), Place("again"), Place("gone")
 
@@ -32,11 +32,11 @@ class Watched:
         return [self.places.get(key, GONE) for key in keys]
 
     def look(self, now: float, *, claiming: bool = True, coming: Sequence[str] = (), **leases: float) -> None:
-        seen = Glance(now, coming=[(key, now + 1) for key in coming], leases=list(leases.items()))
+        seen = Snapshot(now, coming=[(key, now + 1) for key in coming], leases=list(leases.items()))
         self.fates.see(seen, claiming, self._ask)
 
     def due(self, now: float, key: str, at: float) -> None:
-        self.fates.see(Glance(now, due=1, due_keys=[(key, at)]), True, self._ask)
+        self.fates.see(Snapshot(now, due=1, due_keys=[(key, at)]), True, self._ask)
 
     def lease(self, now: float, *keys: str, at: float = 1_000.0, attempt: int = 1) -> None:
         n = len(keys)
@@ -190,7 +190,7 @@ def test_what_a_look_does_not_list_may_be_out_all_the_same(watched: Watched) -> 
 
 def test_in_a_flood_not_every_key_is_asked_about(watched: Watched) -> None:
     flood = [(f"k{i:04}", 990.0) for i in range(LISTED - 1)]
-    watched.fates.see(Glance(1_000, due=len(flood), due_keys=flood), True, watched._ask)
+    watched.fates.see(Snapshot(1_000, due=len(flood), due_keys=flood), True, watched._ask)
     watched.lease(1_003, "a")
     watched.look(1_050, claiming=False)
     assert [len(asked) for asked in watched.asked] == [LISTED // 2 + 1]
@@ -205,7 +205,7 @@ def test_an_answer_that_does_not_come_leaves_all_as_it_was(watched: Watched) -> 
     watched.due(1_010, "b", 1_000)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            watched.fates.see(Glance(1_050), False, away)
+            watched.fates.see(Snapshot(1_050), False, away)
     watched.told.clear()
     watched.lease(1_060, "c")
     watched.look(1_100, claiming=False)

@@ -26,7 +26,7 @@ from rx_runat.drawing.poller import Attention, Looking
 from rx_runat.drawing.scene import Scene
 from rx_runat.drawing.static_svg import counts, draw
 from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.snapshot import Glance, Place
+from rx_runat.model.snapshot import Place, Snapshot
 from rx_runat.notebook import timeline
 from rx_runat.notebook.widget import Timeline
 from rx_runat.testing import Faults, virtual_queue
@@ -42,14 +42,14 @@ def scene(lane: Callable[[str], object] | None = None) -> Scene:
 def look(now: float, *, due: dict[str, float] | None = None, coming: dict[str, float] | None = None, **more: object):
     due, coming = due or {}, coming or {}
     state = {"scheduled": len(due) + len(coming), "due": len(due), **more}
-    return Glance(now, due_keys=list(due.items()), coming=list(coming.items()), **state)  # type: ignore[arg-type]
+    return Snapshot(now, due_keys=list(due.items()), coming=list(coming.items()), **state)  # type: ignore[arg-type]
 
 
 def claim(now: float, keys: dict[str, float]) -> Claimed:
     return Claimed(list(keys), list(map(str, keys.values())), int(now * 1000), None)
 
 
-def see(picture: Scene, seen: Glance, taken: Iterable[tuple[Claimed, list[Entry]]] = (), **more: object) -> None:
+def see(picture: Scene, seen: Snapshot, taken: Iterable[tuple[Claimed, list[Entry]]] = (), **more: object) -> None:
     for claimed, left in taken:
         picture.fates.delivered(claimed, left)
     picture.see(seen, **more)  # type: ignore[arg-type]

@@ -494,18 +494,18 @@ def test_18_to_a_source_that_slept_already_when_they_were_claimed(
     script = f"""
 import sys
 from redis import Redis
-from rx_runat.store.client import Calls
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 
-class AtOnce(Calls):
+class AtOnce(RedisClient):
     def run(self, *script):  # schedules the key in the same transaction: nobody can be quicker
         with Redis(connection_pool=self.pool) as client, client.pipeline() as both:
             both.zadd({Q!r}, {{sys.argv[1]: 1}})
             both.eval(script[0].body, *script[1:])
             return both.execute()[1]
 
-leased = RedisStore(AtOnce(connect({server.url!r}).calls.pool, ""), {Q!r}).lessee(300).claim(1)
+leased = RedisStore(AtOnce(connect({server.url!r}).client.pool, ""), {Q!r}).leasing_claimer(300).claim(1)
 print(*leased.keys, leased.deadline, flush=True)
 sys.stdin.readline()
 """

@@ -52,7 +52,7 @@ def test_the_acl_is_enough(own_server: Server) -> None:
     from reactivex import operators as ops
 
     from rx_runat import Job, RunAt
-    from rx_runat.model.batch import Entry, Verdict
+    from rx_runat.model.batch import Entry, SettleRequest
 
     ((rule, _),) = blocks("acl")
     with own_server.client() as client:
@@ -66,19 +66,19 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.size(until=1) <= len(queue.peek()) <= 2
         store = queue._store
         for leases in (False, True):
-            eye = store.watch(leases)
+            eye = store.head_tracker(leases)
             eye.head()
             assert eye._tracks
             eye.close()
-        lessee = store.lessee(60_000)
+        leasing_claimer = store.leasing_claimer(60_000)
         queue.on_next([Job(key, 1) for key in "defgh"])
-        leased = lessee.claim(10)
+        leased = leasing_claimer.claim(10)
         fence, verbs = leased.fence, ("ack", "nack", "extend", "bury")
         store.settle(
-            [Verdict(verb, key, fence, 1, leased.deadline) for verb, key in zip(verbs, leased.keys, strict=False)]
+            [SettleRequest(verb, key, fence, 1, leased.deadline) for verb, key in zip(verbs, leased.keys, strict=False)]
         )
-        lessee.hand_back([Entry(leased.keys[4], leased.scores[4])])
-        assert lessee.close() == []
+        leasing_claimer.hand_back([Entry(leased.keys[4], leased.scores[4])])
+        assert leasing_claimer.close() == []
         assert store.dead_size() == len(store.dead_peek(2)) == 1
         assert store.revive(None) == 1
         assert store.drop(None) == 0

@@ -19,7 +19,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from rx_runat import InvalidSetting, Job, OutcomeUnknown, Refused, RunAt, Unavailable
-from rx_runat.store.client import Calls
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import connect
 from tests.support.helpers import Proxy, Server, wait_until
 
@@ -78,7 +78,7 @@ def text_of(error: BaseException) -> str:
 
 def ours(target: object) -> Any:
     """A connection as we would make it; not connected."""
-    return connect(target).calls.pool.make_connection()
+    return connect(target).client.pool.make_connection()
 
 
 def stream_of(target: Any) -> list[str]:
@@ -86,7 +86,7 @@ def stream_of(target: Any) -> list[str]:
     got: list[str] = []
     with RunAt(target) as queue:
         queue.on_next([Job("b", PAST), Job("🐢", PAST + 1)])
-        queue._store._calls.call("ZADD", Q, "500", b"\xff")
+        queue._store._client.call("ZADD", Q, "500", b"\xff")
         queue.subscribe(got.append)
         wait_until(lambda: len(got) == 3, "three keys came")
     return got
@@ -260,25 +260,25 @@ def test_stop_closes_what_we_opened_and_nothing_else(place: Place) -> None:
 @pytest.mark.parametrize("settings", [{}, {"decode_responses": True}, {"protocol": 2}])
 def test_our_connections_speak_resp3_and_bytes(place: Place, settings: dict[str, Any]) -> None:
     with redis.Redis(port=place.port, **settings) as client:
-        calls = connect(client).calls
-        assert b" resp=3 " in calls.call("CLIENT", "INFO")
-        assert calls.call("ECHO", "ü") == "ü".encode()
-        calls.close()
+        store_client = connect(client).client
+        assert b" resp=3 " in store_client.call("CLIENT", "INFO")
+        assert store_client.call("ECHO", "ü") == "ü".encode()
+        store_client.close()
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"retry": Retry(ConstantBackoff(0), 5), "retry_on_error": [ConnectionError, redis.TimeoutError]}]
 )
 def test_a_lost_answer_is_not_asked_for_behind_our_back(proxy: Proxy, settings: dict[str, Any]) -> None:
-    calls = connect(redis.Redis(unix_socket_path=proxy.path, **settings)).calls
-    calls.call("PING")
+    store_client = connect(redis.Redis(unix_socket_path=proxy.path, **settings)).client
+    store_client.call("PING")
     proxy.of, proxy.cut = b"INCR", 100
     with pytest.raises(OutcomeUnknown):
-        calls.call("INCR", "times")
-    assert calls.call("GET", "times") == b"1"
+        store_client.call("INCR", "times")
+    assert store_client.call("GET", "times") == b"1"
     assert proxy.cuts == 1
-    calls.call("DEL", "times")
-    calls.close()
+    store_client.call("DEL", "times")
+    store_client.close()
 
 
 @pytest.mark.parametrize("target", ["redis://example.com", {}, redis.Redis(), fakeredis.FakeRedis()])
@@ -587,4 +587,4 @@ def test_memory_without_fakeredis_says_what_to_install(monkeypatch: pytest.Monke
 def test_what_is_connected_already_is_taken_as_it_is() -> None:
     connected = connect("memory://")
     assert connect(connected) is connected
-    assert isinstance(connected.calls, Calls)
+    assert isinstance(connected.client, RedisClient)

@@ -115,7 +115,7 @@ def join(tmp_path: Path) -> Iterator[Callable[..., Connected]]:
 
 
 def leave(connected: Connected) -> None:
-    connected.calls.close()
+    connected.client.close()
     connected.leave()
 
 
@@ -130,17 +130,17 @@ def keepers(home: Path) -> list[int]:
 
 
 def socket_of(connected: Connected) -> Path:
-    return Path(connected.calls.pool.connection_kwargs["path"])
+    return Path(connected.client.pool.connection_kwargs["path"])
 
 
 def run_id(connected: Connected) -> str:
-    found = re.search(rb"run_id:(\w+)", connected.calls.call("INFO", "server"))
+    found = re.search(rb"run_id:(\w+)", connected.client.call("INFO", "server"))
     assert found
     return found[1].decode()
 
 
 def setting(connected: Connected, name: str) -> str:
-    return str(connected.calls.call("CONFIG", "GET", name)[name.encode()].decode())
+    return str(connected.client.call("CONFIG", "GET", name)[name.encode()].decode())
 
 
 def wait_until_gone(home: Path) -> None:
@@ -156,7 +156,7 @@ OWNER = """
     from rx_runat import RunAt
     queue = RunAt(sys.argv[1])
     queue.schedule("a", 1.0)
-    print(queue._store._calls.pool.connection_kwargs["path"], flush=True)
+    print(queue._store._client.pool.connection_kwargs["path"], flush=True)
     sys.stdin.read()
 """
 
@@ -176,7 +176,7 @@ def test_a_private_server_serves() -> None:
 def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
     queue = RunAt("embedded://")
     queue.schedule("a", PAST)
-    home = Path(queue._store._calls.pool.connection_kwargs["path"]).parent
+    home = Path(queue._store._client.pool.connection_kwargs["path"]).parent
     assert len(processes(home)) == 2, "a server and its keeper"
     queue.stop()
     assert not home.exists()
@@ -186,8 +186,8 @@ def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
 def test_a_private_server_is_private(join: Callable[..., Connected]) -> None:
     one, other = join("embedded://"), join("embedded://")
     assert run_id(one) != run_id(other)
-    one.calls.call("SET", "a", "1")
-    assert other.calls.call("GET", "a") is None
+    one.client.call("SET", "a", "1")
+    assert other.client.call("GET", "a") is None
 
 
 def test_a_private_dir_is_its_owners_alone(join: Callable[..., Connected]) -> None:
@@ -196,7 +196,7 @@ def test_a_private_dir_is_its_owners_alone(join: Callable[..., Connected]) -> No
 
 def test_a_private_server_writes_no_file_of_data(join: Callable[..., Connected]) -> None:
     one = join("embedded://")
-    one.calls.call("SET", "a", "1")
+    one.client.call("SET", "a", "1")
     assert setting(one, "appendonly") == "no"
     assert setting(one, "save") == ""
 
@@ -221,7 +221,7 @@ def test_a_private_server_ends_with_an_owner_that_is_killed(child: Callable[...,
 
 def test_a_queue_that_is_forgotten_takes_its_private_server_along() -> None:
     queue: RunAt | None = RunAt("embedded://")
-    home = Path(queue._store._calls.pool.connection_kwargs["path"]).parent  # type: ignore[union-attr]
+    home = Path(queue._store._client.pool.connection_kwargs["path"]).parent  # type: ignore[union-attr]
     queue = None
     gc.collect()
     wait_until_gone(home)
@@ -285,7 +285,7 @@ SHARER = """
     sys.stdin.readline()
     queue = RunAt(sys.argv[1])
     queue.schedule(sys.argv[2], 1.0)
-    print(re.search(rb"run_id:(\\w+)", queue._store._calls.call("INFO", "server"))[1].decode(), flush=True)
+    print(re.search(rb"run_id:(\\w+)", queue._store._client.call("INFO", "server"))[1].decode(), flush=True)
     sys.stdin.read()
 """
 
@@ -316,7 +316,7 @@ def test_coming_and_going_loses_nothing(tmp_path: Path) -> None:
         try:
             for _ in range(5):
                 one = connect(f"embedded://{tmp_path}/home")
-                one.calls.call("INCR", "visits")
+                one.client.call("INCR", "visits")
                 leave(one)
         except BaseException as error:
             failures.append(error)
@@ -328,14 +328,14 @@ def test_coming_and_going_loses_nothing(tmp_path: Path) -> None:
         visitor.join()
     assert failures == []
     one = connect(f"embedded://{tmp_path}/home")
-    assert one.calls.call("GET", "visits") == b"20"
+    assert one.client.call("GET", "visits") == b"20"
     leave(one)
 
 
 def test_the_last_user_ends_the_server(tmp_path: Path, join: Callable[..., Connected]) -> None:
     one, other = join(), join()
     leave(one)
-    assert other.calls.call("PING") == b"PONG"
+    assert other.client.call("PING") == b"PONG"
     assert processes(tmp_path / "home")
     leave(other)
     wait_until_over(tmp_path / "home")
@@ -346,7 +346,7 @@ def test_leaving_twice_is_leaving_once(tmp_path: Path, join: Callable[..., Conne
     one, other = join(), join()
     for _ in range(3):
         leave(one)
-    assert other.calls.call("PING") == b"PONG"
+    assert other.client.call("PING") == b"PONG"
 
 
 def test_a_killed_user_hinders_nobody(
@@ -358,7 +358,7 @@ def test_a_killed_user_hinders_nobody(
     before = run_id(one)
     killed.kill()
     assert run_id(one) == run_id(join()) == before
-    assert one.calls.call("ZCARD", Q) == 1
+    assert one.client.call("ZCARD", Q) == 1
 
 
 def test_a_dir_whose_only_user_was_killed_serves_again(
@@ -367,22 +367,22 @@ def test_a_dir_whose_only_user_was_killed_serves_again(
     killed = child(OWNER, f"embedded://{tmp_path}/home")
     killed.hear()
     killed.kill()
-    assert join().calls.call("ZCARD", Q) == 1
+    assert join().client.call("ZCARD", Q) == 1
     wait_until(lambda: len(keepers(tmp_path / "home")) == 1, "one keeper is left")
 
 
 def test_a_killed_server_is_started_anew_by_the_next_user(tmp_path: Path, join: Callable[..., Connected]) -> None:
     one = join()
-    one.calls.call("SET", "a", "1")
-    pid = int(re.search(rb"process_id:(\d+)", one.calls.call("INFO", "server"))[1])  # type: ignore[index]
+    one.client.call("SET", "a", "1")
+    pid = int(re.search(rb"process_id:(\d+)", one.client.call("INFO", "server"))[1])  # type: ignore[index]
     os.kill(pid, signal.SIGKILL)
     other = join()
-    assert other.calls.call("GET", "a") == b"1"
+    assert other.client.call("GET", "a") == b"1"
     with contextlib.suppress(Unavailable):  # the connection to the one that was killed
-        one.calls.call("PING")
+        one.client.call("PING")
     assert run_id(one) == run_id(other)
     leave(other)
-    assert one.calls.call("GET", "a") == b"1"
+    assert one.client.call("GET", "a") == b"1"
 
 
 def test_a_server_whose_keeper_was_killed_stays_the_only_one(tmp_path: Path, join: Callable[..., Connected]) -> None:
@@ -394,7 +394,7 @@ def test_a_server_whose_keeper_was_killed_stays_the_only_one(tmp_path: Path, joi
     other = join()
     assert run_id(other) == before
     with contextlib.suppress(Unavailable):
-        other.calls.call("SHUTDOWN", "NOSAVE")
+        other.client.call("SHUTDOWN", "NOSAVE")
 
 
 def test_the_server_holds_its_lock_itself(tmp_path: Path, join: Callable[..., Connected]) -> None:
@@ -416,26 +416,26 @@ def test_a_lock_without_a_socket_starts_no_second_server(
     assert processes(home) == []
     assert not (home / "server.sock").exists()
     monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 20.0)
-    assert join().calls.call("PING") == b"PONG"
+    assert join().client.call("PING") == b"PONG"
 
 
 def test_a_socket_that_was_deleted_starts_no_second_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
 ) -> None:
     one = join()
-    one.calls.call("SET", "a", "1")
+    one.client.call("SET", "a", "1")
     socket_of(one).unlink()
     monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.1)
     with pytest.raises(ServerError, match=r"server\.lock is held by a running server.*server\.sock"):
         join()
     assert len(keepers(tmp_path / "home")) == 1
-    assert one.calls.call("GET", "a") == b"1", "the one that runs is unharmed"
+    assert one.client.call("GET", "a") == b"1", "the one that runs is unharmed"
 
 
 def test_a_long_path_gets_a_short_socket(tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = tmp_path / ("long" * 30)
     one, other = join(f"embedded://{home}"), join(f"embedded://{home}")
-    one.calls.call("SET", "a", "1")
+    one.client.call("SET", "a", "1")
     assert run_id(one) == run_id(other)
     path = socket_of(one)
     assert len(os.fsencode(path)) <= 103
@@ -444,7 +444,7 @@ def test_a_long_path_gets_a_short_socket(tmp_path: Path, join: Callable[..., Con
     leave(other)
     wait_until_over(home)
     assert not path.parent.exists()
-    assert join(f"embedded://{home}").calls.call("GET", "a") == b"1"
+    assert join(f"embedded://{home}").client.call("GET", "a") == b"1"
 
 
 def test_a_long_temporary_dir_gets_a_short_socket(
@@ -454,7 +454,7 @@ def test_a_long_temporary_dir_gets_a_short_socket(
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
     one = join("embedded://")
-    assert one.calls.call("PING") == b"PONG"
+    assert one.client.call("PING") == b"PONG"
     path = socket_of(one)
     assert len(os.fsencode(path)) <= 103
     assert len(list(long.iterdir())) == 1
@@ -590,7 +590,7 @@ def test_without_the_extra_a_server_on_path_serves(
         real = find_server()
     (bare / name).symlink_to(real)
     assert find_server() == str(bare / name)
-    assert join().calls.call("PING") == b"PONG"
+    assert join().client.call("PING") == b"PONG"
 
 
 def test_without_any_server_the_error_names_what_was_tried(bare: Path, join: Callable[..., Connected]) -> None:
@@ -617,7 +617,7 @@ def test_rx_runat_server_names_another(
     used = tmp_path / "used"
     wrapper = program(tmp_path / "my-server", f'#!/bin/sh\necho "$@" > {used}\nexec {real} "$@"\n')
     monkeypatch.setenv("RX_RUNAT_SERVER", str(wrapper))
-    assert join().calls.call("PING") == b"PONG"
+    assert join().client.call("PING") == b"PONG"
     assert "--unixsocket" in used.read_text()
 
 
@@ -683,10 +683,10 @@ def test_a_dir_serves_again_after_a_wrong_server(
         join()
     monkeypatch.delenv("RX_RUNAT_SERVER")
     one = join()
-    one.calls.call("SET", "a", "1")
+    one.client.call("SET", "a", "1")
     leave(one)
     wait_until_over(tmp_path / "home")
-    assert join().calls.call("GET", "a") == b"1"
+    assert join().client.call("GET", "a") == b"1"
 
 
 # Which dir.
@@ -723,4 +723,4 @@ def test_a_stale_socket_is_replaced(tmp_path: Path, join: Callable[..., Connecte
     home.mkdir()
     (home / "server.sock").write_text("of before the power went")
     (home / "socket").write_text(str(home / "server.sock"))
-    assert join().calls.call("PING") == b"PONG"
+    assert join().client.call("PING") == b"PONG"

@@ -20,12 +20,12 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job
-from rx_runat.model.batch import Entry, Verb, Verdict
+from rx_runat.model.batch import Entry, SettleRequest, Verb
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH
-from rx_runat.store import leasing_claimer
-from rx_runat.store.client import Calls
+from rx_runat.store import leasing_claimer as module
+from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
@@ -75,14 +75,14 @@ class Held(NamedTuple):
 
 
 class Leases(RuleBasedStateMachine):
-    """The store, two lessees and a plain taker, answers that are lost, and a clock that also steps back."""
+    """The store, two lessees and a plain plain_claimer, answers that are lost, and a clock that also steps back."""
 
     @initialize()
     def begin(self) -> None:
         self.now = START_MS * 1000
         self.faults = Faults()
         self.store = RedisStore(self.faults, Q, lambda: self.now)
-        self.lessees = [self.store.lessee(LEASE_MS) for _ in range(2)]
+        self.lessees = [self.store.leasing_claimer(LEASE_MS) for _ in range(2)]
         self.runs: list[Run] = []
         self.waiting: dict[str, Run] = {}
         self.out: dict[str, Run] = {}
@@ -157,7 +157,7 @@ class Leases(RuleBasedStateMachine):
             run.parked = None
             yield run
 
-    def judge(self, verdict: Verdict, again: bool) -> int | None:
+    def judge(self, verdict: SettleRequest, again: bool) -> int | None:
         run = self.out.get(verdict.key)
         if run is None or run.fence != verdict.fence:
             if again and verdict.verb != "extend":
@@ -279,17 +279,17 @@ class Leases(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([1, 4]), back=st.booleans())
     def plain_claim(self, limit: int, back: bool) -> None:
-        taker = self.store.taker()
-        got = taker.claim(limit)
+        plain_claimer = self.store.plain_claimer()
+        got = plain_claimer.claim(limit)
         runs = list(self.pop(limit))
         assert list(zip(got.keys, map(int, got.scores), strict=True)) == [(run.key, run.run_at) for run in runs]
         for run in runs:
             run.end = "taken"
         if back and runs:
-            taker.hand_back([Entry(*pair) for pair in zip(got.keys, got.scores, strict=True)])
+            plain_claimer.hand_back([Entry(*pair) for pair in zip(got.keys, got.scores, strict=True)])
             for run in runs:
                 self.begin_run(run.key, run.run_at)
-        taker.close()
+        plain_claimer.close()
 
     @rule(
         data=st.data(),
@@ -311,10 +311,10 @@ class Leases(RuleBasedStateMachine):
         self.settle_each([(verb, held) for held in helds], 50, 0)
 
     def settle_each(self, pairs: list[tuple[Verb, Held]], delay: int, lost: int) -> None:
-        verdicts: list[Verdict] = []
+        verdicts: list[SettleRequest] = []
         for verb, held in pairs:
             argument = {"nack": delay, "extend": delay, "bury": "why\nnot"}.get(verb, "")
-            verdicts.append(Verdict(verb, held.key, held.fence, argument, held.deadline))
+            verdicts.append(SettleRequest(verb, held.key, held.fence, argument, held.deadline))
         self.faults.lost = lost if verdicts else 0
         settled = self.store.settle(verdicts)
         first = [self.judge(verdict, again=False) for verdict in verdicts]
@@ -359,7 +359,7 @@ class Leases(RuleBasedStateMachine):
 
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
-        send = Calls.call
+        send = RedisClient.call
         waits = dict(send(self.faults, "ZRANGE", Q, 0, -1, "WITHSCORES"))
         assert waits == {to_member(key): run.shown for key, run in self.waiting.items()}
         out = dict(send(self.faults, "ZRANGE", claimed_key(Q), 0, -1, "WITHSCORES"))
@@ -388,17 +388,19 @@ class Leases(RuleBasedStateMachine):
         self.now += 10**10
         for _ in range(2 * len(KEYS)):
             self.claim(0, 4, 0)
-            self.store.settle([Verdict("ack", run.key, run.fence, "", run.deadline) for run in self.out.values()])
+            self.store.settle([SettleRequest("ack", run.key, run.fence, "", run.deadline) for run in self.out.values()])
             for run in list(self.out.values()):
-                self.judge(Verdict("ack", run.key, run.fence, "", run.deadline), again=False)
+                self.judge(SettleRequest("ack", run.key, run.fence, "", run.deadline), again=False)
         self.drop(None)
-        for lessee in self.lessees:
-            assert lessee.close() == []
+        for leasing_claimer in self.lessees:
+            assert leasing_claimer.close() == []
         self.every_run_ends_once_or_it_waits_or_is_out()
         assert not self.waiting
         assert not self.out
-        left = Calls.call(self.faults, "KEYS", "*")
-        assert all(Calls.call(self.faults, "PTTL", key) > 0 for key in left), "but receipts of answers that were lost"
+        left = RedisClient.call(self.faults, "KEYS", "*")
+        assert all(RedisClient.call(self.faults, "PTTL", key) > 0 for key in left), (
+            "but receipts of answers that were lost"
+        )
         self.faults.close()
 
 
@@ -417,7 +419,7 @@ def run_machine(examples: int, steps: int) -> None:
 
 @pytest.fixture(autouse=True)
 def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leasing_claimer, "BROUGHT_BACK", BOUND)
+    monkeypatch.setattr(module, "BROUGHT_BACK", BOUND)
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")

@@ -12,11 +12,12 @@ import pytest
 from redis.crc import key_slot
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.batch import Entry, Leased, Verb, Verdict
+from rx_runat.model.batch import Entry, Leased, SettleRequest, Verb
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Keep
-from rx_runat.store import dead_letter_store, leasing_claimer
-from rx_runat.store.client import TRIES, Calls
+from rx_runat.store import dead_letter_store
+from rx_runat.store import leasing_claimer as module
+from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.leasing_claimer import LONGEST_REASON
@@ -53,26 +54,28 @@ class Whole(NamedTuple):
     receipts: int = 0
 
 
-def whole(calls: Calls) -> Whole:
-    keys = sorted(Calls.call(calls, "KEYS", "*"))
+def whole(store_client: RedisClient) -> Whole:
+    keys = sorted(RedisClient.call(store_client, "KEYS", "*"))
     receipts = [key for key in keys if b":receipt:" in key]
     names = [name.encode() for name in (Q, claimed_key(Q), leases_key(Q), dead_key(Q))]
     assert set(keys) <= {*receipts, *names}
     for receipt in receipts:
-        assert 0 < Calls.call(calls, "PTTL", receipt) <= RECEIPT_TTL_MS
-    waits, out = (dict(Calls.call(calls, "ZRANGE", name, 0, -1, "WITHSCORES")) for name in names[:2])
-    known, letters = (dict(Calls.call(calls, "HGETALL", name)) for name in names[2:])
+        assert 0 < RedisClient.call(store_client, "PTTL", receipt) <= RECEIPT_TTL_MS
+    waits, out = (dict(RedisClient.call(store_client, "ZRANGE", name, 0, -1, "WITHSCORES")) for name in names[:2])
+    known, letters = (dict(RedisClient.call(store_client, "HGETALL", name)) for name in names[2:])
     records = {key: value.decode() for key, value in known.items()}
     assert {key for key, value in records.items() if value[0] != "-"} == set(out), "a record of each, and of no other"
     return Whole(waits, out, {k: v.partition(" ")[2] for k, v in records.items()}, letters, len(receipts))
 
 
-def verdict(verb: Verb, leased: Leased, key: str = "a", argument: int | str | None = None) -> Verdict:
+def verdict(verb: Verb, leased: Leased, key: str = "a", argument: int | str | None = None) -> SettleRequest:
     usual: dict[str, int | str] = {"nack": 5000, "extend": 2 * LEASE, "bury": "no such address"}
-    return Verdict(verb, key, leased.fence, usual.get(verb, "") if argument is None else argument, leased.deadline)
+    return SettleRequest(
+        verb, key, leased.fence, usual.get(verb, "") if argument is None else argument, leased.deadline
+    )
 
 
-def one(store: RedisStore, *verdicts: Verdict, again: bool = False) -> list[int | None]:
+def one(store: RedisStore, *verdicts: SettleRequest, again: bool = False) -> list[int | None]:
     return store.settle(verdicts, again).answers
 
 
@@ -86,7 +89,7 @@ OUT = Whole({}, {b"a": MS + LEASE}, {b"a": f"1 {MS - 1} - -"}, {}, 1)
 def lease_a(store: RedisStore, line: Line) -> Leased:
     """The key `a`, due a millisecond ago, goes out."""
     put(line, ("a", MS - 1))
-    leased = store.lessee(LEASE).claim(1)
+    leased = store.leasing_claimer(LEASE).claim(1)
     assert whole(line) == OUT
     return leased
 
@@ -96,7 +99,7 @@ def lease_a(store: RedisStore, line: Line) -> Leased:
 
 def test_a_claim_moves_what_is_due_to_the_claimed_ones(store: RedisStore, line: Line, clock: Clock) -> None:
     put(line, ("b", MS - 1), ("a", MS - 1), ("z", MS - 2), ("c", MS), ("later", MS + 1))
-    leased = store.lessee(LEASE).claim(3)
+    leased = store.leasing_claimer(LEASE).claim(3)
     assert leased.keys == ["z", "a", "b"]
     assert list(map(float, leased.scores)) == [MS - 2, MS - 1, MS - 1]
     assert leased.attempts == [1, 1, 1]
@@ -113,29 +116,29 @@ def test_a_claim_moves_what_is_due_to_the_claimed_ones(store: RedisStore, line: 
 def test_a_lease_is_never_shorter_than_asked(store: RedisStore, line: Line, clock: Clock) -> None:
     clock.us += 1
     put(line, ("a", MS))
-    assert store.lessee(LEASE).claim(1).deadline == MS + 1 + LEASE
+    assert store.leasing_claimer(LEASE).claim(1).deadline == MS + 1 + LEASE
 
 
 def test_a_claim_of_none_writes_nothing_and_waits_for_leases_only(store: RedisStore, line: Line) -> None:
     put(line, ("due", MS), ("soon", MS + 10))
-    lessee = store.lessee(LEASE)
-    assert lessee.claim(0) == Leased([], [], [], lessee._last[0], 0, T * 1_000_000, None)
+    leasing_claimer = store.leasing_claimer(LEASE)
+    assert leasing_claimer.claim(0) == Leased([], [], [], leasing_claimer._last[0], 0, T * 1_000_000, None)
     assert whole(line) == Whole({b"due": MS, b"soon": MS + 10})
-    assert lessee.claim(1).wait == 0.01
-    assert lessee.claim(0).wait == LEASE_S
+    assert leasing_claimer.claim(1).wait == 0.01
+    assert leasing_claimer.claim(0).wait == LEASE_S
 
 
 def test_a_claim_tells_how_long_to_wait(store: RedisStore, line: Line, clock: Clock) -> None:
-    lessee = store.lessee(LEASE)
-    assert lessee.claim(1).wait is None
+    leasing_claimer = store.leasing_claimer(LEASE)
+    assert leasing_claimer.claim(1).wait is None
     put(line, ("never", "inf"), ("late", MS + LEASE + 5000))
-    assert lessee.claim(1).wait == LEASE_S + 5
+    assert leasing_claimer.claim(1).wait == LEASE_S + 5
     put(line, ("a", MS))
-    assert lessee.claim(1).wait == LEASE_S, "the lease's end comes first"
+    assert leasing_claimer.claim(1).wait == LEASE_S, "the lease's end comes first"
     put(line, ("half", MS + 1.5))
-    assert lessee.claim(1).wait == 0.002
+    assert leasing_claimer.claim(1).wait == 0.002
     clock.us += 1
-    assert lessee.claim(1).wait == 0.001999
+    assert leasing_claimer.claim(1).wait == 0.001999
 
 
 def test_an_ended_lease_comes_back_in_the_next_claim_with_its_own_run_at(
@@ -143,7 +146,7 @@ def test_an_ended_lease_comes_back_in_the_next_claim_with_its_own_run_at(
 ) -> None:
     lease_a(store, line)
     clock.us += LEASE * 1000 - 1
-    other = store.lessee(LEASE)
+    other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == [], "not a microsecond early"
     clock.us += 1
     assert other.claim(0).keys == []
@@ -156,33 +159,33 @@ def test_an_ended_lease_comes_back_in_the_next_claim_with_its_own_run_at(
 def test_a_claim_brings_back_and_leases_at_once(store: RedisStore, line: Line, clock: Clock) -> None:
     lease_a(store, line)
     clock.advance(LEASE_S)
-    assert store.lessee(LEASE).claim(1).attempts == [2]
+    assert store.leasing_claimer(LEASE).claim(1).attempts == [2]
 
 
 def test_a_claim_brings_back_no_more_than_its_bound(
     store: RedisStore, line: Line, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leasing_claimer, "BROUGHT_BACK", 2)
+    monkeypatch.setattr(module, "BROUGHT_BACK", 2)
     put(line, *((key, MS) for key in "abcde"))
-    lessee = store.lessee(LEASE)
-    lessee.claim(5)
+    leasing_claimer = store.leasing_claimer(LEASE)
+    leasing_claimer.claim(5)
     clock.advance(LEASE_S)
-    assert lessee.claim(0).wait == 0.0, "there is more"
+    assert leasing_claimer.claim(0).wait == 0.0, "there is more"
     assert sorted(whole(line).waits) == [b"a", b"b"]
     assert sorted(whole(line).out) == [b"c", b"d", b"e"]
-    lessee.claim(0)
-    assert lessee.claim(0).wait is None
-    assert lessee.claim(5).keys == list("abcde")
+    leasing_claimer.claim(0)
+    assert leasing_claimer.claim(0).wait is None
+    assert leasing_claimer.claim(5).keys == list("abcde")
 
 
 def test_a_lease_that_ended_beyond_the_bound_gives_way_to_a_newer_schedule(
     store: RedisStore, line: Line, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leasing_claimer, "BROUGHT_BACK", 0)
+    monkeypatch.setattr(module, "BROUGHT_BACK", 0)
     leased = lease_a(store, line)
     put(line, ("a", MS + 7))
     clock.advance(LEASE_S)
-    newer = store.lessee(LEASE).claim(1)
+    newer = store.leasing_claimer(LEASE).claim(1)
     assert (newer.keys, list(map(float, newer.scores)), newer.attempts) == (["a"], [MS + 7], [1])
     assert one(store, verdict("ack", leased)) == [0]
     assert whole(line) == Whole({}, {b"a": MS + 2 * LEASE}, {b"a": f"1 {MS + 7} - -"}, {}, 2)
@@ -190,9 +193,9 @@ def test_a_lease_that_ended_beyond_the_bound_gives_way_to_a_newer_schedule(
 
 def test_a_record_that_somebody_took_away_loses_no_key(store: RedisStore, line: Line, clock: Clock) -> None:
     lease_a(store, line)
-    Calls.call(line, "DEL", leases_key(Q))
+    RedisClient.call(line, "DEL", leases_key(Q))
     clock.advance(LEASE_S)
-    leased = store.lessee(LEASE).claim(1)
+    leased = store.leasing_claimer(LEASE).claim(1)
     assert (leased.keys, list(map(float, leased.scores)), leased.attempts) == (["a"], [MS + LEASE], [2])
 
 
@@ -204,7 +207,7 @@ def again_while_out(store: RedisStore, line: Line, clock: Clock) -> Leased:
     leased = lease_a(store, line)
     store.schedule([Job("a", T + 1)], "last")
     clock.advance(2)
-    looked = store.lessee(LEASE).claim(9)
+    looked = store.leasing_claimer(LEASE).claim(9)
     assert (looked.keys, looked.wait) == ([], LEASE_S - 2)
     assert whole(line) == Whole(
         {b"a": MS + LEASE - 0.5}, {b"a": MS + LEASE}, {b"a": f"1 {MS - 1} {MS + LEASE - 0.5:.1f} {MS + 1000}"}, {}, 1
@@ -214,7 +217,7 @@ def again_while_out(store: RedisStore, line: Line, clock: Clock) -> Leased:
 
 def test_it_waits_for_the_end_of_the_lease(store: RedisStore, line: Line, clock: Clock) -> None:
     leased = again_while_out(store, line, clock)
-    other = store.lessee(LEASE)
+    other = store.leasing_claimer(LEASE)
     clock.us = (MS + LEASE) * 1000 - 1
     assert other.claim(9).keys == []
     clock.us += 1
@@ -229,7 +232,7 @@ def test_it_waits_for_its_ack_and_is_free_at_once(store: RedisStore, line: Line,
     settled = store.settle([verdict(verb, leased)])
     assert settled == ([1], MS + 1000)
     assert whole(line)._replace(dead={}) == Whole({b"a": MS + 1000}, {}, {}, {}, 1)
-    newer = store.lessee(LEASE).claim(9)
+    newer = store.leasing_claimer(LEASE).claim(9)
     assert (newer.keys, list(map(float, newer.scores)), newer.attempts) == (["a"], [MS + 1000], [1])
 
 
@@ -237,7 +240,7 @@ def test_it_waits_longer_when_the_lease_is_extended(store: RedisStore, line: Lin
     leased = again_while_out(store, line, clock)
     assert one(store, verdict("extend", leased)) == [MS + 2000 + 2 * LEASE]
     clock.us = (MS + LEASE) * 1000
-    looked = store.lessee(LEASE).claim(9)
+    looked = store.leasing_claimer(LEASE).claim(9)
     assert (looked.keys, looked.wait) == ([], LEASE_S + 2)
     assert one(store, verdict("ack", leased)) == [1]
     assert whole(line) == Whole({b"a": MS + 1000}, {}, {}, {}, 1)
@@ -246,7 +249,7 @@ def test_it_waits_longer_when_the_lease_is_extended(store: RedisStore, line: Lin
 def test_it_may_be_scheduled_once_more(store: RedisStore, line: Line, clock: Clock) -> None:
     """To the very end of the lease too: that is no mark of ours, and comes no earlier."""
     for ms in (MS + 5000, MS + LEASE, FAR):
-        Calls.call(line, "FLUSHALL")
+        RedisClient.call(line, "FLUSHALL")
         clock.us = T * 1_000_000
         leased = again_while_out(store, line, clock)
         store.schedule([Job("a", ms / 1000)], "last")
@@ -285,7 +288,7 @@ def test_an_ack_ends_it(store: RedisStore, line: Line) -> None:
 
 def test_a_nack_lets_it_wait_and_the_next_attempt_counts(store: RedisStore, line: Line, clock: Clock) -> None:
     clock.us += 1
-    leased = store.lessee(LEASE)
+    leased = store.leasing_claimer(LEASE)
     put(line, ("a", MS - 1))
     first = leased.claim(1)
     assert store.settle([verdict("nack", first)]) == ([1], MS + 5001), "rounded up: never early"
@@ -312,17 +315,17 @@ def test_a_buried_key_is_a_dead_letter(store: RedisStore, line: Line) -> None:
 
 
 def test_what_goes_back_is_as_it_was(store: RedisStore, line: Line, clock: Clock) -> None:
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     put(line, ("a", MS - 1))
-    lessee.hand_back(entries(lessee.claim(1)))
+    leasing_claimer.hand_back(entries(leasing_claimer.claim(1)))
     assert whole(line) == Whole({b"a": MS - 1}, {}, {}, {}, 1)
-    store.settle([verdict("nack", lessee.claim(1))])
+    store.settle([verdict("nack", leasing_claimer.claim(1))])
     clock.advance(5)
-    again = lessee.claim(1)
+    again = leasing_claimer.claim(1)
     assert again.attempts == [2]
-    lessee.hand_back(entries(again))
+    leasing_claimer.hand_back(entries(again))
     assert whole(line) == Whole({b"a": MS - 1}, {}, {b"a": f"1 {MS - 1} {MS - 1} -"}, {}, 1)
-    assert lessee.claim(1).attempts == [2]
+    assert leasing_claimer.claim(1).attempts == [2]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -332,7 +335,7 @@ def test_a_late_verdict_changes_nothing(store: RedisStore, line: Line, clock: Cl
     if late in ("ended", "came back", "taken by another"):
         clock.advance(LEASE_S)
     if late in ("came back", "taken by another"):
-        store.lessee(LEASE).claim(int(late == "taken by another"))
+        store.leasing_claimer(LEASE).claim(int(late == "taken by another"))
     if late == "acked":
         store.settle([verdict("ack", leased)])
     if late == "cancelled":
@@ -367,7 +370,7 @@ def test_a_reschedule_stands_when_the_lease_ends_too(store: RedisStore, line: Li
     lease_a(store, line)
     put(line, ("a", run_at))
     clock.advance(LEASE_S)
-    store.lessee(LEASE).claim(0)
+    store.leasing_claimer(LEASE).claim(0)
     assert whole(line) == Whole({b"a": run_at}, {}, {}, {}, 1)
 
 
@@ -376,14 +379,14 @@ def test_a_reschedule_between_two_attempts_is_a_new_run(store: RedisStore, line:
     store.settle([verdict("nack", leased)])
     store.schedule([Job("a", T + 3)], "last")
     clock.advance(3)
-    newer = store.lessee(LEASE).claim(1)
+    newer = store.leasing_claimer(LEASE).claim(1)
     assert (list(map(float, newer.scores)), newer.attempts) == ([MS + 3000], [1])
 
 
 def test_many_verdicts_are_one_round_trip(store: RedisStore, line: Line) -> None:
     keys = [f"k{number:04}" for number in range(9000)]
     put(line, *((key, MS - 1) for key in keys), ("z", MS))
-    leased = store.lessee(LEASE).claim(9000)
+    leased = store.leasing_claimer(LEASE).claim(9000)
     line.sent.clear()
     verdicts = [verdict(verb, leased, key) for verb, key in zip(itertools.cycle(VERBS), keys, strict=False)]
     settled = store.settle([*verdicts, verdict("ack", leased, "z"), verdict("ack", leased, keys[0])])
@@ -421,20 +424,20 @@ def test_odd_keys_and_scores_go_out_and_in_byte_for_byte(store: RedisStore, line
     put(line, *((member, score.decode()) for score, member in ODD.items()), ("never", "inf"))
     put(line, *((bytes([byte]), MS) for byte in range(1, 256) if bytes([byte]) not in ODD.values()), ("", MS))
     before = whole(line)
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     line.fates = ["lost"]
-    leased = lessee.claim(1000)
+    leased = leasing_claimer.claim(1000)
     members = [key.encode(errors="surrogateescape") for key in leased.keys]
     assert {m: float(s) for m, s in zip(members, leased.scores, strict=True)} | {b"never": float("inf")} == before.waits
     usual = [entry for entry in entries(leased) if entry.key]  # the empty one is nobody's of ours: its lease ends
-    lessee.hand_back(usual)
+    leasing_claimer.hand_back(usual)
     assert whole(line).waits == {m: score for m, score in before.waits.items() if m}
     clock.advance(LEASE_S)
-    again = lessee.claim(1000)
+    again = leasing_claimer.claim(1000)
     assert [key for key, attempt in zip(again.keys, again.attempts, strict=True) if attempt == 2] == [""]
     nacks = [verdict("nack", again, key, 0) for key in again.keys if key]
     assert set(one(store, *nacks)) == {1}
-    third = lessee.claim(1000)
+    third = leasing_claimer.claim(1000)
     assert set(one(store, *(verdict("bury", third, key) for key in third.keys))) == {1}
     assert {(each.key.encode(errors="surrogateescape")) for each in store.dead_peek(1000)} == {m for m in members if m}
     assert store.revive(None) == len(nacks)
@@ -446,7 +449,7 @@ def test_odd_keys_and_scores_go_out_and_in_byte_for_byte(store: RedisStore, line
 def test_odd_scores_wait_for_a_lease_and_come_back(store: RedisStore, line: Line, score: str, verb: Verb) -> None:
     leased = lease_a(store, line)
     put(line, ("a", score))
-    other = store.lessee(LEASE)
+    other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == []
     assert store.settle([verdict(verb, leased)]) == ([1], float(score))
     newer = other.claim(1)
@@ -466,15 +469,15 @@ lossy = pytest.mark.parametrize("fates", FATES, ids=names)
 @lossy
 def test_a_claim_whose_answer_is_lost_gives_the_same_keys(store: RedisStore, line: Line, fates: list[str]) -> None:
     put(line, ("a", MS - 2), ("b", MS - 1), ("c", MS))
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     line.fates = list(fates)
-    leased = lessee.claim(2)
+    leased = leasing_claimer.claim(2)
     assert (leased.keys, leased.attempts, leased.deadline) == (["a", "b"], [1, 1], MS + LEASE)
     assert one(store, verdict("ack", leased, "a"), verdict("ack", leased, "b")) == [1, 1]
     before = whole(line)
     line.arrive()
     assert whole(line) == before, "a late copy takes nothing"
-    assert lessee.claim(2).keys == ["c"]
+    assert leasing_claimer.claim(2).keys == ["c"]
 
 
 @pytest.mark.parametrize("later", [0, LEASE_S - 0.000001, LEASE_S, 2 * LEASE_S])
@@ -482,54 +485,54 @@ def test_a_claim_that_was_lost_for_long_gives_what_is_still_ours(
     store: RedisStore, line: Line, clock: Clock, later: float
 ) -> None:
     put(line, ("a", MS - 2), ("b", MS - 1))
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        lessee.claim(1)
-    assert lessee.is_owed
+        leasing_claimer.claim(1)
+    assert leasing_claimer.is_owed
     clock.advance(later)
-    leased = lessee.claim(1)
-    assert not lessee.is_owed
+    leased = leasing_claimer.claim(1)
+    assert not leasing_claimer.is_owed
     if later < LEASE_S:
         assert leased.keys == ["a"]
     else:
         assert leased.keys == []
-        again = lessee.claim(1)
+        again = leasing_claimer.claim(1)
         assert (again.keys, again.attempts) == (["a"], [2]), "it has come back"
 
 
 def test_the_limit_of_a_lost_claim_is_that_of_the_asking_that_arrived(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 2), ("b", MS - 1))
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        lessee.claim(2)
-    assert lessee.claim(0).keys == ["a", "b"]
+        leasing_claimer.claim(2)
+    assert leasing_claimer.claim(0).keys == ["a", "b"]
 
 
 def test_close_answers_what_a_lost_claim_took_and_leaves_nothing(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 2), ("b", MS + 1))
     before = whole(line)
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        lessee.claim(2)
-    found = lessee.close()
+        leasing_claimer.claim(2)
+    found = leasing_claimer.close()
     assert [entry.key for entry in found] == ["a"]
     line.fates = ["lost"]
-    lessee.hand_back(found)
-    assert lessee.close() == []
+    leasing_claimer.hand_back(found)
+    assert leasing_claimer.close() == []
     assert whole(line)._replace(receipts=0) == before, "the receipt of a lost answer expires"
-    lessee.hand_back(entries(lessee.claim(2)))
-    assert lessee.close() == lessee.close() == []
+    leasing_claimer.hand_back(entries(leasing_claimer.claim(2)))
+    assert leasing_claimer.close() == leasing_claimer.close() == []
     assert whole(line)._replace(receipts=0) == before
 
 
 def test_closing_leaves_no_receipt(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 2))
-    lessee = store.lessee(LEASE)
-    leased = lessee.claim(1)
-    assert lessee.close() == []
+    leasing_claimer = store.leasing_claimer(LEASE)
+    leased = leasing_claimer.claim(1)
+    assert leasing_claimer.close() == []
     assert whole(line).receipts == 0
     assert one(store, verdict("ack", leased)) == [1], "what was delivered stays leased"
     assert whole(line) == Whole()
@@ -556,7 +559,7 @@ def test_a_late_copy_harms_no_newer_claim(store: RedisStore, line: Line, clock: 
     store.settle([verdict(verb, leased)])
     store.cancel("a")
     put(line, ("a", MS))
-    newer = store.lessee(LEASE).claim(1)
+    newer = store.leasing_claimer(LEASE).claim(1)
     before = whole(line)
     line.arrive()
     assert whole(line) == before
@@ -576,7 +579,7 @@ def test_asked_again_after_the_end_it_says_what_can_be_known(
         store.settle([verdict(verb, leased)])
     clock.advance(LEASE_S if (verb, fate) != ("extend", "lost") else 2 * LEASE_S)
     if back:
-        store.lessee(LEASE).claim(0)
+        store.leasing_claimer(LEASE).claim(0)
     (answer,) = one(store, verdict(verb, leased), again=True)
     if verb == "extend" or (fate == "late" and not back):
         assert answer == 0, "the lease is not ours any more"
@@ -587,7 +590,7 @@ def test_asked_again_after_the_end_it_says_what_can_be_known(
 def test_asked_again_of_another_holders_lease_it_says_no_to_extend(store: RedisStore, line: Line, clock: Clock) -> None:
     leased = lease_a(store, line)
     store.settle([verdict("nack", leased, argument=0)])
-    store.lessee(LEASE).claim(1)
+    store.leasing_claimer(LEASE).claim(1)
     assert one(store, verdict("extend", leased), verdict("nack", leased), again=True) == [0, 1]
 
 
@@ -596,12 +599,12 @@ def test_the_faults_that_we_ship_lose_no_key(times: int) -> None:
     faults = Faults()
     store = RedisStore(faults, Q, Clock())
     put(faults, ("a", MS), ("b", MS))
-    lessee = store.lessee(LEASE)
+    leasing_claimer = store.leasing_claimer(LEASE)
     faults.lost = times
     if times == TRIES:
         with pytest.raises(OutcomeUnknown):
-            lessee.claim(2)
-    leased = lessee.claim(2)
+            leasing_claimer.claim(2)
+    leased = leasing_claimer.claim(2)
     assert leased.keys == ["a", "b"]
     verdicts = [verdict("ack", leased), verdict("nack", leased, "b")]
     faults.lost = times
@@ -655,13 +658,13 @@ def test_a_cancel_of_a_lease_whose_answer_is_lost(store: RedisStore, line: Line,
 def test_a_plain_claim_takes_no_key_whose_lease_lives(store: RedisStore, line: Line, clock: Clock) -> None:
     leased = lease_a(store, line)
     put(line, ("a", MS), ("b", MS))
-    taker = store.taker()
-    assert taker.claim(9).keys == ["b"]
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(9).keys == ["b"]
     assert whole(line).waits == {b"a": MS + LEASE - 0.5}
     assert one(store, verdict("ack", leased)) == [1]
-    got = taker.claim(9)
+    got = plain_claimer.claim(9)
     assert (got.keys, list(map(float, got.scores))) == (["a"], [MS])
-    taker.close()
+    plain_claimer.close()
     assert whole(line) == Whole(receipts=1)
 
 
@@ -675,10 +678,10 @@ def test_a_plain_claim_takes_a_key_whose_lease_has_ended_and_leaves_nothing(
         lease_a(store, line)
         put(line, ("a", MS + 1000))
     clock.us = (MS + LEASE) * 1000
-    taker = store.taker()
-    got = taker.claim(9)
+    plain_claimer = store.plain_claimer()
+    got = plain_claimer.claim(9)
     assert (got.keys, list(map(float, got.scores))) == (["a"], [MS + 1000])
-    taker.close()
+    plain_claimer.close()
     assert whole(line) == Whole(receipts=1)
 
 
@@ -687,12 +690,12 @@ def test_a_plain_claim_takes_a_key_between_two_attempts_and_leaves_nothing(
 ) -> None:
     store.settle([verdict("nack", lease_a(store, line))])
     clock.advance(5)
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["lost"]
-    got = taker.claim(9)
+    got = plain_claimer.claim(9)
     assert (got.keys, list(map(float, got.scores))) == (["a"], [MS - 1]), "its own run_at"
     assert whole(line)._replace(receipts=0) == Whole()
-    taker.hand_back([Entry("a", got.scores[0])])
+    plain_claimer.hand_back([Entry("a", got.scores[0])])
     assert whole(line)._replace(receipts=0) == Whole({b"a": MS - 1})
 
 
@@ -700,7 +703,7 @@ def test_a_plain_source_brings_no_ended_lease_back(store: RedisStore, line: Line
     """That is the work of claims: a plain source may lose what they promised to keep."""
     lease_a(store, line)
     clock.advance(LEASE_S)
-    assert store.taker().claim(9).keys == []
+    assert store.plain_claimer().claim(9).keys == []
     assert whole(line) == OUT
 
 
@@ -710,9 +713,9 @@ def test_a_plain_source_brings_no_ended_lease_back(store: RedisStore, line: Line
 def bury(store: RedisStore, line: Line, clock: Clock, *keys: str) -> None:
     for key in keys:
         put(line, (key, MS - 1))
-        lessee = store.lessee(LEASE)
-        store.settle([verdict("bury", lessee.claim(1), key)])
-        lessee.close()
+        leasing_claimer = store.leasing_claimer(LEASE)
+        store.settle([verdict("bury", leasing_claimer.claim(1), key)])
+        leasing_claimer.close()
         clock.us += 1000
 
 
@@ -736,7 +739,7 @@ def test_a_revived_key_waits_with_its_own_run_at_and_no_attempts(
     assert store.revive(key) == 1
     assert whole(line) == Whole({b"a": MS - 1})
     assert store.revive(key) == 0
-    assert store.lessee(LEASE).claim(1).attempts == [1]
+    assert store.leasing_claimer(LEASE).claim(1).attempts == [1]
 
 
 def test_a_schedule_made_meanwhile_stands_over_a_revival(store: RedisStore, line: Line, clock: Clock) -> None:
@@ -749,9 +752,9 @@ def test_a_schedule_made_meanwhile_stands_over_a_revival(store: RedisStore, line
 def test_a_key_that_is_out_is_revived_behind_its_lease(store: RedisStore, line: Line, clock: Clock) -> None:
     bury(store, line, clock, "a")
     put(line, ("a", MS))
-    leased = store.lessee(LEASE).claim(1)
+    leased = store.leasing_claimer(LEASE).claim(1)
     assert store.revive("a") == 1
-    other = store.lessee(LEASE)
+    other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == []
     assert one(store, verdict("ack", leased)) == [1]
     newer = other.claim(1)
@@ -774,10 +777,10 @@ def test_all_of_many_are_done_in_steps(
     monkeypatch.setattr(dead_letter_store, "STEP", 50)
     keys = [f"k{number:04}" for number in range(1000)]
     put(line, *((key, MS) for key in keys))
-    lessee = store.lessee(LEASE)
-    leased = lessee.claim(1000)
+    leasing_claimer = store.leasing_claimer(LEASE)
+    leased = leasing_claimer.claim(1000)
     store.settle([verdict("bury", leased, key) for key in keys])
-    lessee.close()
+    leasing_claimer.close()
     assert [letter.key for letter in store.dead_peek(3)] == keys[:3]
     line.sent.clear()
     assert getattr(store, verb)(None) == 1000
@@ -808,64 +811,64 @@ def test_a_letter_whose_answer_is_lost(
 
 
 def test_a_full_server_lets_keys_out_and_back_and_be_settled(own_server: Server) -> None:
-    calls, clock = connect(own_server.url).calls, Clock()
-    store = RedisStore(calls, Q, clock)
-    put(calls, *((key, MS - 1) for key in "abcdefgh"))
-    calls.call("CONFIG", "SET", "maxmemory", "1")
+    store_client, clock = connect(own_server.url).client, Clock()
+    store = RedisStore(store_client, Q, clock)
+    put(store_client, *((key, MS - 1) for key in "abcdefgh"))
+    store_client.call("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(Unavailable, match="OOM"):
-        put(calls, ("z", MS))
-    lessee = store.lessee(LEASE)
-    leased = lessee.claim(5)
+        put(store_client, ("z", MS))
+    leasing_claimer = store.leasing_claimer(LEASE)
+    leased = leasing_claimer.claim(5)
     assert leased.keys == list("abcde")
-    lessee.hand_back([Entry("e", leased.scores[4])])
+    leasing_claimer.hand_back([Entry("e", leased.scores[4])])
     for verb, key in zip(VERBS, "abcd", strict=False):
         assert all(one(store, verdict(verb, leased, key))), verb
     assert store.dead_size() == 1
     assert store.revive("d") == 1
     clock.advance(3 * LEASE_S)
-    again = lessee.claim(9)
+    again = leasing_claimer.claim(9)
     assert dict(zip(again.keys, again.attempts, strict=True)) == {"b": 2, "c": 2} | dict.fromkeys("defgh", 1)
     assert store.cancel("c") is True
     assert one(store, *(verdict("ack", again, key) for key in again.keys)) == [
         0 if key == "c" else 1 for key in again.keys
     ]
-    assert lessee.close() == []
-    assert whole(calls) == Whole()
-    calls.close()
+    assert leasing_claimer.close() == []
+    assert whole(store_client) == Whole()
+    store_client.close()
 
 
 def test_a_demoted_primary_settles_nothing_and_says_so(own_server: Server) -> None:
     """It may not know of a lease, and must not call it lost."""
-    calls = connect(own_server.url).calls
-    store = RedisStore(calls, Q, Clock())
-    calls.call("REPLICAOF", "127.0.0.1", "1")
-    calls.call("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    store_client = connect(own_server.url).client
+    store = RedisStore(store_client, Q, Clock())
+    store_client.call("REPLICAOF", "127.0.0.1", "1")
+    store_client.call("CONFIG", "SET", "replica-serve-stale-data", "yes")
     unknown = Leased(["a"], ["1"], [1], "c0ffee", MS + LEASE, 0, None)
     for verb in VERBS:
         with pytest.raises(Unavailable, match="READONLY"):
             store.settle([verdict(verb, unknown)])
     with pytest.raises(Unavailable, match="READONLY"):
-        store.lessee(LEASE).claim(1)
+        store.leasing_claimer(LEASE).claim(1)
     with pytest.raises(Unavailable, match="READONLY"):
         store.cancel("a")
-    calls.close()
+    store_client.close()
 
 
 def test_a_server_that_forgot_the_scripts_is_taught_them_again(server: Server) -> None:
-    calls = connect(server.url).calls
-    store = RedisStore(calls, Q, Clock())
-    put(calls, ("a", MS))
-    lessee = store.lessee(LEASE)
+    store_client = connect(server.url).client
+    store = RedisStore(store_client, Q, Clock())
+    put(store_client, ("a", MS))
+    leasing_claimer = store.leasing_claimer(LEASE)
     for verb in (
-        lambda: one(store, verdict("bury", lessee.claim(1))) == [1],
+        lambda: one(store, verdict("bury", leasing_claimer.claim(1))) == [1],
         lambda: store.revive("a") == 1,
         lambda: store.cancel("a"),
-        lambda: lessee.close() == [],
+        lambda: leasing_claimer.close() == [],
     ):
-        calls.call("SCRIPT", "FLUSH")
+        store_client.call("SCRIPT", "FLUSH")
         assert verb()
-    assert whole(calls) == Whole()
-    calls.close()
+    assert whole(store_client) == Whole()
+    store_client.close()
 
 
 # What the scripts do, and by which clock.
@@ -881,18 +884,18 @@ def taught(server: Server) -> Server:
 
 
 def test_by_rediss_own_clock_nobody_tells_it_the_time(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    store = RedisStore(calls, Q)
+    store_client = connect(taught.url).client
+    store = RedisStore(store_client, Q)
     found: list[Any] = []
 
     def act() -> None:
         store.schedule([Job("a", 1.0), Job("b", 2.0), Job("c", timedelta(hours=1))], "last")
-        lessee = store.lessee(LEASE)
-        leased = lessee.claim(5)
+        leasing_claimer = store.leasing_claimer(LEASE)
+        leased = leasing_claimer.claim(5)
         found.append(leased)
         found.append(one(store, verdict("bury", leased, "a"), verdict("extend", leased, "b")))
-        lessee.hand_back([Entry("b", "")])
-        lessee.close()
+        leasing_claimer.hand_back([Entry("b", "")])
+        leasing_claimer.close()
 
     seen = watched(taught, act)
     assert found[0].keys == ["a", "b"]
@@ -903,79 +906,79 @@ def test_by_rediss_own_clock_nobody_tells_it_the_time(taught: Server) -> None:
     assert [words[1] for words in runs_of("settle.lua", seen)] == ["", ""]
     (letter,) = store.dead_peek(1)
     assert abs(letter.time - at(found[0].now // 1000)) < timedelta(seconds=20)
-    calls.close()
+    store_client.close()
 
 
 def test_the_work_of_a_claim_and_of_verdicts_does_not_grow_with_the_queue(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    store = RedisStore(calls, Q, Clock())
+    store_client = connect(taught.url).client
+    store = RedisStore(store_client, Q, Clock())
     works: list[Sequence[Sequence[str]]] = []
     for waiting in (10, 3000):
-        put(calls, *((f"k{number}", MS - 1) for number in range(waiting)))
-        store.lessee(LEASE).claim(waiting // 2)
-        lessee = store.lessee(LEASE)
-        claim = inside(taught, lambda lessee=lessee: lessee.claim(1))  # type: ignore[misc]
-        leased = lessee.claim(1)
+        put(store_client, *((f"k{number}", MS - 1) for number in range(waiting)))
+        store.leasing_claimer(LEASE).claim(waiting // 2)
+        leasing_claimer = store.leasing_claimer(LEASE)
+        claim = inside(taught, lambda leasing_claimer=leasing_claimer: leasing_claimer.claim(1))  # type: ignore[misc]
+        leased = leasing_claimer.claim(1)
         works.append([claim, inside(taught, lambda leased=leased: one(store, verdict("ack", leased, leased.keys[0])))])  # type: ignore[misc]
     assert works[0] == works[1]
     claim, ack = works[0]
     assert len(claim) <= 13
     assert ack == ["PERSIST", "HGET", "ZSCORE", "ZREM", "HDEL"]
-    calls.close()
+    store_client.close()
 
 
 def test_a_plain_claim_pays_one_command_for_leases_that_are_not_there(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    put(calls, ("a", 1), ("b", 1))
-    taker = RedisStore(calls, Q).taker()
-    work = inside(taught, lambda: taker.claim(2))
+    store_client = connect(taught.url).client
+    put(store_client, ("a", 1), ("b", 1))
+    plain_claimer = RedisStore(store_client, Q).plain_claimer()
+    work = inside(taught, lambda: plain_claimer.claim(2))
     assert work.count("EXISTS") == 1
     assert not {"HGET", "ZSCORE"} & set(work)
-    taker.close()
-    calls.close()
+    plain_claimer.close()
+    store_client.close()
 
 
 def test_a_look_that_finds_nothing_writes_nothing(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    lessee = RedisStore(calls, Q).lessee(LEASE)
-    put(calls, ("later", "inf"))
-    assert set(inside(taught, lambda: lessee.claim(1000))) <= {"TIME", "GETRANGE", "DEL", "ZCOUNT", "ZRANGE"}
-    calls.close()
+    store_client = connect(taught.url).client
+    leasing_claimer = RedisStore(store_client, Q).leasing_claimer(LEASE)
+    put(store_client, ("later", "inf"))
+    assert set(inside(taught, lambda: leasing_claimer.claim(1000))) <= {"TIME", "GETRANGE", "DEL", "ZCOUNT", "ZRANGE"}
+    store_client.close()
 
 
 @pytest.mark.parametrize("name", [Q, "jobs{eu}", "a{b}c{d}"])
 def test_all_names_of_a_queue_lie_in_one_slot(line: Line, clock: Clock, name: str) -> None:
     store = RedisStore(line, name, clock)
     store.schedule([Job("a", T - 1), Job("b", T - 1)], "last")
-    lessee = store.lessee(LEASE)
-    store.settle([verdict("bury", lessee.claim(2))])
-    keys = Calls.call(line, "KEYS", "*")
+    leasing_claimer = store.leasing_claimer(LEASE)
+    store.settle([verdict("bury", leasing_claimer.claim(2))])
+    keys = RedisClient.call(line, "KEYS", "*")
     assert len(keys) == 4
     assert {key_slot(key) for key in keys} == {key_slot(name.encode())}
     store.schedule([Job("a", T - 1)], "last")
-    assert len(Calls.call(line, "KEYS", "*")) == 5
+    assert len(RedisClient.call(line, "KEYS", "*")) == 5
 
 
 def test_two_queues_do_not_meet(line: Line, clock: Clock) -> None:
     one_, other = RedisStore(line, "one", clock), RedisStore(line, "other", clock)
     one_.schedule([Job("a", T)], "last")
-    leased = one_.lessee(LEASE).claim(1)
+    leased = one_.leasing_claimer(LEASE).claim(1)
     clock.advance(LEASE_S - 1)
     assert other.settle([verdict("ack", leased)]).answers == [0]
     assert other.cancel("a") is False
     clock.advance(1)
-    assert other.lessee(LEASE).claim(1).keys == []
-    assert one_.lessee(LEASE).claim(1).attempts == [2]
+    assert other.leasing_claimer(LEASE).claim(1).keys == []
+    assert one_.leasing_claimer(LEASE).claim(1).attempts == [2]
 
 
 def test_what_comes_into_the_schedule_is_announced_where_the_server_does_not_track(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = Line(connect(server.url).calls)
+    line = Line(connect(server.url).client)
     store = RedisStore(line, Q)
     monkeypatch.setattr(store, "_tracked", False)
     put(line, ("a", 1), ("b", 1))
-    leased = store.lessee(LEASE).claim(2)
+    leased = store.leasing_claimer(LEASE).claim(2)
     for act, announced in [
         (lambda: store.settle([verdict("extend", leased)]), 0),
         (lambda: store.settle([verdict("bury", leased)]), 0),

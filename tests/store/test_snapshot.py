@@ -9,15 +9,15 @@ import pytest
 import redis
 
 from rx_runat import Due, Job, RunAt
-from rx_runat.model.batch import Verdict
+from rx_runat.model.batch import SettleRequest
 from rx_runat.model.snapshot import Place
 from rx_runat.testing import Faults, virtual_queue
 
 Q = "RunAt~default"
 
 
-def glance(queue: RunAt, *args: object):
-    return queue._store.glance(*args)  # type: ignore[arg-type]
+def snapshot(queue: RunAt, *args: object):
+    return queue._store.snapshot(*args)  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=["memory", "real"])
@@ -27,7 +27,7 @@ def any_queue(request: pytest.FixtureRequest, make: Callable[..., RunAt]) -> Run
 
 
 def test_an_empty_queue(any_queue: RunAt) -> None:
-    seen = glance(any_queue, 5)
+    seen = snapshot(any_queue, 5)
     assert (seen.scheduled, seen.due, seen.claimed, seen.dead) == (0, 0, 0, 0)
     assert (seen.due_keys, seen.coming, seen.leases, seen.slices) == ([], [], [], {})
 
@@ -35,7 +35,7 @@ def test_an_empty_queue(any_queue: RunAt) -> None:
 def test_counts_are_whole_and_lists_are_short(any_queue: RunAt) -> None:
     any_queue.on_next([Job(f"past:{i}", 1) for i in range(30)])
     any_queue.on_next([Job(f"next:{i}", timedelta(seconds=100 + i)) for i in range(40)])
-    seen = glance(any_queue, 2)
+    seen = snapshot(any_queue, 2)
     assert (seen.scheduled, seen.due) == (70, 30)
     assert seen.due_keys == [("past:0", 1000.0), ("past:1", 1000.0)]
     assert [key for key, _ in seen.coming] == ["next:0", "next:1"]
@@ -43,22 +43,22 @@ def test_counts_are_whole_and_lists_are_short(any_queue: RunAt) -> None:
 
 def test_a_window_that_holds_more_than_is_listed_is_counted_in_slices(any_queue: RunAt) -> None:
     any_queue.on_next([Job(f"next:{i}", timedelta(seconds=1 + i / 10)) for i in range(100)])
-    seen = glance(any_queue, 10, 5.0, 500)
+    seen = snapshot(any_queue, 10, 5.0, 500)
     assert len(seen.coming) == 10
     assert 35 <= sum(seen.slices.values()) <= 50  # the last slice is counted whole
     assert all(start % 500 == 0 and count <= 5 for start, count in seen.slices.items())
-    assert glance(any_queue, 100, 5.0, 500).slices == {}
+    assert snapshot(any_queue, 100, 5.0, 500).slices == {}
 
 
 def test_however_long_the_window_the_slices_are_bounded(any_queue: RunAt) -> None:
     any_queue.on_next([Job(f"next:{i}", timedelta(seconds=i)) for i in range(500)])
-    assert len(glance(any_queue, 1, 1e6, 1000).slices) <= 200
+    assert len(snapshot(any_queue, 1, 1e6, 1000).slices) <= 200
 
 
 def test_claimed_keys_and_dead_letters_are_seen(any_queue: RunAt, client: redis.Redis, queue: RunAt) -> None:
     client.zadd("{RunAt~default}:claimed", {"c": 2_000_000_000_000})
     client.hset("{RunAt~default}:dead", "d", "why")
-    seen = glance(queue, 5)
+    seen = snapshot(queue, 5)
     assert (seen.claimed, seen.dead, seen.leases) == (1, 1, [("c", 2e12)])
     assert "1</b> claimed" in queue._repr_html_()
     assert "1</b> dead" in queue._repr_html_()
@@ -67,13 +67,13 @@ def test_claimed_keys_and_dead_letters_are_seen(any_queue: RunAt, client: redis.
 def test_where_keys_are_that_are_seen_no_more(any_queue: RunAt) -> None:
     store = any_queue._store
     any_queue.on_next([Job(key, 1) for key in ("acked", "buried", "nacked", "out", "revived")])
-    hand = store.lessee(60_000)
+    hand = store.leasing_claimer(60_000)
     got = hand.claim(5)
-    assert [place.kind for place in store.whereabouts([*got.keys, "nobody"])] == ["out"] * 5 + ["gone"]
+    assert [place.kind for place in store.locate([*got.keys, "nobody"])] == ["out"] * 5 + ["gone"]
     verbs = {"acked": "ack", "buried": "bury", "nacked": "nack", "revived": "bury"}
-    store.settle([Verdict(verb, key, got.fence, 9999, got.deadline) for key, verb in verbs.items()])  # type: ignore[arg-type]
+    store.settle([SettleRequest(verb, key, got.fence, 9999, got.deadline) for key, verb in verbs.items()])  # type: ignore[arg-type]
     any_queue.dead.revive("revived")
-    places = dict(zip(got.keys, store.whereabouts(got.keys), strict=True))
+    places = dict(zip(got.keys, store.locate(got.keys), strict=True))
     now = got.now / 1e3
     assert (places["acked"], places["out"]) == (Place("gone"), Place("out"))
     assert places["revived"] == Place("gone", 1000)
@@ -81,7 +81,7 @@ def test_where_keys_are_that_are_seen_no_more(any_queue: RunAt) -> None:
     assert places["nacked"].run_at == pytest.approx(now + 9999, abs=60_000)
     assert (places["buried"].kind, places["buried"].run_at) == ("gone", None)
     assert places["buried"].died == pytest.approx(now, abs=60_000)
-    assert store.whereabouts([]) == []
+    assert store.locate([]) == []
     any_queue.dead.drop(None)
     hand.close()
 
@@ -92,7 +92,7 @@ def test_asking_where_keys_are_changes_nothing(queue: RunAt, client: redis.Redis
     client.hset("{RunAt~default}:dead", "d", "1000 1 1 why")
     before = {name: client.dump(name) for name in sorted(client.keys())}
     odd = b"\xff\x00".decode(errors="surrogateescape")
-    assert queue._store.whereabouts(["c", "n", "d", odd]) == [
+    assert queue._store.locate(["c", "n", "d", odd]) == [
         Place("out"),
         Place("again"),
         Place("gone", died=1000.0),
@@ -104,7 +104,7 @@ def test_asking_where_keys_are_changes_nothing(queue: RunAt, client: redis.Redis
 def test_looking_takes_and_writes_nothing(queue: RunAt, client: redis.Redis) -> None:
     queue.on_next([Job("a", 1), Job("b", 4e9)])
     before = client.info("stats")["total_commands_processed"], client.dump(Q)
-    glance(queue, 10, 10.0, 100)
+    snapshot(queue, 10, 10.0, 100)
     assert client.keys() == [Q.encode()]
     assert client.dump(Q) == before[1]
 
@@ -113,7 +113,7 @@ def test_virtual_time_is_the_clock() -> None:
     queue, scheduler = virtual_queue()
     queue.schedule("a", 100.0)
     scheduler.advance_by(97)
-    assert glance(queue, 1).now == 97_000
+    assert snapshot(queue, 1).now == 97_000
     assert "in 3 s" in queue._repr_html_()
 
 

@@ -22,10 +22,10 @@ from rx_runat import Job, OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Entry
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
-from rx_runat.store.client import TRIES, Calls
+from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
 from rx_runat.store.connection import Arg
-from rx_runat.store.plain_claimer import RedisTaker
+from rx_runat.store.plain_claimer import PlainClaimer
 from rx_runat.store.redis_store import RedisStore
 
 Q = "RunAt~default"
@@ -53,14 +53,14 @@ class Sent(NamedTuple):
         return self.command[3 + int(self.command[2]) :] if self.command[0] == "EVAL" else ()
 
     def may_be_late(self) -> bool:
-        """A write of the sink that comes late is a write, as its docstring says; a taker's is nothing."""
+        """A write of the sink that comes late is a write, as its docstring says; a plain_claimer's is nothing."""
         return self.is_claim() or self.is_hand_back() or self.command[0] == "DEL"
 
 
-class Line(Calls):
-    """Calls with fates. What is held up may arrive at any time later, as often as one likes."""
+class Line(RedisClient):
+    """RedisClient with fates. What is held up may arrive at any time later, as often as one likes."""
 
-    def __init__(self, inner: Calls) -> None:
+    def __init__(self, inner: RedisClient) -> None:
         super().__init__(inner.pool, inner.where)
         self.fates: list[str] = []
         self.wish = 0  # what the calls of the moment are for
@@ -89,11 +89,11 @@ class Line(Calls):
         return super().call(*command)
 
 
-class Hand:
-    """What the model knows of a taker."""
+class Hold:
+    """What the model knows of a plain_claimer."""
 
-    def __init__(self, taker: RedisTaker) -> None:
-        self.taker = taker
+    def __init__(self, plain_claimer: PlainClaimer) -> None:
+        self.plain_claimer = plain_claimer
         self.entries: list[tuple[str, int]] = []  # claimed, answered, and neither delivered nor handed back
         self.wish = 0  # of its claim or hand-back
         self.claiming = False
@@ -115,9 +115,9 @@ class Schedule(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = START_MS * 1000
-        self.line = Line(connect("memory://").calls)
+        self.line = Line(connect("memory://").client)
         self.store = RedisStore(self.line, Q, lambda: self.now)
-        self.hands = [Hand(self.store.taker()), Hand(self.store.taker())]
+        self.hands = [Hold(self.store.plain_claimer()), Hold(self.store.plain_claimer())]
         self.waiting = {key: START_MS - 100 * place for place, key in enumerate(KEYS)}
         self.line.send("ZADD", Q, *(each for key, ms in self.waiting.items() for each in (ms, to_member(key))))
         self.wishes = 0
@@ -232,18 +232,18 @@ class Schedule(RuleBasedStateMachine):
 
     # The takers.
 
-    def hand(self, data: st.DataObject, may: Callable[[Hand], bool]) -> Hand:
+    def hand(self, data: st.DataObject, may: Callable[[Hold], bool]) -> Hold:
         return data.draw(st.sampled_from([hand for hand in self.hands if may(hand)]))
 
-    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
     @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
     def claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
-        self.claim_with(self.hand(data, Hand.may_claim), limit, fates)
+        self.claim_with(self.hand(data, Hold.may_claim), limit, fates)
 
-    def claim_with(self, hand: Hand, limit: int, fates: list[str]) -> None:
+    def claim_with(self, hand: Hold, limit: int, fates: list[str]) -> None:
         if not hand.claiming:
             hand.claiming, hand.wish = True, self.new_wish()
-        answered, answer = self.ask(fates, lambda: hand.taker.claim(limit), hand.wish)
+        answered, answer = self.ask(fates, lambda: hand.plain_claimer.claim(limit), hand.wish)
         if answered:
             hand.claiming = False
             got = [(key, int(score)) for key, score in zip(answer.keys, answer.scores, strict=True)]
@@ -258,38 +258,38 @@ class Schedule(RuleBasedStateMachine):
         else:
             assert wait is None
 
-    @precondition(lambda self: any(map(Hand.may_hand_back, self.hands)))
+    @precondition(lambda self: any(map(Hold.may_hand_back, self.hands)))
     @rule(data=st.data(), delivered=st.integers(0, 1), fates=FATES)
     def hand_back(self, data: st.DataObject, delivered: int, fates: list[str]) -> None:
         """The subscribers have received some, and these are theirs; the rest goes back."""
-        hand = self.hand(data, Hand.may_hand_back)
+        hand = self.hand(data, Hold.may_hand_back)
         if hand.backing is None:
             del hand.entries[:delivered]
         self.hand_back_with(hand, fates)
 
-    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
     @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
     def deliver_and_claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
-        hand = self.hand(data, Hand.may_claim)
+        hand = self.hand(data, Hold.may_claim)
         hand.entries.clear()
         self.claim_with(hand, limit, fates)
 
-    def hand_back_with(self, hand: Hand, fates: list[str]) -> None:
+    def hand_back_with(self, hand: Hold, fates: list[str]) -> None:
         if hand.backing is None:
             hand.backing, hand.entries, hand.wish = hand.entries, [], self.new_wish()
         entries = [Entry(key, str(ms).encode()) for key, ms in hand.backing]
-        answered, _ = self.ask(fates, lambda: hand.taker.hand_back(entries), hand.wish)
+        answered, _ = self.ask(fates, lambda: hand.plain_claimer.hand_back(entries), hand.wish)
         if answered:
             hand.backing = None
 
-    @precondition(lambda self: any(map(Hand.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
     @rule(data=st.data(), fates=FATES)
     def close(self, data: st.DataObject, fates: list[str]) -> None:
-        self.close_with(self.hand(data, Hand.may_claim), fates)
+        self.close_with(self.hand(data, Hold.may_claim), fates)
 
-    def close_with(self, hand: Hand, fates: list[str]) -> None:
+    def close_with(self, hand: Hold, fates: list[str]) -> None:
         claiming = hand.claiming
-        answered, answer = self.ask(fates, hand.taker.close, hand.wish)
+        answered, answer = self.ask(fates, hand.plain_claimer.close, hand.wish)
         if not answered:
             return
         got = [(each.key, int(each.score)) for each in answer]

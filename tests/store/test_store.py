@@ -18,9 +18,9 @@ from rx_runat import InvalidJob, Job, OutcomeUnknown, Refused, StoreError, Unava
 from rx_runat.model.batch import Claimed, Entry
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.queue import RunAt
-from rx_runat.store.client import TRIES, Calls
+from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
-from rx_runat.store.plain_claimer import RedisTaker
+from rx_runat.store.plain_claimer import PlainClaimer
 from rx_runat.store.receipts import RECEIPT_TTL_MS
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
@@ -39,30 +39,30 @@ def real(line: Line) -> RedisStore:
 
 @pytest.fixture
 def real_line(server: Server) -> Iterator[Line]:
-    """Calls to a real server only."""
-    line = Line(connect(server.url).calls)
+    """RedisClient to a real server only."""
+    line = Line(connect(server.url).client)
     yield line
     line.close()
 
 
-def content(calls: Calls) -> list[tuple[bytes, float]]:
+def content(store_client: RedisClient) -> list[tuple[bytes, float]]:
     """The whole schedule."""
-    flat = Calls.call(calls, "EVAL", "return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')", 1, Q)
+    flat = RedisClient.call(store_client, "EVAL", "return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')", 1, Q)
     return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
-def keys_of(calls: Calls) -> list[bytes]:
-    return sorted(Calls.call(calls, "KEYS", "*"))
+def keys_of(store_client: RedisClient) -> list[bytes]:
+    return sorted(RedisClient.call(store_client, "KEYS", "*"))
 
 
-def receipts(calls: Calls) -> list[bytes]:
-    return sorted(Calls.call(calls, "KEYS", RECEIPTS))
+def receipts(store_client: RedisClient) -> list[bytes]:
+    return sorted(RedisClient.call(store_client, "KEYS", RECEIPTS))
 
 
-def put(calls: Calls, *pairs: tuple[str | bytes, float | str]) -> None:
+def put(store_client: RedisClient, *pairs: tuple[str | bytes, float | str]) -> None:
     """As an npm runat or a redis-cli would."""
     for member, score in pairs:
-        Calls.call(calls, "ZADD", Q, score, member)
+        RedisClient.call(store_client, "ZADD", Q, score, member)
 
 
 def entries(claimed: Claimed) -> list[Entry]:
@@ -95,7 +95,7 @@ def test_a_delay_is_rounded_up_never_early(store: RedisStore, clock: Clock) -> N
 
 def test_a_delay_counts_from_rediss_clock(real: RedisStore, line: Line) -> None:
     def now() -> float:
-        seconds, microseconds = Calls.call(line, "TIME")
+        seconds, microseconds = RedisClient.call(line, "TIME")
         return float(seconds) * 1000 + float(microseconds) / 1000
 
     before = now()
@@ -159,10 +159,10 @@ def test_a_key_that_is_twice_in_a_list_obeys_the_policy_too(
 @pytest.mark.parametrize("keep", KEEP)
 @pytest.mark.parametrize("as_delay", [False, True], ids=["fixed", "delay"])
 def test_a_list_that_is_refused_writes_nothing(store: RedisStore, line: Line, keep: Keep, as_delay: bool) -> None:
-    Calls.call(line, "SET", Q, "another type")
+    RedisClient.call(line, "SET", Q, "another type")
     with pytest.raises(Refused):
         store.schedule([Job(key, timedelta(seconds=1) if as_delay else T) for key in "abc"], keep)
-    assert Calls.call(line, "GET", Q) == b"another type"
+    assert RedisClient.call(line, "GET", Q) == b"another type"
     assert keys_of(line) == [Q.encode()]
 
 
@@ -179,16 +179,16 @@ def test_a_list_of_a_hundred_thousand_is_one_round_trip(real_line: Line, keep: K
 @pytest.mark.parametrize("keep", KEEP)
 @pytest.mark.parametrize("as_delay", [False, True], ids=["fixed", "delay"])
 def test_a_full_server_takes_nothing_of_a_list(own_server: Server, keep: Keep, as_delay: bool) -> None:
-    calls = connect(own_server.url).calls
-    store = RedisStore(calls, Q)
-    calls.call("CONFIG", "SET", "maxmemory", "1")
+    store_client = connect(own_server.url).client
+    store = RedisStore(store_client, Q)
+    store_client.call("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(Unavailable, match="OOM"):
         store.schedule([Job(key, timedelta(seconds=1) if as_delay else T) for key in "abc"], keep)
     assert store.size(None) == 0
-    calls.call("CONFIG", "SET", "maxmemory", "0")
+    store_client.call("CONFIG", "SET", "maxmemory", "0")
     store.schedule([Job("a", T)], keep)
     assert store.size(None) == 1
-    calls.close()
+    store_client.close()
 
 
 # cancel, when, peek, size
@@ -234,7 +234,7 @@ def test_an_empty_schedule_answers_everything(store: RedisStore, line: Line) -> 
     assert store.size(None) == store.size(T) == store.size(timedelta(seconds=1)) == 0
     assert store.when("a") is None
     assert store.cancel("a") is False
-    assert store.taker().claim(10) == Claimed([], [], T * 1_000_000, None)
+    assert store.plain_claimer().claim(10) == Claimed([], [], T * 1_000_000, None)
     assert keys_of(line) == []
 
 
@@ -280,7 +280,7 @@ def test_size_until_nonsense_is_refused_before_redis_is_asked(store: RedisStore,
 
 def test_a_claim_takes_what_is_due_in_order(store: RedisStore, line: Line) -> None:
     put(line, ("b", MS - 1), ("a", MS - 1), ("z", MS - 2), ("c", MS), ("later", MS + 1))
-    claimed = store.taker().claim(10)
+    claimed = store.plain_claimer().claim(10)
     assert claimed.keys == ["z", "a", "b", "c"]
     assert list(map(float, claimed.scores)) == [MS - 2, MS - 1, MS - 1, MS]
     assert content(line) == [(b"later", MS + 1)]
@@ -288,62 +288,62 @@ def test_a_claim_takes_what_is_due_in_order(store: RedisStore, line: Line) -> No
 
 def test_a_claim_takes_no_more_than_its_limit(store: RedisStore, line: Line) -> None:
     put(line, *((f"k{number}", MS - 10 + number) for number in range(10)))
-    taker = store.taker()
-    assert taker.claim(3).keys == ["k0", "k1", "k2"]
-    assert taker.claim(4).keys == ["k3", "k4", "k5", "k6"]
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(3).keys == ["k0", "k1", "k2"]
+    assert plain_claimer.claim(4).keys == ["k3", "k4", "k5", "k6"]
     assert len(content(line)) == 3
 
 
 def test_a_claim_is_never_early(store: RedisStore, line: Line, clock: Clock) -> None:
     put(line, ("a", MS + 1), ("half", MS + 1.5))
     clock.us += 999
-    taker = store.taker()
-    assert taker.claim(10).keys == []
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(10).keys == []
     clock.us += 1
-    assert taker.claim(10).keys == ["a"]
+    assert plain_claimer.claim(10).keys == ["a"]
     clock.us += 500
-    assert taker.claim(10).keys == [], "a fraction of a millisecond waits for the whole"
+    assert plain_claimer.claim(10).keys == [], "a fraction of a millisecond waits for the whole"
     clock.us += 500
-    assert taker.claim(10).keys == ["half"]
+    assert plain_claimer.claim(10).keys == ["half"]
 
 
 def test_a_claim_tells_how_long_to_wait(store: RedisStore, line: Line, clock: Clock) -> None:
-    taker = store.taker()
-    assert taker.claim(1).wait is None
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(1).wait is None
     put(line, ("a", MS + 2500))
-    assert taker.claim(1).wait == 2.5
+    assert plain_claimer.claim(1).wait == 2.5
     clock.us += 1
-    assert taker.claim(1).wait == 2.499999
+    assert plain_claimer.claim(1).wait == 2.499999
     put(line, ("half", MS + 1.5))
-    assert taker.claim(1).wait == 0.001999
+    assert plain_claimer.claim(1).wait == 0.001999
     put(line, ("b", MS), ("c", MS))
-    assert taker.claim(1).wait == 0.0
-    assert taker.claim(1).wait == 0.001999
+    assert plain_claimer.claim(1).wait == 0.0
+    assert plain_claimer.claim(1).wait == 0.001999
 
 
 @pytest.mark.parametrize("score", ["inf", "1e300", str(10**15)])
 def test_a_key_that_never_falls_due_is_not_waited_for(store: RedisStore, line: Line, score: str) -> None:
     put(line, ("never", score))
-    claimed = store.taker().claim(10)
+    claimed = store.plain_claimer().claim(10)
     assert (claimed.keys, claimed.wait) == ([], None)
     assert content(line) == [(b"never", float(score))]
 
 
 def test_a_claim_tells_the_clock_it_went_by(store: RedisStore, real: RedisStore, line: Line, clock: Clock) -> None:
     clock.us += 7
-    assert store.taker().claim(1).now == clock.us
+    assert store.plain_claimer().claim(1).now == clock.us
 
     def now() -> int:
-        seconds, microseconds = Calls.call(line, "TIME")
+        seconds, microseconds = RedisClient.call(line, "TIME")
         return int(seconds) * 1_000_000 + int(microseconds)
 
     before = now()
-    assert before <= real.taker().claim(1).now <= now()
+    assert before <= real.plain_claimer().claim(1).now <= now()
 
 
 def test_two_takers_never_get_the_same_key(store: RedisStore, line: Line) -> None:
     put(line, *((f"k{number}", MS) for number in range(6)))
-    one, other = store.taker(), store.taker()
+    one, other = store.plain_claimer(), store.plain_claimer()
     assert one.claim(4).keys == ["k0", "k1", "k2", "k3"]
     assert other.claim(4).keys == ["k4", "k5"]
     assert one.claim(4).keys == []
@@ -351,19 +351,19 @@ def test_two_takers_never_get_the_same_key(store: RedisStore, line: Line) -> Non
 
 def test_a_claim_writes_down_what_it_took_until_the_next(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker = store.taker()
-    taker.claim(1)
+    plain_claimer = store.plain_claimer()
+    plain_claimer.claim(1)
     (receipt,) = receipts(line)
-    assert 0 < Calls.call(line, "PTTL", receipt) <= RECEIPT_TTL_MS
-    taker.claim(1)
+    assert 0 < RedisClient.call(line, "PTTL", receipt) <= RECEIPT_TTL_MS
+    plain_claimer.claim(1)
     assert receipts(line) == [receipt]
-    taker.claim(1)
+    plain_claimer.claim(1)
     assert receipts(line) == [], "an empty claim leaves none"
 
 
 def test_a_claim_that_finds_nothing_writes_nothing(store: RedisStore, line: Line) -> None:
     put(line, ("later", MS + 1))
-    store.taker().claim(10)
+    store.plain_claimer().claim(10)
     assert keys_of(line) == [Q.encode()]
 
 
@@ -372,32 +372,32 @@ def test_a_claim_that_finds_nothing_writes_nothing(store: RedisStore, line: Line
 
 def test_what_goes_back_has_its_own_score(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 3), ("b", MS - 2), ("c", MS - 1))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     before = content(line)
-    taker.hand_back(entries(taker.claim(10)))
+    plain_claimer.hand_back(entries(plain_claimer.claim(10)))
     assert content(line) == before
 
 
 def test_some_may_go_back(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 3), ("b", MS - 2), ("c", MS - 1))
-    taker = store.taker()
-    taker.hand_back(entries(taker.claim(10))[1:])
+    plain_claimer = store.plain_claimer()
+    plain_claimer.hand_back(entries(plain_claimer.claim(10))[1:])
     assert content(line) == [(b"b", MS - 2), (b"c", MS - 1)]
 
 
 @pytest.mark.parametrize("run_at", [T - 60, T + 60])
 def test_a_schedule_made_meanwhile_stands(store: RedisStore, line: Line, run_at: float) -> None:
     put(line, ("a", MS - 1), ("b", MS - 1))
-    taker = store.taker()
-    claimed = taker.claim(10)
+    plain_claimer = store.plain_claimer()
+    claimed = plain_claimer.claim(10)
     store.schedule([Job("a", run_at)], "last")
-    taker.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert dict(content(line)) == {b"a": run_at * 1000, b"b": MS - 1}
 
 
 def test_what_went_back_is_there_for_everybody(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS))
-    one, other = store.taker(), store.taker()
+    one, other = store.plain_claimer(), store.plain_claimer()
     one.hand_back(entries(one.claim(10)))
     assert other.claim(10).keys == ["a"]
     other.hand_back(entries(Claimed(["a"], [str(MS).encode()], 0, None)))
@@ -419,33 +419,33 @@ ODD = {
 def test_odd_scores_and_members_go_back_byte_for_byte(store: RedisStore, line: Line) -> None:
     put(line, *((member, score.decode()) for score, member in ODD.items()), ("never", "inf"))
     before = content(line)
-    taker = store.taker()
-    claimed = taker.claim(100)
+    plain_claimer = store.plain_claimer()
+    claimed = plain_claimer.claim(100)
     assert [key.encode(errors="surrogateescape") for key in claimed.keys] == list(ODD.values())
     assert list(map(float, claimed.scores)) == list(map(float, ODD))
-    taker.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert content(line) == before
 
 
 def test_odd_ones_survive_a_lost_answer_too(store: RedisStore, line: Line) -> None:
     put(line, *((member, score.decode()) for score, member in ODD.items()))
     before = content(line)
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["lost", "lost", None, "lost", "lost", None]
-    claimed = taker.claim(100)
+    claimed = plain_claimer.claim(100)
     assert [key.encode(errors="surrogateescape") for key in claimed.keys] == list(ODD.values())
-    taker.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert content(line) == before
 
 
 def test_every_byte_may_be_in_a_key(store: RedisStore, line: Line) -> None:
     put(line, *((bytes([byte]), MS) for byte in range(256)), (bytes(range(256)), MS))
     before = content(line)
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["lost"]
-    claimed = taker.claim(1000)
+    claimed = plain_claimer.claim(1000)
     assert len(claimed.keys) == 257
-    taker.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert content(line) == before
 
 
@@ -454,53 +454,53 @@ def test_every_byte_may_be_in_a_key(store: RedisStore, line: Line) -> None:
 
 def test_close_leaves_no_key(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker = store.taker()
-    taker.claim(1)
-    assert taker.close() == []
+    plain_claimer = store.plain_claimer()
+    plain_claimer.claim(1)
+    assert plain_claimer.close() == []
     assert keys_of(line) == [Q.encode()]
-    taker.hand_back(entries(taker.claim(1)))
+    plain_claimer.hand_back(entries(plain_claimer.claim(1)))
     assert len(receipts(line)) == 1
-    assert taker.close() == taker.close() == []
+    assert plain_claimer.close() == plain_claimer.close() == []
     assert keys_of(line) == [Q.encode()]
 
 
 def test_closing_what_has_taken_nothing_asks_nothing(store: RedisStore, line: Line) -> None:
-    assert store.taker().close() == []
+    assert store.plain_claimer().close() == []
     assert line.sent == []
 
 
 def test_close_answers_what_a_lost_claim_took(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS - 2), ("b", MS - 1), ("c", MS + 1))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.claim(10)
-    found = taker.close()
+        plain_claimer.claim(10)
+    found = plain_claimer.close()
     assert [(each.key, float(each.score)) for each in found] == [("a", MS - 2), ("b", MS - 1)]
-    taker.hand_back(found)
-    assert taker.close() == []
+    plain_claimer.hand_back(found)
+    assert plain_claimer.close() == []
     assert content(line) == [(b"a", MS - 2), (b"b", MS - 1), (b"c", MS + 1)]
 
 
 def test_close_takes_nothing_for_a_claim_that_never_arrived(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["late"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.claim(10)
-    assert taker.close() == []
+        plain_claimer.claim(10)
+    assert plain_claimer.close() == []
     assert [answer[2] for answer in line.arrive()] == [b"", b"", b""]
     assert content(line) == [(b"a", MS)]
 
 
 def test_what_a_lost_answer_leaves_behind_expires(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["lost"]
-    taker.hand_back(entries(taker.claim(10)))
-    taker.close()
+    plain_claimer.hand_back(entries(plain_claimer.claim(10)))
+    plain_claimer.close()
     for receipt in receipts(line):
-        assert 0 < Calls.call(line, "PTTL", receipt) <= RECEIPT_TTL_MS
+        assert 0 < RedisClient.call(line, "PTTL", receipt) <= RECEIPT_TTL_MS
 
 
 # Answers that are lost.
@@ -593,62 +593,62 @@ def test_a_claim_whose_answer_is_lost_is_asked_again_and_gives_the_same_keys(
     store: RedisStore, line: Line, fates: list[str | None], pending: int
 ) -> None:
     """Lost within one call, or over two; with a receipt of an earlier claim, and without."""
-    taker, other = store.taker(), store.taker()
+    plain_claimer, other = store.plain_claimer(), store.plain_claimer()
     if pending:
         put(line, ("early", MS - 9))
-        assert taker.claim(1).keys == ["early"]
+        assert plain_claimer.claim(1).keys == ["early"]
     put(line, ("a", MS - 2), ("b", MS - 1), ("c", MS), ("later", MS + 1))
     line.fates = list(fates)
     if len(fates) == TRIES:
         with pytest.raises(OutcomeUnknown):
-            taker.claim(2)
-    got = taker.claim(2)
+            plain_claimer.claim(2)
+    got = plain_claimer.claim(2)
     assert got.keys == ["a", "b"]
     assert list(map(float, got.scores)) == [MS - 2, MS - 1]
-    assert taker.claim(2).keys == ["c"], "the next claim is another one"
+    assert plain_claimer.claim(2).keys == ["c"], "the next claim is another one"
     assert other.claim(2).keys == []
     assert content(line) == [(b"later", MS + 1)]
 
 
 def test_a_lost_claim_is_taken_from_all_others_at_once(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker, other = store.taker(), store.taker()
+    plain_claimer, other = store.plain_claimer(), store.plain_claimer()
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.claim(1)
+        plain_claimer.claim(1)
     assert other.claim(10).keys == ["b"]
-    assert taker.claim(1).keys == ["a"]
+    assert plain_claimer.claim(1).keys == ["a"]
 
 
 @lossy
 def test_a_hand_back_whose_answer_is_lost_happens_once(store: RedisStore, line: Line, fates: list[str | None]) -> None:
     put(line, ("a", MS - 2), ("b", MS - 1), ("c", MS))
-    taker, other = store.taker(), store.taker()
-    mine = entries(taker.claim(2))
+    plain_claimer, other = store.plain_claimer(), store.plain_claimer()
+    mine = entries(plain_claimer.claim(2))
     line.fates = list(fates)
     if len(fates) == TRIES:
         with pytest.raises(OutcomeUnknown):
-            taker.hand_back(mine)
+            plain_claimer.hand_back(mine)
         line.fates = []
         others = other.claim(1).keys
-        taker.hand_back(mine)
+        plain_claimer.hand_back(mine)
         assert others == (["a"] if "lost" in fates else ["c"])
         rest = {b"a": MS - 2, b"b": MS - 1, b"c": MS}
         assert dict(content(line)) == {key: score for key, score in rest.items() if key.decode() not in others}
     else:
-        taker.hand_back(mine)
+        plain_claimer.hand_back(mine)
         assert dict(content(line)) == {b"a": MS - 2, b"b": MS - 1, b"c": MS}
 
 
 @lossy
 def test_a_close_whose_answer_is_lost_may_be_repeated(store: RedisStore, line: Line, fates: list[str | None]) -> None:
     put(line, ("a", MS))
-    taker = store.taker()
-    taker.claim(1)
+    plain_claimer = store.plain_claimer()
+    plain_claimer.claim(1)
     line.fates = list(fates)
     for _ in range(1 + len(fates)):
         try:
-            found = taker.close()
+            found = plain_claimer.close()
             break
         except OutcomeUnknown:
             continue
@@ -661,31 +661,31 @@ def test_a_close_whose_answer_is_lost_may_be_repeated(store: RedisStore, line: L
 )
 def test_a_close_that_failed_may_be_repeated(store: RedisStore, line: Line, fates: list[str | None]) -> None:
     put(line, ("a", MS))
-    taker = store.taker()
-    taker.claim(1)
+    plain_claimer = store.plain_claimer()
+    plain_claimer.claim(1)
     line.fates = list(fates)
     with pytest.raises(StoreError):
-        taker.close()
-    assert taker.close() == []
+        plain_claimer.close()
+    assert plain_claimer.close() == []
     assert receipts(line) == []
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 3])
 def test_the_faults_that_we_ship_lose_no_key(times: int) -> None:
     faults = Faults()
-    taker = RedisTaker(faults, Q, None)
+    plain_claimer = PlainClaimer(faults, Q, None)
     put(faults, ("a", 1), ("b", 2))
     faults.lost = times
     if times == TRIES:
         with pytest.raises(OutcomeUnknown):
-            taker.claim(2)
-    claimed = taker.claim(2)
+            plain_claimer.claim(2)
+    claimed = plain_claimer.claim(2)
     assert claimed.keys == ["a", "b"]
     faults.lost = times
     if times == TRIES:
         with pytest.raises(OutcomeUnknown):
-            taker.hand_back(entries(claimed))
-    taker.hand_back(entries(claimed))
+            plain_claimer.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert content(faults) == [(b"a", 1), (b"b", 2)]
     faults.close()
 
@@ -700,8 +700,8 @@ def verbs_of(store: RedisStore) -> list[Callable[[], object]]:
         lambda: store.peek(1),
         lambda: store.size(None),
         lambda: store.size(T),
-        lambda: store.taker().claim(1),
-        lambda: store.taker().hand_back([Entry("b", b"1")]),
+        lambda: store.plain_claimer().claim(1),
+        lambda: store.plain_claimer().hand_back([Entry("b", b"1")]),
     ]
 
 
@@ -734,14 +734,14 @@ def test_a_write_that_may_have_been_done_never_says_that_it_was_not(
 @pytest.mark.parametrize("then", ["away", "refused"])
 def test_a_claim_is_remembered_over_any_error(store: RedisStore, line: Line, then: str) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     for fates in (["lost", then, then], [then], [then], ["lost", "late", then]):
         line.fates = list(fates)
         with pytest.raises(StoreError):
-            taker.claim(1)
+            plain_claimer.claim(1)
     line.fates = []
-    assert taker.claim(1).keys == ["a"]
-    assert taker.claim(1).keys == ["b"]
+    assert plain_claimer.claim(1).keys == ["a"]
+    assert plain_claimer.claim(1).keys == ["b"]
 
 
 # Late copies.
@@ -750,25 +750,25 @@ def test_a_claim_is_remembered_over_any_error(store: RedisStore, line: Line, the
 def test_a_late_copy_of_a_claim_takes_nothing(store: RedisStore, line: Line) -> None:
     """The request was held up, its second asking answered; then it arrives, now, or much later."""
     put(line, ("a", MS), ("b", MS), ("c", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["late", "late"]
-    assert taker.claim(1).keys == ["a"]
+    assert plain_claimer.claim(1).keys == ["a"]
     copies = list(line.late)
     assert [answer[2][:1] for answer in line.arrive()] == [b"a", b"a"], "the same keys, to nobody"
-    assert taker.claim(1).keys == ["b"]
+    assert plain_claimer.claim(1).keys == ["b"]
     line.late = copies
     line.arrive()
     assert content(line) == [(b"c", MS)]
-    taker.close()
+    plain_claimer.close()
     line.late = copies
     line.arrive()
     assert content(line) == [(b"c", MS)]
 
 
 def test_a_late_copy_of_a_claim_that_found_nothing_takes_nothing(store: RedisStore, line: Line) -> None:
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["late"]
-    assert taker.claim(1).keys == []
+    assert plain_claimer.claim(1).keys == []
     put(line, ("a", MS))
     assert [answer[2] for answer in line.arrive()] == [b""]
     assert content(line) == [(b"a", MS)]
@@ -776,30 +776,30 @@ def test_a_late_copy_of_a_claim_that_found_nothing_takes_nothing(store: RedisSto
 
 def test_a_late_copy_of_a_claim_is_found_by_its_second_asking(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["late"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.claim(1)
+        plain_claimer.claim(1)
     line.arrive()
-    assert taker.claim(1).keys == ["a"]
+    assert plain_claimer.claim(1).keys == ["a"]
     assert content(line) == [(b"b", MS)]
 
 
 @pytest.mark.parametrize("lost", [["lost"], ["late"], ["lost", "late"], ["late", "lost"]], ids=names)
 def test_a_late_copy_of_a_hand_back_returns_nothing(store: RedisStore, line: Line, lost: list[str | None]) -> None:
     put(line, ("a", MS), ("b", MS))
-    taker, other = store.taker(), store.taker()
-    mine = entries(taker.claim(2))
+    plain_claimer, other = store.plain_claimer(), store.plain_claimer()
+    mine = entries(plain_claimer.claim(2))
     line.sent.clear()
     line.fates = list(lost)
-    taker.hand_back(mine)
+    plain_claimer.hand_back(mine)
     copies = line.sent.copy()
     assert len(copies) == len(lost) + 1
     assert other.claim(2).keys == ["a", "b"]
     line.late = copies.copy()
     assert set(line.arrive()) == {-1}
-    taker.claim(1)
-    taker.close()
+    plain_claimer.claim(1)
+    plain_claimer.close()
     line.late = copies.copy()
     assert set(line.arrive()) == {-1}
     assert content(line) == []
@@ -807,10 +807,10 @@ def test_a_late_copy_of_a_hand_back_returns_nothing(store: RedisStore, line: Lin
 
 def test_a_late_copy_of_a_claim_after_its_keys_went_back_takes_nothing(store: RedisStore, line: Line) -> None:
     put(line, ("a", MS))
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     line.fates = ["late"]
-    mine = entries(taker.claim(1))
-    taker.hand_back(mine)
+    mine = entries(plain_claimer.claim(1))
+    plain_claimer.hand_back(mine)
     line.arrive()
     assert content(line) == [(b"a", MS)]
 
@@ -818,17 +818,17 @@ def test_a_late_copy_of_a_claim_after_its_keys_went_back_takes_nothing(store: Re
 def test_a_late_copy_of_a_close_loses_no_claim(store: RedisStore, line: Line) -> None:
     """Its DEL is held up; a new claim loses its answer; the DEL arrives; the claim is asked again."""
     put(line, ("a", MS), ("b", MS), ("c", MS))
-    taker = store.taker()
-    assert taker.claim(1).keys == ["a"]
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(1).keys == ["a"]
     line.fates = ["late"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.close()
+        plain_claimer.close()
     line.fates = ["lost"] * TRIES
     with pytest.raises(OutcomeUnknown):
-        taker.claim(1)
+        plain_claimer.claim(1)
     line.arrive()
     line.fates = []
-    assert taker.claim(1).keys == ["b"]
+    assert plain_claimer.claim(1).keys == ["b"]
     assert content(line) == [(b"c", MS)]
 
 
@@ -836,35 +836,35 @@ def test_a_late_copy_of_a_close_loses_no_claim(store: RedisStore, line: Line) ->
 
 
 def test_a_full_server_lets_keys_out_and_back(own_server: Server) -> None:
-    calls = connect(own_server.url).calls
-    put(calls, *((f"k{number}", 1) for number in range(10)))
-    taker = RedisStore(calls, Q).taker()
-    calls.call("CONFIG", "SET", "maxmemory", "1")
-    claimed = taker.claim(4)
+    store_client = connect(own_server.url).client
+    put(store_client, *((f"k{number}", 1) for number in range(10)))
+    plain_claimer = RedisStore(store_client, Q).plain_claimer()
+    store_client.call("CONFIG", "SET", "maxmemory", "1")
+    claimed = plain_claimer.claim(4)
     assert len(claimed.keys) == 4
-    taker.hand_back(entries(claimed))
-    assert len(content(calls)) == 10
-    assert len(taker.claim(100).keys) == 10
-    assert taker.claim(100).keys == []
-    assert taker.close() == []
-    assert keys_of(calls) == []
-    calls.close()
+    plain_claimer.hand_back(entries(claimed))
+    assert len(content(store_client)) == 10
+    assert len(plain_claimer.claim(100).keys) == 10
+    assert plain_claimer.claim(100).keys == []
+    assert plain_claimer.close() == []
+    assert keys_of(store_client) == []
+    store_client.close()
 
 
 def test_a_server_that_forgot_the_scripts_is_taught_them_again(server: Server) -> None:
-    calls = connect(server.url).calls
-    store = RedisStore(calls, Q)
-    taker = store.taker()
+    store_client = connect(server.url).client
+    store = RedisStore(store_client, Q)
+    plain_claimer = store.plain_claimer()
     for verb in (
         lambda: store.schedule([Job("a", 1)], "first"),
         lambda: store.peek(1),
-        lambda: taker.hand_back(entries(taker.claim(1))),
-        lambda: taker.claim(1),
+        lambda: plain_claimer.hand_back(entries(plain_claimer.claim(1))),
+        lambda: plain_claimer.claim(1),
     ):
-        calls.call("SCRIPT", "FLUSH")
+        store_client.call("SCRIPT", "FLUSH")
         verb()
-    taker.close()
-    calls.close()
+    plain_claimer.close()
+    store_client.close()
 
 
 # What the scripts touch, and how much.
@@ -879,9 +879,9 @@ def test_every_key_that_a_script_touches_is_declared(name: str) -> None:
     for names_, values in re.findall(r"local ([\w, ]+?) = ([^\n]+)", code):
         pairs = zip(map(str.strip, names_.split(",")), map(str.strip, values.split(",")), strict=False)
         declared |= {name for name, value in pairs if re.fullmatch(r"KEYS\[\d\]", value)}
-    calls = re.findall(r"redis\.p?call\(\s*([^,)]+)(?:,\s*([^,)]+))?", code)
-    assert calls
-    for command, key in calls:
+    store_client = re.findall(r"redis\.p?call\(\s*([^,)]+)(?:,\s*([^,)]+))?", code)
+    assert store_client
+    for command, key in store_client:
         assert re.fullmatch(r"'[A-Z]+'", command), "no command is made up at run time"
         assert key.strip() in declared or (command == "'TIME'" and not key), f"{command} {key}"
     for key in declared - {"KEYS[1]", "KEYS[2]"}:
@@ -912,9 +912,9 @@ def test_a_user_limited_to_the_queues_keys_can_do_everything(own_server: Server)
         assert [due.key for due in queue.peek(1)] == ["a"]
         assert queue.size() == 3
         assert queue.size(until=timedelta(minutes=1)) == 2
-        taker = queue._store.taker()
-        taker.hand_back(entries(taker.claim(1)))
-        taker.close()
+        plain_claimer = queue._store.plain_claimer()
+        plain_claimer.hand_back(entries(plain_claimer.claim(1)))
+        plain_claimer.close()
         queue.subscribe(got.append, lambda error: pytest.fail(str(error)))
         wait_until(lambda: got == ["a", "b"], "the keys came")
     with own_server.client() as client:
@@ -963,9 +963,9 @@ def use_all(queue: RunAt, wait: Callable[[Callable[[], bool]], None]) -> None:
     queue.schedule("c", timedelta(hours=1), keep="latest")
     queue.peek(3)
     queue.size(until=timedelta(minutes=1))
-    taker = queue._store.taker()
-    taker.hand_back(entries(taker.claim(1)))
-    taker.close()
+    plain_claimer = queue._store.plain_claimer()
+    plain_claimer.hand_back(entries(plain_claimer.claim(1)))
+    plain_claimer.close()
     queue.subscribe(got.append)
     wait(lambda: {"a", "b"} <= set(got))
 
@@ -1015,43 +1015,43 @@ def inside(server: Server, act: Callable[[], object]) -> list[str]:
 
 
 def test_a_claims_work_does_not_grow_with_the_queue(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    store = RedisStore(calls, Q)
-    taker = store.taker()
+    store_client = connect(taught.url).client
+    store = RedisStore(store_client, Q)
+    plain_claimer = store.plain_claimer()
     works: list[list[str]] = []
     for waiting in (2, 5000):
         store.schedule([Job(f"k{number}", 1) for number in range(waiting)], "last")
-        works.append(inside(taught, lambda: taker.claim(1)))
-        taker.close()
+        works.append(inside(taught, lambda: plain_claimer.claim(1)))
+        plain_claimer.close()
     assert works[0] == works[1]
     assert len(works[0]) <= 9
-    calls.close()
+    store_client.close()
 
 
 def test_a_look_that_finds_nothing_writes_nothing(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    taker = RedisStore(calls, Q).taker()
-    put(calls, ("later", "inf"))
+    store_client = connect(taught.url).client
+    plain_claimer = RedisStore(store_client, Q).plain_claimer()
+    put(store_client, ("later", "inf"))
 
     def changes() -> bytes:
-        return re.findall(rb"rdb_changes_since_last_save:(\d+)", calls.call("INFO", "persistence"))[0]
+        return re.findall(rb"rdb_changes_since_last_save:(\d+)", store_client.call("INFO", "persistence"))[0]
 
     before = changes()
-    work = inside(taught, lambda: taker.claim(1000))
+    work = inside(taught, lambda: plain_claimer.claim(1000))
     assert not {"ZPOPMIN", "SET", "ZADD"} & set(work)
     assert len(work) <= 6
-    assert changes() == before, "there is nothing to persist or to replicate"
-    calls.close()
+    assert changes() == before, "there is nothing to resend_lost or to replicate"
+    store_client.close()
 
 
 def test_a_hand_back_is_one_command_a_key(taught: Server) -> None:
-    calls = connect(taught.url).calls
-    taker = RedisStore(calls, Q).taker()
-    put(calls, ("a", 1), ("b", 2))
-    mine = entries(taker.claim(10))
-    assert inside(taught, lambda: taker.hand_back(mine)) == ["GET", "DEL", "ZADD", "ZADD", "SET"]
-    taker.close()
-    calls.close()
+    store_client = connect(taught.url).client
+    plain_claimer = RedisStore(store_client, Q).plain_claimer()
+    put(store_client, ("a", 1), ("b", 2))
+    mine = entries(plain_claimer.claim(10))
+    assert inside(taught, lambda: plain_claimer.hand_back(mine)) == ["GET", "DEL", "ZADD", "ZADD", "SET"]
+    plain_claimer.close()
+    store_client.close()
 
 
 def test_a_claim_of_twenty_thousand_comes_whole(real_line: Line) -> None:
@@ -1059,32 +1059,32 @@ def test_a_claim_of_twenty_thousand_comes_whole(real_line: Line) -> None:
     store = RedisStore(real_line, Q)
     keys = [f"k{number:05}" for number in range(20_000)]
     store.schedule([Job(key, 1) for key in keys], "last")
-    taker = store.taker()
+    plain_claimer = store.plain_claimer()
     real_line.fates = ["lost"]
-    claimed = taker.claim(100_000)
+    claimed = plain_claimer.claim(100_000)
     assert claimed.keys == keys
-    taker.hand_back(entries(claimed))
+    plain_claimer.hand_back(entries(claimed))
     assert store.size(None) == 20_000
-    taker.close()
+    plain_claimer.close()
 
 
 def test_a_queue_with_a_hash_tag_keeps_its_keys_in_one_slot(real_line: Line) -> None:
     for name in (Q, "jobs{eu}", "a{b}c{d}"):
-        taker = RedisStore(real_line, name).taker()
-        Calls.call(real_line, "ZADD", name, 1, "a")
-        taker.claim(1)
+        plain_claimer = RedisStore(real_line, name).plain_claimer()
+        RedisClient.call(real_line, "ZADD", name, 1, "a")
+        plain_claimer.claim(1)
         (receipt,) = keys_of(real_line)
         assert key_slot(name.encode()) == key_slot(receipt)
-        taker.close()
+        plain_claimer.close()
         assert keys_of(real_line) == []
 
 
 def test_two_queues_do_not_meet(line: Line, clock: Clock) -> None:
     one, other = RedisStore(line, "one", clock), RedisStore(line, "other", clock)
     one.schedule([Job("a", T)], "last")
-    assert other.taker().claim(10).keys == []
+    assert other.plain_claimer().claim(10).keys == []
     assert other.size(None) == 0
-    assert one.taker().claim(10).keys == ["a"]
+    assert one.plain_claimer().claim(10).keys == ["a"]
 
 
 def test_a_closed_store_says_so(store: RedisStore) -> None:
@@ -1097,8 +1097,8 @@ def test_a_closed_store_says_so(store: RedisStore) -> None:
 def test_an_npm_runats_schedule_is_ours(store: RedisStore, server: Server) -> None:
     with server.client() as npm:
         npm.zadd(Q, {"a": 1})
-        calls = connect(server.url).calls
-        assert RedisStore(calls, Q).taker().claim(1).keys == ["a"]
-        RedisStore(calls, Q).schedule([Job("b", T + 1)], "last")
+        store_client = connect(server.url).client
+        assert RedisStore(store_client, Q).plain_claimer().claim(1).keys == ["a"]
+        RedisStore(store_client, Q).schedule([Job("b", T + 1)], "last")
         assert npm.zrangebyscore(Q, 0, MS + 1000) == [b"b"]
-        calls.close()
+        store_client.close()

@@ -11,11 +11,11 @@ import redis
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import Claim, Job, Refused, RunAt, Unavailable
-from rx_runat.store.client import Calls, Script
+from rx_runat.store.client import Script
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
-from rx_runat.store.tracking import RedisWatch
-from rx_runat.stream.sleep import Courtesy, Sleep
+from rx_runat.store.tracking import RedisHeadTracker
+from rx_runat.stream.sleep import ContentionDelay, WakeFilter
 from rx_runat.stream.wake import CHECK_SECONDS, heads
 from tests.store.test_store import runs_of, watched
 from tests.support.helpers import Server, wait_until
@@ -36,26 +36,26 @@ def target(request: pytest.FixtureRequest, server: Server, client: redis.Redis) 
 
 
 @pytest.fixture(params=["plain", "claims"])
-def watch(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisWatch, RunAt]]:
+def watch(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisHeadTracker, RunAt]]:
     """A watch of either kind, and a queue that others write through."""
-    calls = connect(target).calls
-    eye = RedisWatch(calls, Q, leases=request.param == "claims")
+    store_client = connect(target).client
+    eye = RedisHeadTracker(store_client, Q, leases=request.param == "claims")
     with RunAt(target) as queue:
         yield eye, queue
         for due in queue.peek():
             queue.cancel(due.key)
     eye.close()
-    calls.close()
+    store_client.close()
 
 
-def test_the_head_is_the_earliest_run_at(watch: tuple[RedisWatch, RunAt]) -> None:
+def test_the_head_is_the_earliest_run_at(watch: tuple[RedisHeadTracker, RunAt]) -> None:
     eye, queue = watch
     assert eye.head() == math.inf
     queue.on_next([Job("b", 1_800_000_000), Job("a", 1_700_000_000.5)])
     assert eye.head() == MS + 500
 
 
-def test_a_write_ends_the_wait(watch: tuple[RedisWatch, RunAt]) -> None:
+def test_a_write_ends_the_wait(watch: tuple[RedisHeadTracker, RunAt]) -> None:
     eye, queue = watch
     eye.head()
     for number in range(5):
@@ -64,7 +64,7 @@ def test_a_write_ends_the_wait(watch: tuple[RedisWatch, RunAt]) -> None:
         assert eye.head() == MS - number * 1000
 
 
-def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]) -> None:
+def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisHeadTracker, RunAt]) -> None:
     eye, _ = watch
     eye.head()
     ended = threading.Event()
@@ -86,16 +86,16 @@ def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisWatch, RunAt]
 
 
 def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
-    calls = connect(target).calls
+    store_client = connect(target).client
     with RunAt(target) as queue:
-        plain, claims = queue._store.watch(), queue._store.watch(leases=True)
+        plain, claims = queue._store.head_tracker(), queue._store.head_tracker(leases=True)
 
         def heads() -> tuple[float, float]:
             return plain.head(), claims.head()
 
         queue.on_next([Job("a", 1), Job("b", 2), Job("later", 4_000_000_000)])
         assert heads() == (1000, 1000)
-        one, other = (queue._store.lessee(lease_ms).claim(1) for lease_ms in (60_000, 30_000))
+        one, other = (queue._store.leasing_claimer(lease_ms).claim(1) for lease_ms in (60_000, 30_000))
         assert heads() == (4_000_000_000_000, other.deadline)
         queue.schedule("c", 3)
         assert heads() == (3000, 3000)
@@ -104,28 +104,28 @@ def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
         assert queue.cancel("later")
         assert heads() == (math.inf, one.deadline)
         queue.schedule("a", 1)
-        assert queue._store.taker().claim(1).keys == [], "it waits for the end of its lease"
+        assert queue._store.plain_claimer().claim(1).keys == [], "it waits for the end of its lease"
         assert heads() == (one.deadline, one.deadline), "half a millisecond earlier it would not be due"
         assert queue.cancel("a")
         assert heads() == (math.inf, math.inf)
     plain.close()
     claims.close()
-    calls.close()
+    store_client.close()
 
 
 def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server) -> None:
     with RunAt(server.url) as queue, RunAt(server.url) as another:
-        eye = queue._store.watch(leases=True)
-        lessee = another._store.lessee(60_000)
+        eye = queue._store.head_tracker(leases=True)
+        leasing_claimer = another._store.leasing_claimer(60_000)
         for _ in range(5):
             another.schedule("a", 1)
             assert eye.head() == 1000
-            leased = lessee.claim(1)
+            leased = leasing_claimer.claim(1)
             eye.wait(3600)
             assert eye.head() == leased.deadline
             another.cancel("a")  # which frees nobody: no reason to wake up
             assert eye.head() == math.inf
-        lessee.close()
+        leasing_claimer.close()
         eye.close()
 
 
@@ -251,19 +251,19 @@ def test_a_full_source_is_not_woken_by_the_leases_of_others(make: Callable[..., 
     wait_until(lambda: got, "the only slot is taken")
     with server.client() as client:
         wait_for_watches(client, 1)
-    lessee = another._store.lessee(60_000)
+    leasing_claimer = another._store.leasing_claimer(60_000)
 
     def work() -> None:
         for number in range(20):
             another.schedule(f"k{number}", 1)
-            assert lessee.claim(1).keys == [f"k{number}"]
+            assert leasing_claimer.claim(1).keys == [f"k{number}"]
             threading.Event().wait(0.01)  # for it to hear of that
 
     assert looks(server, work) <= 20 + 2
     assert got[0].ack()
     for number in range(20):
         assert another.cancel(f"k{number}")
-    lessee.close()
+    leasing_claimer.close()
 
 
 def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
@@ -272,8 +272,8 @@ def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
     """While another process holds a lease, and nothing changes: no round trip in two seconds, or a heartbeat's."""
     queue, another = make(interval=5), make()
     another.schedule("a", 1)
-    lessee = another._store.lessee(3_600_000)
-    lessee.claim(1)
+    leasing_claimer = another._store.leasing_claimer(3_600_000)
+    leasing_claimer.claim(1)
     client.config_resetstat()
     queue.claims().subscribe()
     wait_for_watches(client, 1)
@@ -283,7 +283,7 @@ def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
     threading.Event().wait(2)
     assert client.info("stats")["total_reads_processed"] - before <= 1 + 2  # one is our own
     another.cancel("a")
-    lessee.close()
+    leasing_claimer.close()
 
 
 def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -375,14 +375,14 @@ def test_where_nobody_may_listen_nothing_comes() -> None:
 
 
 def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
-    sleep = Sleep()
+    sleep = WakeFilter()
     sleep.ends()
     assert not sleep.begins(9)
     assert [sleep.wakes(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
 
 
 def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
-    sleep = Sleep()
+    sleep = WakeFilter()
     for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
         sleep.ends()
         assert not sleep.wakes(heard)
@@ -390,7 +390,7 @@ def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
 
 
 def test_a_look_forgets_what_was_heard_before_it() -> None:
-    sleep = Sleep()
+    sleep = WakeFilter()
     sleep.ends()
     sleep.begins(9)
     assert sleep.wakes(5)
@@ -399,10 +399,10 @@ def test_a_look_forgets_what_was_heard_before_it() -> None:
 
 
 def test_calls_that_are_closed_open_nothing(server: Server) -> None:
-    calls: Calls = connect(server.url).calls
-    eye = RedisWatch(calls, Q)
+    store_client = connect(server.url).client
+    eye = RedisHeadTracker(store_client, Q)
     eye.head()
-    calls.close()
+    store_client.close()
     with pytest.raises(Unavailable):
         eye.head()
 
@@ -411,7 +411,7 @@ def test_calls_that_are_closed_open_nothing(server: Server) -> None:
 
 
 def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
-    courtesy = Courtesy()
+    courtesy = ContentionDelay()
     waits = []
     for now, got, next_run_at in (
         (0, False, 9),  # nothing was due yet
@@ -428,7 +428,7 @@ def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
 
 
 def test_a_source_alone_is_never_courteous() -> None:
-    courtesy = Courtesy()
+    courtesy = ContentionDelay()
     for now in range(100):
         courtesy.looked(now, True, now + 1)
         assert courtesy.seconds == 0

@@ -98,7 +98,7 @@ def test_endless_with_a_heartbeat_only() -> None:
 def queue_target(queue: RunAt) -> Any:
     from rx_runat.store.connect import Connected
 
-    return Connected(queue._store._calls)  # type: ignore[attr-defined]
+    return Connected(queue._store._client)  # type: ignore[attr-defined]
 
 
 # Who receives.
@@ -503,7 +503,7 @@ def test_an_end_that_fails_half_way_still_completes_and_lets_go(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue._source._hand, "give_all_back", broken)
+    monkeypatch.setattr(queue._source._hold, "give_all_back", broken)
     with pytest.raises(ZeroDivisionError):
         queue.stop()
     assert completed == ["completed"]

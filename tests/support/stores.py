@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rx_runat import OutcomeUnknown, Refused, Unavailable
-from rx_runat.store.client import Calls
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import Arg
 
 T = 1_700_000_000  # the virtual clocks begin here, epoch seconds
@@ -25,8 +25,8 @@ class Clock:
         self.us += round(seconds * 1_000_000)
 
 
-class Line(Calls):
-    """Calls whose fates are told beforehand, and which are all written down.
+class Line(RedisClient):
+    """RedisClient whose fates are told beforehand, and which are all written down.
 
     Attributes:
         fates: of the next calls: `lost` is done and not answered; `late` is not answered, and may be done by `arrive`;
@@ -35,7 +35,7 @@ class Line(Calls):
         sent: all that was sent, answered or not.
     """
 
-    def __init__(self, inner: Calls) -> None:
+    def __init__(self, inner: RedisClient) -> None:
         super().__init__(inner.pool, inner.where)
         self.fates: list[str | None] = []
         self.late: list[tuple[Arg, ...]] = []

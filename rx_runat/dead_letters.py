@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from rx_runat.model.cards import NEXT, letters
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.protocols import Store
+from rx_runat.stream.writes import Writes
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 
@@ -19,7 +19,7 @@ class DeadLetters:
     Args:
         store: where they lie.
         check_open: raises Stopped after the end.
-        written: hears of the run_at of what goes back to the schedule.
+        writes: to the schedule.
         owner: tells whose they are.
         card: their rich form, under a title and with what a look answers.
     """
@@ -28,13 +28,13 @@ class DeadLetters:
         self,
         store: Store,
         check_open: Callable[[], None],
-        written: Callable[[float], None],
+        writes: Writes,
         owner: Callable[[], str],
         card: Callable[[str, Callable[[], str]], str],
     ) -> None:
         self._store = store
         self._check_open = check_open
-        self._written = written
+        self._writes = writes
         self._owner = owner
         self._card = card
 
@@ -72,10 +72,7 @@ class DeadLetters:
             InvalidJob, StoreError, Stopped: as the verbs of the queue; of all, some may be done.
         """
         self._check_open()
-        revived = self._store.revive(key)
-        if revived:
-            self._written(-math.inf)
-        return revived
+        return self._writes.revive(key)
 
     def drop(self, key: str | None) -> int:
         """Forget the letter of a key, or with None all that lie here now; how many? Raises as `revive`."""

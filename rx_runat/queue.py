@@ -26,15 +26,15 @@ from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.async_iteration import Iteration
-from rx_runat.stream.delivery import Delivery
-from rx_runat.stream.demand import Pace
+from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.hot import Hot
 from rx_runat.stream.jobs import Dues
-from rx_runat.stream.leases import Counter
+from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.named import Jobs, Named
 from rx_runat.stream.sink import Sink
 from rx_runat.stream.sources import Sources
 from rx_runat.stream.ticks import Seconds, to_seconds
+from rx_runat.stream.writes import Writes
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
@@ -111,12 +111,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
-        self._source = self._sources.open(
-            self._store.plain_claimer, Delivery, Pace(limit), scheduler, self._store.head_tracker
-        )
+        self._writes = Writes(self._store, self._sources)
+        self._source = self._sources.open(PlainClaiming(self._store, limit), scheduler)
         super().__init__(self._source)
-        self._sink = Sink(self._store, self._sources.written)
-        self._dead = DeadLetters(self._store, self._check_open, self._sources.written, self.__repr__, self._card)
+        self._sink = Sink(self._writes)
+        self._dead = DeadLetters(self._store, self._check_open, self._writes, self.__repr__, self._card)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         self._stopped = False
@@ -187,26 +186,20 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             `settle`, which works on claims, renews their leases and settles them.
         """
         self._check_open()
-        ms = to_ms(lease, "lease", 0.1)
+        to_ms(lease, "lease", 0.1)  # refuse what is no lease
         check_count(max_in_flight, "max_in_flight", "a count of claims between 1 and 100,000", 1, 100_000)
-        sources, store = self._sources, self._store
-        counter = Counter(
-            store,
+        sources = self._sources
+        manager = LeaseManager(
+            self._store,
             to_seconds(lease),
             max_in_flight,
             now=sources.now,
-            written=sources.written,
+            writes=self._writes,
             freed=lambda: source.written(-math.inf),
             scheduler=self._virtual,
             admit=sources.admit,
         )
-        source = sources.open(
-            lambda: store.leasing_claimer(ms),
-            counter.deliver,
-            counter.slots,
-            self._virtual,
-            lambda: store.head_tracker(leases=True),
-        )
+        source = sources.open(manager, self._virtual)
         name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
         return Named(source, name, self.__repr__, self._card)
 
@@ -259,9 +252,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             '2023-11-14T22:13:20+00:00'
         """
         self._check_open()
-        stands = self._store.schedule([Job(key, run_at)], check_keep(keep))
-        self._sources.written(stands)
-        return from_score(stands)
+        return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
 
     def cancel(self, key: str) -> bool:
         """Take a key out of the schedule; was it still waiting? A key in hand counts as taken.

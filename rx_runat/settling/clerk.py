@@ -19,7 +19,7 @@ from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Verb
 from rx_runat.model.claim import Lease
 from rx_runat.model.times import to_ms
-from rx_runat.stream.leases import Counter
+from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.outage import backoff
 
@@ -50,7 +50,7 @@ class Clerk:
         failed: hears of what does not heal.
     """
 
-    def __init__(self, desk: Counter, lost: Callable[[Lease], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, desk: LeaseManager, lost: Callable[[Lease], None], failed: Callable[[Exception], None]) -> None:
         self._desk = desk
         self._lost = lost
         self._failed = failed

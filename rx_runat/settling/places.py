@@ -8,7 +8,7 @@ from reactivex import abc
 
 from rx_runat.settling.clerk import Clerk
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.leases import Counter
+from rx_runat.stream.leases import LeaseManager
 
 
 class Places:
@@ -25,7 +25,7 @@ class Places:
         self.work = Inline() if virtual else Pool("rx_runat work", max_concurrent)
         self.outlet = Inline() if virtual else Pool("rx_runat outcomes", 1, idle_seconds=None)
         self.outlet.run(lambda: None)  # its thread brings the end, and a Python that exits (3.12) starts none any more
-        self.clerks: dict[Counter, Clerk] = {}
+        self.clerks: dict[LeaseManager, Clerk] = {}
         self.leave: list[Callable[[], None]] = []
 
     def end(self) -> None:

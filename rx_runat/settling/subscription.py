@@ -26,7 +26,7 @@ from rx_runat.settling.outcomes import Outbox
 from rx_runat.settling.places import Places
 from rx_runat.settling.work import GOES_ON, NO_LOOP, BrokenOff, NoLoop, Run
 from rx_runat.stream.hot import Subscriber, unhandled
-from rx_runat.stream.leases import Counter
+from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
 _LOOK_SECONDS = 0.05  # while the end is waited for: whether Redis is silent
@@ -102,7 +102,7 @@ class Settling:
         if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
             self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
             return
-        desk = cast("Counter", claim.held.desk)
+        desk = cast("LeaseManager", claim.held.desk)
         with self._lock:
             over = self._is_ending
             self._open += not over
@@ -118,12 +118,12 @@ class Settling:
         if not self._turns.put(claim):
             self._give_back(claim)
 
-    def _set_up(self, desk: Counter) -> Places:
+    def _set_up(self, desk: LeaseManager) -> Places:
         with self._lock:
             self._places = self._places or Places(desk.scheduler, self._max_concurrent)
             return self._places
 
-    def _add_clerk(self, desk: Counter) -> Clerk:
+    def _add_clerk(self, desk: LeaseManager) -> Clerk:
         clerk = self._there.clerks[desk] = Clerk(desk, self._lose, self._fail)
         self._there.leave.append(desk.admit(self))
         return clerk
@@ -223,7 +223,7 @@ class Settling:
         self._clerk_of(claim).settle(claim.held, "back", "", lambda _: self._close())
 
     def _clerk_of(self, claim: Claim) -> Clerk:
-        return self._there.clerks[cast("Counter", claim.held.desk)]
+        return self._there.clerks[cast("LeaseManager", claim.held.desk)]
 
     def _close(self, claims: int = 1) -> None:
         """So many claims are over, and who is to be told of them has been told."""

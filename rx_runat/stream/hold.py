@@ -4,49 +4,43 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic
 
 from rx_runat.errors import NotReturned, Refused, StoreError
-from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.protocols import Claimer
+from rx_runat.model.batch import Entry
+from rx_runat.model.protocols import Claimer, Store
+from rx_runat.stream.claiming import C, Claiming
 
 LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
 SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
-_C = TypeVar("_C", bound=Claimed | Leased)
 
-Opens: TypeAlias = Callable[[], Claimer[_C]]
-
-
-class Hold(Generic[_C]):
+class Hold(Generic[C]):
     """Between a source and the store: takes, holds what was not received, and gives it back. One look at a time.
 
     Args:
-        opens: the store's side of it, for as long as somebody listens.
-        shorten_timeout: gives up on the answer to any call after so many seconds.
-        close: breaks off a call that is under way.
+        store: where keys are claimed.
+        claiming: makes the claimer, for as long as somebody subscribes.
         interval: seconds; the patience with an absent Redis when all must go back.
     """
 
-    def __init__(
-        self, opens: Opens[_C], shorten_timeout: Callable[[float], None], close: Callable[[], None], interval: float
-    ) -> None:
+    def __init__(self, store: Store, claiming: Claiming[C], interval: float) -> None:
         self.left: list[Entry] = []
-        self._opens = opens
-        self._hurry = shorten_timeout
-        self.break_off = close
-        self._claimer: Claimer[_C] | None = None
+        self._claiming = claiming
+        self._store = store
+        self.break_off = store.close
+        self._claimer: Claimer[C] | None = None
         self._asked_at: float | None = None
         self._patience = min(interval, LONGEST_PATIENCE)
         self._silence = max(self._patience, SHORTEST_SILENCE)
 
-    def claim(self, limit: int) -> _C:
+    def claim(self, limit: int) -> C:
         """Take what is due, at most `limit` keys. Raises StoreError; the next call asks for the same claim again."""
         if self._claimer is None:
-            self._claimer = self._opens()
+            self._claimer = self._claiming.claimer()
         with self._asking():
             return self._claimer.claim(limit)
 
@@ -74,7 +68,7 @@ class Hold(Generic[_C]):
 
     def give_all_back(self) -> NotReturned | None:
         """Return everything while there is patience; answers what could not be returned."""
-        self._hurry(self._silence)
+        self._store.shorten_timeout(self._silence)
         deadline = time.monotonic() + self._patience
         while True:
             try:

@@ -9,24 +9,26 @@ from reactivex import abc
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import Entry, Leased, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease
-from rx_runat.model.protocols import Store
-from rx_runat.model.times import from_score, lateness
+from rx_runat.model.protocols import Claimer, HeadTracker, Store
+from rx_runat.model.times import from_score, lateness, to_ms
 from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.demand import Demand
 from rx_runat.stream.slots import Slots
 from rx_runat.stream.stoppable import Stoppable
+from rx_runat.stream.writes import Writes
 
 _FATES: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
 
 
-class Counter:
-    """The desk of one source's claims.
+class LeaseManager:
+    """The leases of one source of claims: it makes them, counts them and settles them.
 
     Args:
         store: where leases lie.
         lease: seconds, of each.
         max_in_flight: how many claims may be out.
         now: seconds, on a clock that nobody sets.
-        written: hears of the run_at of what goes back to the schedule.
+        writes: to the store.
         freed: called when a slot is free again, where none was when the source asked.
         scheduler: the one of virtual time; None: time is real.
         admit: keeps the store open for a guest, until what it answers is called.
@@ -38,7 +40,7 @@ class Counter:
         lease: float,
         max_in_flight: int,
         now: Callable[[], float],
-        written: Callable[[float], None],
+        writes: Writes,
         freed: Callable[[], None],
         scheduler: abc.SchedulerBase | None,
         admit: Callable[[Stoppable], Callable[[], None]],
@@ -51,27 +53,41 @@ class Counter:
         self.slots = Slots(max_in_flight, now, freed)
         self.break_off = store.close
         self._store = store
-        self._written = written
+        self._lease_ms = to_ms(lease, "lease", 0)
+        self._writes = writes
         self._delivery: Delivery | None = None
         self._ahead = 0.0  # what our clock shows beyond Redis's, seconds
 
-    def deliver(self, leased: Leased) -> Delivery:
+    @property
+    def demand(self) -> Demand:
+        """As many keys as there are free slots."""
+        return self.slots
+
+    def claimer(self) -> Claimer[Leased]:
+        """Returns a new claimer of the store."""
+        return self._store.leasing_claimer(self._lease_ms)
+
+    def head_tracker(self) -> HeadTracker:
+        """Returns a new tracker of the schedule's head and of the first end of a lease."""
+        return self._store.head_tracker(leases=True)
+
+    def delivery(self, claimed: Leased) -> Delivery:
         """A delivery of claims, each with a slot."""
         # Our clock is read after Redis's: a slot is never free before its lease has ended.
-        self._ahead = self.now() - leased.now / 1e6
+        self._ahead = self.now() - claimed.now / 1e6
         claims = [
             Claim(
                 key,
                 from_score(score),
-                lateness(score, leased.now),
+                lateness(score, claimed.now),
                 attempt,
                 self.lease,
-                Lease(key, leased.fence, leased.deadline, self),
+                Lease(key, claimed.fence, claimed.deadline, self),
             )
-            for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True)
+            for key, score, attempt in zip(claimed.keys, claimed.scores, claimed.attempts, strict=True)
         ]
-        self.slots.take([claim.held for claim in claims], self._end(leased.deadline))
-        delivery = self._delivery = _Claims(leased, claims, self.slots)
+        self.slots.take([claim.held for claim in claims], self._end(claimed.deadline))
+        delivery = self._delivery = _Claims(claimed, claims, self.slots)
         return delivery
 
     @property
@@ -96,7 +112,7 @@ class Counter:
         again = any(lease.is_unsure and verb != "extend" for lease, verb, _ in verdicts)
         assert len(verdicts) == 1 or not again
         try:
-            answers, earliest = self._store.settle(asked, again)
+            answers, _ = self._writes.settle(asked, again)
         except OutcomeUnknown:
             for lease, verb, _ in verdicts:
                 lease.is_unsure = lease.is_unsure or verb != "extend"
@@ -111,8 +127,6 @@ class Counter:
                 lease.fate = lease.fate or (LOST if answer == 0 else _FATES[verb] if answer else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)
-        if earliest is not None:
-            self._written(earliest)
         return [None if answer is None else answer > 0 for answer in answers]
 
     def lives(self, lease: Lease) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from reactivex import abc
 
 from rx_runat.model.job import Schedulable, to_jobs
-from rx_runat.model.protocols import Store
+from rx_runat.stream.writes import Writes
 
 
 class Sink(abc.ObserverBase[Schedulable]):
@@ -17,13 +15,11 @@ class Sink(abc.ObserverBase[Schedulable]):
     `on_completed`: here a producer's end is its own.
 
     Args:
-        store: where jobs are written.
-        written: hears of each write: the earliest run_at that stands, in epoch milliseconds.
+        writes: to the queue's store.
     """
 
-    def __init__(self, store: Store, written: Callable[[float], None]) -> None:
-        self._store = store
-        self._written = written
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
 
     def on_next(self, value: Schedulable) -> None:
         """Schedule a job, or a list of jobs: all of it or nothing; returns once Redis has answered.
@@ -34,7 +30,7 @@ class Sink(abc.ObserverBase[Schedulable]):
         """
         jobs = to_jobs(value)
         if jobs:
-            self._written(self._store.schedule(jobs, "last"))
+            self._writes.schedule(jobs, "last")
 
     def on_error(self, error: Exception) -> None:
         """Raise what a producer ended with, as Rx does where nobody handles it; the queue goes on."""

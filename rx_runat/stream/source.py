@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
 import reactivex as rx
 from reactivex import Observable, abc
@@ -30,8 +30,8 @@ from reactivex.subject import Subject
 from rx_runat.errors import Refused, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.job import Due
+from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
-from rx_runat.stream.demand import Demand
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Notices, Subscriber
 from rx_runat.stream.outage import Outage
@@ -47,8 +47,6 @@ _TURN_SECONDS = 0.05
 # Earlier than any schedule, and later than what says "look, whatever is written".
 _ONLY_WHEN_CALLED = -sys.float_info.max
 
-_C = TypeVar("_C", bound=Claimed | Leased)
-
 
 class Tap(Protocol):
     """Looks on at sources, for pictures. It starts no claim, keeps none going, and must not raise or take long."""
@@ -62,15 +60,14 @@ class Tap(Protocol):
         ...
 
 
-class Source(Generic[_C]):
+class Source(Generic[C]):
     """The read side of a queue: a crowd for keys. `Dues` is the same crowd, for Dues.
 
     Args:
         where: the server, in messages.
         hand: takes keys, and returns them.
-        deliver: makes the delivery of a claim.
+        claiming: how many keys a claim may take, and how they are delivered.
         interval: seconds between heartbeats; None: none.
-        demand: how many keys a claim may take.
         scheduler: where ticks come, one at a time.
         now: seconds, on a clock that nobody sets: how long the subscribers take.
         heads: the schedule's head whenever others may have changed it.
@@ -86,11 +83,10 @@ class Source(Generic[_C]):
     def __init__(
         self,
         where: str,
-        hand: Hold[_C],
+        hand: Hold[C],
         *,
-        deliver: Callable[[_C], Delivery],
+        claiming: Claiming[C],
         interval: Seconds | None,
-        demand: Demand,
         scheduler: abc.SchedulerBase,
         now: Callable[[], float],
         heads: Observable[float],
@@ -100,9 +96,9 @@ class Source(Generic[_C]):
     ) -> None:
         self._where = where
         self._hold = hand
-        self._delivery_of = deliver
+        self._claiming = claiming
         self._scheduler = scheduler
-        self._demand = demand
+        self._demand = claiming.demand
         self._now = now
         self._errors = errors
         self._outage = Outage(where, scheduler, errors)
@@ -251,7 +247,7 @@ class Source(Generic[_C]):
             subscribers = self.subscribers
             for tap in tuple(self.taps):
                 tap.claimed(claimed)
-            self._deliver(self._delivery_of(claimed))
+            self._deliver(self._claiming.delivery(claimed))
             for tap in tuple(self.taps):
                 tap.delivered(claimed, self._hold.left)
             if self._hold.left and not self._stopped:

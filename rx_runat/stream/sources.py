@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import reactivex as rx
 from reactivex import abc
 
 from rx_runat.errors import Stopped, StoreError
-from rx_runat.model.batch import Claimed, Leased
-from rx_runat.model.protocols import Clock, HeadTracker, Store
-from rx_runat.stream.delivery import Delivery
-from rx_runat.stream.demand import Demand
-from rx_runat.stream.hold import Hold, Opens
+from rx_runat.model.protocols import Clock, Store
+from rx_runat.stream.claiming import C, Claiming
+from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Notices
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.sleep import ContentionDelay
@@ -25,8 +23,6 @@ from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.wake import heads
 
 LONGEST_LOOKOUT = 1.0  # seconds; one that is just connecting to a server that is silent ends by itself, later
-
-_C = TypeVar("_C", bound=Claimed | Leased)
 
 
 class Sources:
@@ -66,22 +62,12 @@ class Sources:
         self._unfinished = 0
         self._stopped = False
 
-    def open(
-        self,
-        opens: Opens[_C],
-        deliver: Callable[[_C], Delivery],
-        demand: Demand,
-        scheduler: abc.SchedulerBase | None,
-        watch: Callable[[], HeadTracker],
-    ) -> Source[_C]:
+    def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None) -> Source[C]:
         """A source more.
 
         Args:
-            opens: a hand in the store.
-            deliver: makes the delivery of a claim.
-            demand: how many keys a claim may take.
+            claiming: how it claims.
             scheduler: where it ticks; None: a loop of its own.
-            watch: opens its eye on what others write.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
@@ -91,24 +77,18 @@ class Sources:
         if not self._is_virtual:  # where all writes pass the queue's own sink
             lookout = Loop(f"{self._name} lookout")
             loops = (lookout, *loops)
-            others = heads(watch, lookout)
+            others = heads(claiming.head_tracker, lookout)
 
         def finished() -> None:
             for loop in loops:
                 loop.dispose()
             self._one_finished()
 
-        source: Source[_C] = Source(
+        source: Source[C] = Source(
             self._store.where,
-            Hold(
-                opens,
-                self._store.shorten_timeout,
-                self._store.close,
-                1.0 if self._interval is None else to_seconds(self._interval),
-            ),
-            deliver=deliver,
+            Hold(self._store, claiming, 1.0 if self._interval is None else to_seconds(self._interval)),
+            claiming=claiming,
             interval=self._interval,
-            demand=demand,
             scheduler=scheduler,
             now=self.now,
             heads=others,

@@ -1,0 +1,61 @@
+"""How one source claims: for good, or under a lease. What differs between the two is in one object each."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from rx_runat.model.batch import Claimed, Leased
+from rx_runat.model.protocols import Claimer, HeadTracker, Store
+from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.demand import Demand, Pace
+
+C = TypeVar("C", bound=Claimed | Leased)
+
+
+class Claiming(Protocol[C]):
+    """What a source needs to know of its claims.
+
+    Fulfilled by `PlainClaiming`, for the stream of bare keys, and by `LeaseManager`, for `queue.claims()`.
+    """
+
+    @property
+    def demand(self) -> Demand:
+        """How many keys a claim may take."""
+        ...
+
+    def claimer(self) -> Claimer[C]:
+        """Returns a new claimer of the store, for as long as somebody subscribes."""
+        ...
+
+    def head_tracker(self) -> HeadTracker:
+        """Returns a new tracker of what comes next in the store."""
+        ...
+
+    def delivery(self, claimed: C) -> Delivery:
+        """Returns the delivery of one claim."""
+        ...
+
+
+class PlainClaiming:
+    """Claims keys for good: a key that was delivered is gone from Redis.
+
+    Args:
+        store: where keys are claimed.
+        limit: the most keys that one claim may take.
+    """
+
+    def __init__(self, store: Store, limit: int) -> None:
+        self._store = store
+        self.demand: Demand = Pace(limit)
+
+    def claimer(self) -> Claimer[Claimed]:
+        """Returns a new claimer of the store."""
+        return self._store.plain_claimer()
+
+    def head_tracker(self) -> HeadTracker:
+        """Returns a new tracker of the schedule's head."""
+        return self._store.head_tracker()
+
+    def delivery(self, claimed: Claimed) -> Delivery:
+        """Returns the delivery of one claim, key by key."""
+        return Delivery(claimed)

@@ -13,8 +13,10 @@ from rx_runat import RunAt
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 from tests.support.stores import Clock, Line
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from rx_runat.cli import main
 from rx_runat.model.batch import SettleRequest
 from rx_runat.model.times import from_score
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 
 def test_a_revived_key_is_due_at_once_and_begins_anew() -> None:

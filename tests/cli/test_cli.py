@@ -24,7 +24,8 @@ import redis
 
 from rx_runat import RunAt
 from rx_runat.cli import main
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 MODULE = [sys.executable, "-m", "rx_runat"]
 SCRIPT = [str(Path(sys.executable).with_name("rx-runat"))]

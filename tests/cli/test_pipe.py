@@ -13,7 +13,7 @@ import pytest
 
 from rx_runat.cli import pipe as module
 from rx_runat.cli.pipe import PipeWriter
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 class Pipe:

@@ -30,7 +30,7 @@ from rx_runat.model.snapshot import Place, Snapshot
 from rx_runat.notebook import timeline
 from rx_runat.notebook.widget import Timeline
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 

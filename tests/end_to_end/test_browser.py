@@ -19,8 +19,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.helpers import wait_until
 from tests.support.notebooks import FOLDER
+from tests.support.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

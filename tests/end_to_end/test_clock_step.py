@@ -21,7 +21,8 @@ import pytest
 import redis
 
 from rx_runat import Job, RunAt
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,9 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Job, OutcomeUnknown, Recovered, RunAt, RunAtError, StoreError, Unavailable
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 

@@ -9,7 +9,8 @@ from collections import Counter
 import redis
 
 from rx_runat import Job, RunAt
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 

@@ -17,7 +17,8 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, Job, NotReturned, Outcome, Recovered, Refused, RunAt, Stopped, StoreError, settle
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 PAST = 1.0

@@ -19,8 +19,10 @@ from rx_runat import Claim, Job, OutcomeUnknown, RunAt
 from rx_runat.store.client import TRIES
 from rx_runat.store.keys import claimed_key
 from tests.support.crew import LONG, Crew
-from tests.support.helpers import Proxy, Server, wait_until
 from tests.support.ledger import Figures, Ledger, judge
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 HOUR = 3600.0

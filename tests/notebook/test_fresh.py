@@ -7,7 +7,7 @@ from reactivex.disposable import Disposable
 
 from rx_runat import RunAt
 from rx_runat.notebook import fresh
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_the_old_one_is_disposed_of_before_the_new_one_is_made() -> None:

@@ -16,7 +16,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from rx_runat import InvalidSetting, Job, RunAt
 from rx_runat.notebook import marbles
 from rx_runat.testing import virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
 

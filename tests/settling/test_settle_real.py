@@ -20,7 +20,9 @@ from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
 from rx_runat.model.claim import Lease
 from rx_runat.settling.clerk import Clerk
 from rx_runat.settling.threads import Pool
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 PAST = 1.0

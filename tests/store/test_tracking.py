@@ -18,7 +18,8 @@ from rx_runat.store.tracking import RedisHeadTracker
 from rx_runat.stream.sleep import ContentionDelay, WakeFilter
 from rx_runat.stream.wake import CHECK_SECONDS, heads
 from tests.store.test_store import runs_of, watched
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 MS = 1_700_000_000_000

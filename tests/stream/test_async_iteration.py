@@ -16,7 +16,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, Refused, RunAt
 from rx_runat.testing import Faults
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 

@@ -15,7 +15,7 @@ from reactivex import operators as ops
 from rx_runat import Claim, InvalidSetting, Job, OutcomeUnknown, RunAt, Stopped, Unavailable
 from rx_runat.stream.slots import Slots
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 PAST = 1.0
 

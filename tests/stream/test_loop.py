@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rx_runat.stream.loop import Loop
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_actions_come_in_the_order_of_their_times_on_one_thread() -> None:

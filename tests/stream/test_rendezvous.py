@@ -13,7 +13,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, RunAt
 from rx_runat.stream.hot import Hot, Notices
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 

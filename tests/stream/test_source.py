@@ -23,7 +23,7 @@ from rx_runat import (
     Unavailable,
 )
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 on_next, on_completed, on_error = ReactiveTest.on_next, ReactiveTest.on_completed, ReactiveTest.on_error
 

@@ -16,8 +16,8 @@ import redis
 
 from rx_runat import Job, RunAt
 from rx_runat.store.receipts import RECEIPT_TTL_MS
-from tests.support.helpers import wait_until
 from tests.support.ledger import Figures, Ledger, judge
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 LONG = 60.0  # seconds to wait for what comes in a few

@@ -1,78 +1,17 @@
-"""What tests need and nobody else: real servers, a proxy that cuts answers, and waiting without sleeping."""
+"""A proxy between a client and a server that cuts connections."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import select
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import redis
-
-from rx_runat.store.embedded import find_server
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Return as soon as the condition holds; fail with `what` if it never does."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        pause.wait(0.002)
-
-
-class Server:
-    """A real server on a unix socket, with an append-only file: it can be killed and started again."""
-
-    def __init__(self, *options: str) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
-        self.path = str(self.home / "s.sock")
-        self.url = f"unix://{self.path}"
-        self._options = options
-        self.start()
-
-    def start(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        self._process = subprocess.Popen(
-            [
-                *(find_server(), "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
-                *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
-            ],
-            start_new_session=True,
-        )
-        wait_until(self._is_up, "the server answers")
-
-    def _is_up(self) -> bool:
-        with contextlib.suppress(redis.RedisError), self.client() as client:
-            return bool(client.ping())
-        return False
-
-    def client(self, **settings: object) -> redis.Redis:
-        return redis.Redis(unix_socket_path=self.path, **settings)  # type: ignore[arg-type]
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self._process.kill()
-        self._process.wait()
-
-    def freeze(self) -> None:
-        """Let it answer nothing, and keep its connections."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        self.kill()
-        shutil.rmtree(self.home, ignore_errors=True)
+from tests.support.servers import Server
 
 
 class Proxy:
@@ -149,8 +88,6 @@ class Proxy:
 
     def _answer(self, near: socket.socket, far: socket.socket, pass_on: bool) -> bool:
         """Pass the answer on until the near side asks again; True if it came whole."""
-        import select
-
         answered = False
         while True:
             ready, _, _ = select.select([far, near], [], [])

@@ -17,6 +17,7 @@ from rx_runat.model.claim import Claim
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.rich import Cards, load_cards_with
 from rx_runat.queue import RunAt
 from rx_runat.settling.operator import exponential, settle
 
@@ -41,3 +42,13 @@ __all__ = [
     "exponential",
     "settle",
 ]
+
+
+def _load_cards() -> Cards:
+    """Import the cards when the first one is drawn: a program without a notebook does not pay for them."""
+    from rx_runat.notebook import cards
+
+    return cards
+
+
+load_cards_with(_load_cards)

@@ -16,11 +16,11 @@ from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, Virtual
 
 from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
-from rx_runat.model.cards import NEXT, queue_card, state
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.protocols import Clock
+from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_microseconds, to_ms
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
@@ -319,10 +319,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return self._card("RunAt")
 
     def _card(self, title: str, body: Callable[[], str] | None = None) -> str:
-        return queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
+        return cards().queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
 
     def _glance(self) -> str:
-        return state(self._store.snapshot(NEXT))
+        return cards().state(self._store.snapshot(NEXT))
 
     def _stop(self, longest: float) -> None:
         self._stopped = True

@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import redis as redis_py
 from reactivex import abc
@@ -336,6 +336,25 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._store.close()
         self._leave()
         _open.discard(self)
+
+
+class Inside(NamedTuple):
+    """The parts of a queue that a picture of it needs. For this package only: users are promised nothing about them.
+
+    Attributes:
+        name: the name of the queue.
+        store: where the queue lies.
+        sources: what claims from it in this process.
+    """
+
+    name: str
+    store: RedisStore
+    sources: Sources
+
+
+def inside(queue: RunAt) -> Inside:
+    """Return the parts of a queue that a picture of it needs."""
+    return Inside(queue._queue_name, queue._store, queue._sources)  # pyright: ignore[reportPrivateUsage]
 
 
 def _clock(scheduler: abc.SchedulerBase | None) -> Clock | None:

@@ -119,6 +119,12 @@ class Scene:
         ]
 
     def _waiting(self, seen: Snapshot) -> list[Mark]:
+        """Marks of the keys to come.
+
+        If the window holds more keys than a snapshot lists, the slices count all of them. A picture of one lane then
+        draws the slices, and adds the keys that have just fallen due. With several lanes, only listed keys have a known
+        lane: they are subtracted from the slices, and the remainder is drawn in the lane of the rest.
+        """
         one = self._lanes.is_one
         coming = self._on_time(seen) + seen.coming
         if not seen.slices:
@@ -127,7 +133,7 @@ class Scene:
         for _, at in self._on_time(seen) if one else seen.coming:
             start = at // self.bin_ms * self.bin_ms
             counted[start] = counted.get(start, 0) + (1 if one else -1)
-        lane = self._lanes.rest()  # a key that was counted and not listed has no lane that we know
+        lane = self._lanes.rest()
         rest = [Mark("waiting", lane, start + self.bin_ms / 2, n, "", None) for start, n in counted.items() if n > 0]
         return rest if one else self._lanes.gather("waiting", coming) + rest
 

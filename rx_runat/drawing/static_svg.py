@@ -10,8 +10,8 @@ from rx_runat.drawing.svg import CHARACTER, INK, RED, Svg, ticks
 
 WIDTH = 760.0
 
-# The same numbers and sets as in timeline.js. Only the colours differ: the script takes those of the page's theme, a
-# static picture must be readable on white and on black.
+# The same sets, sizes and limits as in timeline.js; change both. The colours differ: the script takes those of the
+# page's theme, a static picture must be readable on white and on black.
 _HEAD, _FOOT = 26.0, 44.0
 _R, _R_MANY = 5.5, 4.2  # px: half the width of a dot; bars are narrower, since they may stand only a bin apart
 _EDGE = 8.0  # px from the left edge: a claim that is older than the picture stays there

@@ -156,29 +156,53 @@ function render({ model, el }) {
     const width = root.clientWidth;
     if (!frame || !width) return;
     if (performance.now() - colorsAt > 1000) readColors();
+    const c = canvas.getContext("2d"), place = measure(width);
+    if (laidOutFor !== place.scale) { lanes = layOut(frame, place.scale); laidOutFor = place.scale; }
+    resize(c, width, place.bottom + FOOT);
+    drawTitle(c, place);
+    drawAxis(c, place);
+    shown = [];
+    lanes.forEach((marks, lane) => drawMarks(c, marks, place, place.laneY(lane)));
+    drawLegend(c, place);
+  }
+
+  // Where everything stands, in px. `at0` is the x of now, `scale` the px of a millisecond.
+  function measure(width) {
     const names = frame.lanes.length ? frame.lanes : [""];
-    const tall = names.length === 1 ? 84 : names.length < 4 ? 58 : 46;
-    const bottom = HEAD + tall * names.length, whole = bottom + FOOT, ratio = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(whole * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(whole * ratio);
-      canvas.style.height = `${whole}px`;
-    }
+    const tall = names.length === 1 ? 84 : names.length < 4 ? 58 : 46, bottom = HEAD + tall * names.length;
     const left = 8 + Math.max(...names.map((name) => name.length)) * CHARACTER;
     const scale = (width - 12 - left) / (frame.window + frame.past), at0 = left + frame.past * scale;
-    if (laidOutFor !== scale) { lanes = layOut(frame, scale); laidOutFor = scale; }
     // Without a new frame nobody knows what became of the keys, so the picture stops at the last one.
-    const now = ended || frame.note ? frame.now : clock.now(), c = canvas.getContext("2d");
+    const now = ended || frame.note ? frame.now : clock.now();
+    return {
+      names, width, left, bottom, scale, at0, now,
+      laneY: (lane) => HEAD + tall * (lane + .62),
+      x: (at) => at0 + (at - now) * scale,
+    };
+  }
+
+  function resize(c, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+      canvas.style.height = `${height}px`;
+    }
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.clearRect(0, 0, width, whole);
+    c.clearRect(0, 0, width, height);
     c.font = FONT;
+  }
+
+  function drawTitle(c, { width }) {
     c.textAlign = "left";
     c.fillStyle = colors.ink;
     c.fillText(frame.title, 4, 16);
     c.textAlign = "right";
     c.fillStyle = frame.note ? colors.later : colors.ink;
     c.fillText(frame.note || counts(frame.counts), width - 4, 16);
+  }
 
+  function drawAxis(c, { names, width, left, bottom, scale, at0, laneY }) {
     const step = STEPS.find((each) => frame.window / 1e3 / each <= 6) || frame.window / 5e3;
     c.textAlign = "center";
     for (let i = 1; i * step * 1e3 <= frame.window + 1; i++) {
@@ -191,9 +215,8 @@ function render({ model, el }) {
         if (left + 12 < x && x < width - 30) c.fillText(`${sign > 0 ? "+" : "-"}${tickLabel(+(i * step).toFixed(6))}`, x, bottom + 14);
       }
     }
-    shown = [];
-    names.forEach((name, place) => {
-      const y = HEAD + tall * (place + .62);
+    names.forEach((name, lane) => {
+      const y = laneY(lane);
       c.fillStyle = colors.rule;
       c.fillRect(left, y - .5, width - left - 4, 1);
       c.fillStyle = colors.ink;
@@ -204,36 +227,39 @@ function render({ model, el }) {
     c.fillStyle = colors.now;
     c.fillRect(at0 - .75, HEAD - 4, 1.5, bottom - HEAD + 6);
     c.fillText("now", at0, bottom + 14);
-    lanes.forEach((marks, place) => {
-      const y = HEAD + tall * (place + .62);
-      const out = marks.filter(({ kind }) => kind === "claimed" || kind === "lease").map(({ since }) => at0 + (since - now) * scale);
-      if (out.length) {  // a line from the first claim to the end of the last lease
-        const start = Math.max(Math.min(at0, ...out) + 7, left), end = Math.min(Math.max(at0, ...out), width - 4);
-        c.globalAlpha = .6;
-        c.fillStyle = colors.claimed;
-        c.fillRect(start, y - 1.25, end - start, 2.5);
-        c.globalAlpha = 1;
+  }
+
+  function drawMarks(c, marks, { width, left, scale, at0, x: xOf }, y) {
+    const out = marks.filter(({ kind }) => kind === "claimed" || kind === "lease").map(({ since }) => xOf(since));
+    if (out.length) {  // a line from the first claim to the end of the last lease
+      const start = Math.max(Math.min(at0, ...out) + 7, left), end = Math.min(Math.max(at0, ...out), width - 4);
+      c.globalAlpha = .6;
+      c.fillStyle = colors.claimed;
+      c.fillRect(start, y - 1.25, end - start, 2.5);
+      c.globalAlpha = 1;
+    }
+    for (const mark of marks) {
+      let x = xOf(mark.since);
+      if (STAY.has(mark.kind)) x = Math.max(x, at0);
+      const stays = mark.kind === "claimed" && x < left + EDGE;
+      if (stays) x = left + EDGE;
+      if (x < left + R || x > width + R) continue;
+      const { kind, late } = mark, top = y + (marks.crowded && ASIDE.has(kind) ? 14 : 0);
+      if ((kind === "fired" || (kind === "retried" && !marks.crowded)) && late * scale > R) {  // a line from its run_at
+        c.fillStyle = colorOf(kind, late);
+        c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
       }
-      for (const mark of marks) {
-        let x = at0 + (mark.since - now) * scale;
-        if (STAY.has(mark.kind)) x = Math.max(x, at0);
-        const stays = mark.kind === "claimed" && x < left + EDGE;
-        if (stays) x = left + EDGE;
-        if (x < left + R || x > width + R) continue;
-        const { kind, late } = mark, top = y + (marks.crowded && ASIDE.has(kind) ? 14 : 0);
-        if ((kind === "fired" || (kind === "retried" && !marks.crowded)) && late * scale > R) {
-          c.fillStyle = colorOf(kind, late);
-          c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
-        }
-        const half = drawMark(c, mark, x, top);
-        const wide = mark.row >= 0 ? mark.text.length * CHARACTER / 2 : 0, middle = stays ? Math.max(x, left + wide) : x;
-        if (mark.row >= 0 && middle - wide > left - 4) {
-          c.fillStyle = colors.ink;
-          c.fillText(mark.text, middle, y - half - 4 - mark.row * 12);
-        }
-        shown.push([x, top, half, mark]);
+      const half = drawMark(c, mark, x, top);
+      const wide = mark.row >= 0 ? mark.text.length * CHARACTER / 2 : 0, middle = stays ? Math.max(x, left + wide) : x;
+      if (mark.row >= 0 && middle - wide > left - 4) {
+        c.fillStyle = colors.ink;
+        c.fillText(mark.text, middle, y - half - 4 - mark.row * 12);
       }
-    });
+      shown.push([x, top, half, mark]);
+    }
+  }
+
+  function drawLegend(c, { width, bottom }) {
     let x = 10;
     c.textAlign = "left";
     const shows = new Set(frame.marks.map(([kind, , , , , late]) => colorOf(kind, late) + (FILLED.has(kind) ? "fired" : kind)));

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rx_runat.model.cards import NEXT, letters
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.protocols import Store
+from rx_runat.model.rich import NEXT, cards
 from rx_runat.stream.writes import Writes
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
@@ -89,4 +89,4 @@ class DeadLetters:
     def _glance(self) -> str:
         size = self._store.dead_size()
         oldest = self._store.dead_peek(NEXT) if size <= _MOST_READ else []
-        return letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])
+        return cards().letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])

@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import redis as redis_py
 from reactivex import abc
@@ -16,11 +16,11 @@ from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, Virtual
 
 from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import InvalidSetting, Stopped, StoreError
-from rx_runat.model.cards import NEXT, queue_card, state
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.protocols import Clock
+from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_microseconds, to_ms
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
@@ -319,10 +319,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return self._card("RunAt")
 
     def _card(self, title: str, body: Callable[[], str] | None = None) -> str:
-        return queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
+        return cards().queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
 
     def _glance(self) -> str:
-        return state(self._store.snapshot(NEXT))
+        return cards().state(self._store.snapshot(NEXT))
 
     def _stop(self, longest: float) -> None:
         self._stopped = True
@@ -336,6 +336,25 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._store.close()
         self._leave()
         _open.discard(self)
+
+
+class Inside(NamedTuple):
+    """The parts of a queue that a picture of it needs. For this package only: users are promised nothing about them.
+
+    Attributes:
+        name: the name of the queue.
+        store: where the queue lies.
+        sources: what claims from it in this process.
+    """
+
+    name: str
+    store: RedisStore
+    sources: Sources
+
+
+def inside(queue: RunAt) -> Inside:
+    """Return the parts of a queue that a picture of it needs."""
+    return Inside(queue._queue_name, queue._store, queue._sources)  # pyright: ignore[reportPrivateUsage]
 
 
 def _clock(scheduler: abc.SchedulerBase | None) -> Clock | None:

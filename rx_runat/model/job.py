@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
-from rx_runat.model.cards import job_card, spell
 from rx_runat.model.checks import show
-from rx_runat.model.humanize import late, span
+from rx_runat.model.humanize import late, span, spell
 from rx_runat.model.members import to_member
+from rx_runat.model.rich import cards
 from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
 
 Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
@@ -63,8 +63,8 @@ class Job:
 
     def _repr_html_(self) -> str:
         if isinstance(self.run_at, timedelta):
-            return job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
-        return job_card("Job", self.key, f"for {spell(self.run_at)}")
+            return cards().job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
+        return cards().job_card("Job", self.key, f"for {spell(self.run_at)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Due(Job):
         return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"
 
     def _repr_html_(self) -> str:
-        return job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
+        return cards().job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
 
     def __getattr__(self, name: str) -> Any:
         if name != "wire":  # which few Dues ever need: those that are scheduled again

@@ -105,6 +105,11 @@ class Sources:
         return source
 
     @property
+    def is_stopped(self) -> bool:
+        """True once `stop` was called."""
+        return self._stopped
+
+    @property
     def are_claiming(self) -> bool:
         """Does anybody listen to one of them?"""
         return any(source.subscribers for source, _ in self._opened)

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.notebooks import FOLDER
+from tests.support.run_notebooks import FOLDER
 from tests.support.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")

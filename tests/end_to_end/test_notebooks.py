@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nbformat
 import pytest
 
+from tests.support.quick_nbformat import nbformat
 from tests.support.run_notebooks import (
     FOLDER,
     PATHS,

@@ -8,4 +8,5 @@ worker_pool    worker processes on one queue, which a test starts, stalls and ki
 worker_main    the program of such a worker
 work_log       the file in which workers log what they do, and the check of what it proves
 run_notebooks  execute the notebooks
+quick_nbformat nbformat without its slowest import
 """

@@ -12,9 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
+from tests.support.quick_nbformat import nbformat
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -35,6 +33,9 @@ async def execute(path: Path, queue_dir: str = QUEUE_DIR) -> Any:
         path: of the notebook.
         queue_dir: where it keeps its durable queue instead of in `QUEUE_DIR`.
     """
+    from jupyter_client.manager import AsyncKernelManager  # here, because tests that execute nothing import this module
+    from nbclient import NotebookClient
+
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         cell.source = cell.source.replace(QUEUE_DIR, queue_dir)

@@ -9,4 +9,5 @@ worker_main    the program of such a worker
 work_log       the file in which workers log what they do, and the check of what it proves
 run_notebooks  execute the notebooks
 quick_nbformat nbformat without its slowest import
+awkward_values values that misbehave, such as one whose repr raises
 """

@@ -1,4 +1,4 @@
-"""A proxy between a client and a server that cuts connections."""
+"""A proxy between client and server that cuts connections."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from tests.support.servers import Server
 
 
 class Proxy:
-    """Between a client and a server, on a socket of its own; it cuts the connection instead of passing an answer on.
+    """A proxy on a socket of its own: in place of passing a reply on, it can cut the connection.
 
     Attributes:
-        cut: how many of the next answers are cut, counting only requests that hold `of`.
-        of: bytes that a request must hold for its answer to be cut.
-        cuts: how many were.
-        target: the socket that new connections lead to.
+        cut: how many of the next replies it cuts; it counts only replies to requests that contain `of`.
+        of: the bytes that such a request contains.
+        cuts: how many replies it has cut.
+        target: the path of the socket that new connections are passed on to.
+        path: of its own socket.
+        url: of its own socket.
     """
 
     def __init__(self, server: Server) -> None:
@@ -63,7 +65,7 @@ class Proxy:
             self._spawn(self._pump, near, far)
 
     def _pump(self, near: socket.socket, far: socket.socket) -> None:
-        """One request and its answer after the other, as our connections do it."""
+        """Pass on requests and replies in turn: our connections send no request before the last reply."""
         try:
             while True:
                 request = near.recv(1 << 20)
@@ -75,8 +77,8 @@ class Proxy:
                     if cutting:
                         self.cut -= 1
                         self.cuts += 1
-                answer = self._answer(near, far, pass_on=not cutting)
-                if cutting or not answer:
+                whole = self._reply(near, far, pass_on=not cutting)
+                if cutting or not whole:
                     break
         except OSError:
             pass
@@ -86,9 +88,9 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
 
-    def _answer(self, near: socket.socket, far: socket.socket, pass_on: bool) -> bool:
-        """Pass the answer on until the near side asks again; True if it came whole."""
-        answered = False
+    def _reply(self, near: socket.socket, far: socket.socket, pass_on: bool) -> bool:
+        """Pass the reply on until the client sends its next request. Returns True if the reply was passed on whole."""
+        replied = False
         while True:
             ready, _, _ = select.select([far, near], [], [])
             if far in ready:
@@ -98,9 +100,9 @@ class Proxy:
                 if not pass_on:
                     return False
                 near.sendall(data)
-                answered = True
+                replied = True
             elif near in ready:
-                if answered:
+                if replied:
                     return True
                 more = near.recv(1 << 20)  # the rest of a long request
                 if not more:
@@ -108,9 +110,10 @@ class Proxy:
                 far.sendall(more)
 
     def end(self) -> None:
+        """Close every connection, and wait for the threads."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join(5)  # what it accepts at this moment must be among the pairs
+        self._threads[0].join(5)  # a connection that it accepts at this moment must be among the pairs
         with self._lock:
             for each in self._pairs:
                 with contextlib.suppress(OSError):

@@ -17,7 +17,16 @@ from tests.support.waiting import wait_until
 
 
 class Server:
-    """A real server on a unix socket, with an append-only file: it can be killed and started again."""
+    """A real server on a unix socket, with an append-only file: it keeps its data over `kill` and `start`.
+
+    Args:
+        options: of the server's command line, added to ours.
+
+    Attributes:
+        home: its directory.
+        path: of its socket.
+        url: of its socket.
+    """
 
     def __init__(self, *options: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
@@ -27,6 +36,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
+        """Start it, and wait until it replies."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         self._process = subprocess.Popen(
@@ -36,7 +46,7 @@ class Server:
             ],
             start_new_session=True,
         )
-        wait_until(self._is_up, "the server answers")
+        wait_until(self._is_up, "the server replies")
 
     def _is_up(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client() as client:
@@ -52,12 +62,14 @@ class Server:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Let it answer nothing, and keep its connections."""
+        """Stop its process: it keeps its connections and replies to nothing."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Continue its process after `freeze`."""
         self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
+        """Kill it and remove its directory."""
         self.kill()
         shutil.rmtree(self.home, ignore_errors=True)

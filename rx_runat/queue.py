@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import os
-import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 import redis as redis_py
 from reactivex import abc
-from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.dead_letters import DeadLetters
-from rx_runat.errors import InvalidSetting, Stopped, StoreError
+from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.cards import NEXT, queue_card, state
-from rx_runat.model.checks import check_count, show
+from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
-from rx_runat.model.protocols import Clock
-from rx_runat.model.times import RunAtTime, from_score, to_microseconds, to_ms
-from rx_runat.store.connect import Connected, connect
+from rx_runat.model.times import RunAtTime, from_score, to_ms
+from rx_runat.store.connect import connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.async_iteration import Iteration
+from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.hot import Hot
-from rx_runat.stream.jobs import Dues
+from rx_runat.stream.jobs import Dues, Jobs, Named
 from rx_runat.stream.leases import LeaseManager
-from rx_runat.stream.named import Jobs, Named
+from rx_runat.stream.settings import check_settings, virtual_clock
 from rx_runat.stream.sink import Sink
 from rx_runat.stream.sources import Sources
 from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.writes import Writes
-
-LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
 
 class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
@@ -94,7 +88,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def __init__(
         self,
-        redis: str | Mapping[str, Any] | redis_py.Redis | Connected | None = None,
+        redis: str | Mapping[str, Any] | redis_py.Redis | None = None,
         *,
         queue_name: str = "RunAt~default",
         interval: Seconds | None = 0.1,
@@ -102,8 +96,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
-        clock = _clock(scheduler)
-        _check(interval, limit, scheduler, virtual=clock is not None)
+        check_settings(interval, limit, scheduler)
+        clock = virtual_clock(scheduler)
         connected = connect(redis)
         self._leave = connected.leave
         self._store = RedisStore(connected.client, queue_name, clock)
@@ -118,8 +112,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._dead = DeadLetters(self._store, self._check_open, self._writes, self.__repr__, self._card)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
-        self._stopped = False
-        _open.add(self)
+        stop_at_exit(self._sources)
 
     # The source.
 
@@ -195,9 +188,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             max_in_flight,
             now=sources.now,
             writes=self._writes,
-            freed=lambda: source.written(-math.inf),
+            freed=lambda: source.wake_for(-math.inf),
             scheduler=self._virtual,
-            admit=sources.admit,
+            register=sources.register,
         )
         source = sources.open(manager, self._virtual)
         name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
@@ -301,7 +294,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         after no less than 1 s) and says on `errors` and in the log which keys it could not return. Afterwards
         `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """
-        self._stop(-1)
+        self._sources.stop(-1)
 
     def dispose(self) -> None:
         """The same as `stop`, under Rx's name for it."""
@@ -324,9 +317,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _glance(self) -> str:
         return state(self._store.snapshot(NEXT))
 
-    def _stop(self, longest: float) -> None:
-        self._stopped = True
-        self._sources.stop(longest)
+    @property
+    def _stopped(self) -> bool:
+        return self._sources.is_stopped
 
     def _check_open(self) -> None:
         if self._stopped:
@@ -335,43 +328,4 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _let_go(self) -> None:
         self._store.close()
         self._leave()
-        _open.discard(self)
-
-
-def _clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
-    if not isinstance(scheduler, VirtualTimeScheduler):
-        return None
-    return lambda: to_microseconds(scheduler.now)
-
-
-def _check(interval: object, limit: object, scheduler: object, virtual: bool) -> None:
-    if interval is None:
-        if not virtual:
-            raise InvalidSetting(
-                "interval: got None, which goes with a virtual-time scheduler only; give seconds, such as 0.1"
-            )
-    elif isinstance(interval, bool) or not isinstance(interval, int | float | timedelta):
-        raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
-    elif not 0.001 <= to_seconds(interval) < math.inf:
-        raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
-    check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
-    if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
-        raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
-    if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):
-        raise InvalidSetting(
-            f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
-        )
-
-
-_open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held by its loop
-
-
-def _at_exit() -> None:
-    """Hold back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
-    for queue in list(_open):
-        queue._stop(LONGEST_AT_EXIT)  # pyright: ignore[reportPrivateUsage]
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open.clear)  # what the parent holds is the parent's to hand back
+        forget(self._sources)

@@ -297,7 +297,7 @@ def test_looking_claims_nothing(queue: RunAt, client: redis.Redis, looking: Call
     assert client.keys() == [Q.encode()]
     assert frames[0]["counts"]["due"] == 2
     assert not queue._source.subscribers
-    assert not queue._source._active
+    assert not queue._source.subscribers._is_ticking
 
 
 def test_what_this_process_receives_is_seen_as_it_comes(

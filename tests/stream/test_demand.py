@@ -14,7 +14,7 @@ def claims(seconds_per_key: float, n: int, limit: int = 1000) -> list[int]:
     taken = []
     for _ in range(n):
         taken.append(pace.keys)
-        pace.show(pace.keys, pace.keys * seconds_per_key)
+        pace.note_delivery(pace.keys, pace.keys * seconds_per_key)
     return taken
 
 
@@ -39,18 +39,18 @@ def test_the_limit_is_the_ceiling() -> None:
 def test_it_shrinks_when_they_are_not() -> None:
     pace = Pace(1000)
     for _ in range(6):
-        pace.show(pace.keys, 0.001)
-    pace.show(1000, 1.0)
+        pace.note_delivery(pace.keys, 0.001)
+    pace.note_delivery(1000, 1.0)
     assert pace.keys == 50
-    pace.show(2, 0.1)
+    pace.note_delivery(2, 0.1)
     assert pace.keys == 1
 
 
 def test_a_small_claim_that_was_quick_takes_nothing_away() -> None:
     pace = Pace(1000)
     for _ in range(6):
-        pace.show(pace.keys, 0.001)
-    pace.show(1, 0.000_01)
+        pace.note_delivery(pace.keys, 0.001)
+    pace.note_delivery(1, 0.000_01)
     assert pace.keys == 1000
 
 

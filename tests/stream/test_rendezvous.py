@@ -12,7 +12,8 @@ from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, RunAt
-from rx_runat.stream.hot import Hot, Notices
+from rx_runat.stream.broadcast import Broadcast
+from rx_runat.stream.hot import Hot
 from tests.support.helpers import wait_until
 
 Q = "RunAt~default"
@@ -144,7 +145,7 @@ def test_who_left_before_the_event_loop_came_to_it_hears_no_notice() -> None:
 
     async def main() -> None:
         here = AsyncIOScheduler(asyncio.get_running_loop())
-        notices: Notices[str] = Notices()
+        notices: Broadcast[str] = Broadcast()
         left = Hot(notices).subscribe(lambda _: heard.append("left"), scheduler=here)
         Hot(notices).subscribe(heard.append, on_completed=lambda: heard.append("completed"), scheduler=here)
         publisher = threading.Thread(target=notices.publish, args=("notice",))

@@ -503,7 +503,7 @@ def test_an_end_that_fails_half_way_still_completes_and_lets_go(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue._source._hold, "give_all_back", broken)
+    monkeypatch.setattr(queue._source._hold, "hand_back_everything", broken)
     with pytest.raises(ZeroDivisionError):
         queue.stop()
     assert completed == ["completed"]

@@ -84,12 +84,16 @@ class Loop(EventLoopScheduler):
             self._condition.notify()
 
     def end(self, longest: float = -1) -> None:
-        """Drop what is planned, and wait for the thread to end, unless this is called on it.
+        """Drop what is planned, and wait for the thread as `join` does."""
+        self.dispose()
+        self.join(longest)
+
+    def join(self, longest: float = -1) -> None:
+        """Wait for the thread to end, unless this is called on it.
 
         Args:
             longest: seconds to wait; negative: as long as it takes.
         """
-        self.dispose()
         thread = self._latest
         if thread is not None and thread is not threading.current_thread():
             thread.join(None if longest < 0 else longest)

@@ -1,4 +1,4 @@
-"""How many keys a claim takes: by what the subscribers have shown."""
+"""How many keys a claim takes: as many as the subscribers have shown that they receive in time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_limit_is_the_ceiling() -> None:
     assert claims(0, 5, limit=10) == [1, 4, 10, 10, 10]
 
 
-def test_it_shrinks_when_they_are_not() -> None:
+def test_it_shrinks_when_claims_are_consumed_slowly() -> None:
     pace = Pace(1000)
     for _ in range(6):
         pace.note_delivery(pace.keys, 0.001)
@@ -46,7 +46,7 @@ def test_it_shrinks_when_they_are_not() -> None:
     assert pace.keys == 1
 
 
-def test_a_small_claim_that_was_quick_takes_nothing_away() -> None:
+def test_a_small_claim_that_was_quick_does_not_shrink_it() -> None:
     pace = Pace(1000)
     for _ in range(6):
         pace.note_delivery(pace.keys, 0.001)
@@ -55,7 +55,7 @@ def test_a_small_claim_that_was_quick_takes_nothing_away() -> None:
 
 
 def test_a_new_first_subscriber_begins_with_one_key() -> None:
-    """What the last ones could take says nothing about it."""
+    """The pace of subscribers that have left says nothing about it."""
     queue, scheduler = virtual_queue()
     queue.on_next([Job(f"k{i:03}", 1) for i in range(500)])
     first = queue.subscribe()

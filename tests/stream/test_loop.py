@@ -1,4 +1,4 @@
-"""The queue's own loop: one thread, a clock that nobody sets, an end that does not wait."""
+"""The queue's own loop: one thread, a clock that nobody sets, an end that does not wait for planned actions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None
     loop.end()
 
 
-def test_what_is_disposed_of_is_forgotten_and_lets_the_thread_end() -> None:
+def test_an_action_that_is_disposed_of_is_removed_and_the_thread_ends() -> None:
     loop = Loop("a loop to end")
     planned = loop.schedule_relative(3600, lambda *_: None)
     planned.dispose()
@@ -65,7 +65,7 @@ def test_the_end_does_not_wait_for_what_was_planned() -> None:
     assert not ending.is_alive()
 
 
-def test_what_is_planned_after_the_end_is_dropped() -> None:
+def test_an_action_planned_after_the_end_is_dropped() -> None:
     loop = Loop("a loop")
     loop.end()
     loop.schedule(lambda *_: pytest.fail("it ran")).dispose()

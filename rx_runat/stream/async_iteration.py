@@ -50,7 +50,9 @@ class _IteratorSubscriber(Subscriber[_T]):
         rendezvous = self._rendezvous
         loop = rendezvous.loop
         if running_loop() is loop:
-            raise RuntimeError("a queue that ticks on this event loop cannot wait for it: make it without scheduler=")
+            raise RuntimeError(
+                "this queue ticks on this event loop, which cannot wait for itself: make the queue without scheduler="
+            )
         offer = rendezvous.make_offer(value)
         if not rendezvous.post(self._wake):
             offer.resolve(received=False)

@@ -35,7 +35,7 @@ class Outage:
     Args:
         where: the server, in messages.
         scheduler: whose clock counts.
-        errors: where the beginning and the end are published.
+        errors: publishes the beginning and the end.
     """
 
     def __init__(self, where: str, scheduler: abc.SchedulerBase, errors: Broadcast[StoreError]) -> None:

@@ -60,14 +60,14 @@ class WakeFilter:
 
 
 class ContentionDelay:
-    """How long a source that finds a key taken lets other sources go first next time.
+    """Delays the next look of a source that came too late for a key, so that other sources go first next time.
 
         sources   a b c  all wake at 9, one gets the key, say b
         sources     b    wakes at 12, and has the processor to itself
                     a c  wake 1 ms later; in case b is busy, the key is theirs
 
-    Without the delay, sixteen sources on one machine would look for one key at the same moment, and the source that
-    gets the key would share the processor with fifteen that get nothing.
+    Without the delay, sixteen sources on one machine would look for one key at the same moment, and the one that gets
+    the key would share the processor with fifteen that get nothing.
 
     Args:
         longest: seconds; a claim takes a tenth of a millisecond, and sixteen of them a few. 0 where nobody competes.

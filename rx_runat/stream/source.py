@@ -5,8 +5,8 @@
      '-- wait ---'              |                   '-- how fast they receive: the size of the next claim
                                 '-- what nobody received in time: handed back
 
-A source claims for itself, as if in a process of its own. Looks come one at a time, under the `LookLock`; subscribers
-join and leave at any time, and none of them is ever called under the lock that guards who is present.
+A source claims for itself, as if in a process of its own. Looks come one at a time, under the `LookLock`. Subscribers
+join and leave at any time, and no subscriber is called under the lock that guards `Subscribers`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from rx_runat.stream.ticks import Seconds, Ticker
 
 log = logging.getLogger("rx_runat")
 
-# A backlog is claimed within one tick, since planning another takes a tenth as long as a claim of a thousand; but only
-# for this long, because the scheduler may be the user's, with other actions waiting.
+# Seconds. A backlog is claimed in one look, because to plan another tick takes a tenth as long as to claim a thousand
+# keys. A look ends after this time, because the scheduler may be the user's, and its other actions wait meanwhile.
 _LONGEST_LOOK = 0.05
 
 
@@ -44,13 +44,13 @@ class Source(Generic[C]):
     Args:
         where: the server, in messages.
         hold: claims keys, and hands them back.
-        claiming: how many keys a claim may take, and what is delivered for each.
+        claiming: decides how many keys a claim may take, and what is delivered for each.
         interval: seconds between heartbeats; None: no heartbeat.
         scheduler: where ticks come, one at a time.
-        now: returns seconds, on a clock that nobody sets: how long the subscribers take.
+        now: returns seconds, on a clock that nobody sets; measures how long the subscribers take.
         heads: the schedule's head whenever others may have changed it.
         contention: delays looks where other sources compete for the same key.
-        errors: where errors that were survived, or that ended the stream, are published.
+        errors: publishes the errors that were survived, or that ended the stream.
         taps: told of each claim and delivery.
         finished: called once, when a stopped source has handed back and completed.
 

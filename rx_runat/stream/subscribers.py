@@ -1,4 +1,4 @@
-"""Who subscribes to a source at the moment. The source ticks while somebody does."""
+"""Who subscribes to a source at the moment. The source ticks while it has subscribers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rx_runat.stream.ticks import Ticker
 
 
 class Subscribers:
-    """The subscribers of one source. They come and go on any thread, also while a key is being delivered.
+    """The subscribers of one source. They join and leave on any thread, also while a key is being delivered.
 
         subscribers    0 --- 1 --- 2 --- 1 --- 0 ----- 1 -->
-        ticks                [=================|       [===>      | the look that finds nobody ends them
+        ticks                [=================|       [===>      | a look that finds no subscriber ends the ticks
 
     Args:
         ticker: started by the first subscriber, woken when the last one has left.
 
     Attributes:
-        present: all of them; a new tuple whenever one comes or goes. So a delivery notices a change by one comparison
-            a key, without a lock.
-        is_stopped: True after `stop`: who joins now completes at once.
+        present: all of them; a new tuple whenever one joins or leaves, so that a delivery notices it by one comparison
+            per key, without a lock.
+        is_stopped: True after `stop`; a subscriber that joins then completes at once.
     """
 
     def __init__(self, ticker: Ticker) -> None:
@@ -70,14 +70,14 @@ class Subscribers:
             return True
 
     def remove_all(self) -> tuple[Subscriber[Any], ...]:
-        """End the ticks and remove all subscribers, who are to be told why. Returns them."""
+        """End the ticks and remove all subscribers. Returns them, for the caller to end them with an error."""
         with self._lock:
             removed, self.present = self.present, ()
             self._pause_ticks()
             return removed
 
     def stop(self) -> None:
-        """Give nobody any more keys, for good, and end the waits for event loops. May be repeated."""
+        """Remove all subscribers for good, and end every wait for an event loop. May be repeated."""
         with self._lock:
             self.is_stopped = True
             stopped, self.present = self.present, ()
@@ -91,7 +91,7 @@ class Subscribers:
         self._ticker.end()
 
     def complete(self) -> None:
-        """Complete those who were present at `stop` and have not left since."""
+        """Complete the subscribers that `stop` removed and that have not left since."""
         for subscriber in self._to_complete:
             subscriber.complete()
 

@@ -1,4 +1,4 @@
-"""When to look at Redis: an Observable of ticks. `Ticker` starts it, ends it and wakes it for one source."""
+"""When to look at Redis: an Observable of ticks. For each source a `Ticker` starts it, wakes it and ends it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rx_runat.stream.sleep import WakeFilter
 
 Seconds = float | timedelta
 
-_LONGEST = 86_400.0  # a wait that Rx's clocks can add to today's date; the look after it plans the next wait
+_LONGEST = 86_400.0  # seconds; a longer wait could pass the last date of Rx's clocks, and a look a day costs little
 
 
 def to_seconds(interval: Seconds) -> float:
@@ -99,7 +99,7 @@ class Ticker:
 
     def start(self) -> None:
         """Tick from now on, the first time at once."""
-        # At once, even inside a trampoline of RxPY's, which would begin when what runs there has ended.
+        # With this scheduler, because inside a trampoline of RxPY's the first tick would wait for what runs there.
         at_once = ImmediateScheduler.singleton()
         self._subscription.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
 

@@ -29,7 +29,7 @@ def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.Schedule
     and then its key comes back at that moment.
 
         others' writes   ----10-----9-50-60-70-------8-->
-        reads            0----r-----r--r---r---------r-->     1 to 50 ms apart, the longer the more were in vain
+        reads            0----r-----r--r---r---------r-->     after vain reads 1, 2, 4 .. 50 ms apart
         head_changes    inf---10----9--9---9---------8-->
 
     A head is a hint: one that is lost, late or repeated costs a look at Redis or a wait until the heartbeat, never a
@@ -40,11 +40,11 @@ def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.Schedule
     Clock:       run_at is on Redis's clock; pauses are on the scheduler's.
     Scheduler:   waits on it, and so keeps it busy: give it one that nothing else uses.
     Errors:      an outage is retried with backoff and not reported: the source looks at the same server and reports it.
-                 Where the server refuses to track, what others claim is found by the read every 5 s only. Where it
-                 refuses both ways to be notified, nothing comes.
+                 Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s only.
+                 Where it refuses `SUBSCRIBE` as well, nothing comes.
     Disposal:    ends the wait, from any thread, and closes the connection.
-    Redis:       a read per change, at most 20 a second of those that bring nothing earlier, and one every 5 s:
-                 `ZRANGE Q 0 0`, and where leases count the same of `{Q}:claimed`.
+    Redis:       a read per change, and one every 5 s; while changes bring nothing earlier, at most 20 reads a second.
+                 A read is `ZRANGE Q 0 0`, and for a source of claims the same of `{Q}:claimed`.
 
     Args:
         new_tracker: returns a new tracker of the head.
@@ -73,7 +73,7 @@ def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.Schedule
                 tracker.wait(CHECK_SECONDS)
                 wait = pause - (at.now - read_at).total_seconds()
             except Refused as error:
-                log.info("woken by the heartbeat only: %s", error)
+                log.info("only the heartbeat finds what others write: %s", error)
                 return
             except StoreError:
                 wait = backoff(failures)

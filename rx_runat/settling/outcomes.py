@@ -9,7 +9,7 @@ from typing import Any
 
 from rx_runat.model.outcome import Outcome
 from rx_runat.stream.hot import Subscriber
-from rx_runat.stream.rendezvous import NotTaken
+from rx_runat.stream.rendezvous import NotReceived
 
 _MOST = 100  # wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
 
@@ -70,7 +70,7 @@ class Outbox:
                 if not self._is_silent:
                     try:
                         self._subscriber.on_next(outcome)
-                    except NotTaken:  # it left, or its event loop ended
+                    except NotReceived:  # it left, or its event loop ended
                         pass
                     except BaseException as error:
                         self._failed(error)

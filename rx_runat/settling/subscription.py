@@ -95,7 +95,7 @@ class Settling:
     def dispose(self) -> None:
         """Let the subscriber go; what was not begun goes back, and what is under way is broken off if it can be."""
         self._outbox.silence()
-        self._subscriber.withdraw()
+        self._subscriber.unblock_source()
         self._let_go()
 
     def _take(self, claim: Claim) -> None:
@@ -125,7 +125,7 @@ class Settling:
 
     def _add_clerk(self, desk: LeaseManager) -> Clerk:
         clerk = self._there.clerks[desk] = Clerk(desk, self._lose, self._fail)
-        self._there.leave.append(desk.admit(self))
+        self._there.leave.append(desk.register(self))
         return clerk
 
     def _finish(self, last: Callable[[], None]) -> None:

@@ -50,7 +50,7 @@ class Slots:
             return min(free, _MOST)
 
     @property
-    def frees_in(self) -> float:
+    def seconds_until_free(self) -> float:
         """The seconds until a lease ends, at the latest."""
         with self._lock:
             if len(self._ends) < self._max:
@@ -82,8 +82,8 @@ class Slots:
         if calls:
             self._freed()
 
-    def show(self, keys: int, seconds: float) -> None:
+    def note_delivery(self, keys: int, seconds: float) -> None:
         """Nothing: what subscribers take at once says nothing about work."""
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Nothing: what is out stays out, whoever listens."""

@@ -50,7 +50,7 @@ def test_polling_claims_nothing(queue: RunAt, client: redis.Redis, start_poller:
     assert client.keys() == [Q.encode()]
     assert frames[0]["counts"]["due"] == 2
     assert not queue._source.subscribers
-    assert not queue._source._active
+    assert not queue._source.subscribers._is_ticking
 
 
 def test_keys_that_this_process_receives_are_shown_as_they_come(queue: RunAt, start_poller: StartPoller) -> None:

@@ -274,9 +274,9 @@ def test_stop_in_a_coroutine_while_errors_are_reported_to_its_event_loop(own_ser
 
 def test_an_on_next_that_never_returns_does_not_keep_the_interpreter() -> None:
     script = """
-import threading, rx_runat.queue
+import threading, rx_runat.stream.at_exit
 from rx_runat import RunAt
-rx_runat.queue.LONGEST_AT_EXIT = 0.1
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.1
 queue = RunAt("memory://")
 queue.schedule("a", 0)
 arrived = threading.Event()

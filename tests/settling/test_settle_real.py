@@ -344,9 +344,9 @@ def test_stop_ends_though_a_future_s_event_loop_does_not_run_any_more(
 
 def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(server: Server) -> None:
     script = """
-import sys, threading, rx_runat.queue
+import sys, threading, rx_runat.stream.at_exit
 from rx_runat import Job, RunAt, settle
-rx_runat.queue.LONGEST_AT_EXIT = 2.0
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 2.0
 queue = RunAt(sys.argv[1])
 queue.on_next([Job(f"k{i}", 1) for i in range(8)])
 arrived = threading.Semaphore(0)
@@ -373,7 +373,7 @@ def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytes
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    queue._stop(5)
+    queue._sources.stop(5)
     assert got == ["acked", "end"]
 
 
@@ -390,7 +390,7 @@ def test_stop_waits_for_no_answer_of_a_server_that_is_there_and_silent(own_serve
     queue.on_next(jobs(1))
     wait_until(lambda: begun, "the key is out: the source asks for no other")
     own_server.freeze()
-    (guest,) = queue._sources._guests
+    (guest,) = queue._sources._stoppables
     (clerk,) = guest._there.clerks.values()  # type: ignore[attr-defined]
     wait_until(lambda: clerk._called_at is not None, "a renewal waits for its answer")
     stopping = threading.Thread(target=queue.stop, daemon=True)

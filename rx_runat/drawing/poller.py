@@ -139,7 +139,7 @@ class Poller:
             return
         try:
             frame = self.poll()
-        except RunAtError:
+        except RunAtError:  # no outage, which `poll` writes into the frame; so it will not heal
             self.stop()
             return
         changed = self._last is None or {**frame, "now": 0} != {**self._last, "now": 0}

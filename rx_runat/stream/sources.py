@@ -60,7 +60,7 @@ class Sources:
         self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
         self._guests: tuple[Stoppable, ...] = ()
         self._unfinished = 0
-        self._stopped = False
+        self.is_stopped = False
 
     def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None) -> Source[C]:
         """A source more.
@@ -98,16 +98,11 @@ class Sources:
         )
         source.taps = self.taps
         with self._lock:
-            if self._stopped:
+            if self.is_stopped:
                 raise Stopped("the queue was stopped; make a new one to go on")
             self._opened += ((source, loops),)
             self._unfinished += 1
         return source
-
-    @property
-    def is_stopped(self) -> bool:
-        """True once `stop` was called."""
-        return self._stopped
 
     @property
     def are_claiming(self) -> bool:
@@ -122,7 +117,7 @@ class Sources:
     def admit(self, guest: Stoppable) -> Callable[[], None]:
         """Keep the store open, and `stop` waiting, for one who works on claims; until what this answers is called."""
         with self._lock:
-            stopped, closed = self._stopped, not self._unfinished
+            stopped, closed = self.is_stopped, not self._unfinished
             if not closed:
                 self._guests += (guest,)
                 self._unfinished += 1
@@ -144,7 +139,7 @@ class Sources:
         From an `on_next` it waits for none: two that did it for each other would wait for ever.
         """
         with self._lock:
-            self._stopped = True
+            self.is_stopped = True
             opened, guests = self._opened, self._guests
         waits = not any(source.is_inside() for source, _ in opened) and not any(guest.is_inside for guest in guests)
         for guest in guests:

@@ -16,7 +16,8 @@ cli           the command `rx-runat`
 testing       queues in virtual time, and faults on demand
 
 A room imports only from rooms above it in this list; `store` and `stream` never import from each other. Each folder's
-docstring is its map, such as `help(rx_runat.stream)`. The README has a "Map of the code" and a "Glossary".
+docstring is its map, such as `help(rx_runat.stream)`. The README has a "Map of the code", with the ways through it, and
+a "Glossary" of the words that the documentation uses.
 """
 
 from rx_runat.errors import (

@@ -5,6 +5,7 @@
                 key_tracker, history, lanes
 
 poller        polls a queue while somebody looks, and takes in what this process claims
+viewers       whether somebody looks at the picture
 scene         gathers what the picture shows: the schedule, the keys that are out, and what became of others
 key_tracker   finds out what became of each key
 history       what has happened to keys, until it leaves the picture

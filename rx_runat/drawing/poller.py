@@ -7,7 +7,6 @@ views    -- signs of life ------->  Viewers: without a sign for 10 s, polling st
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from functools import partial
 from rx_runat.drawing.frame import Frame
 from rx_runat.drawing.key_tracker import LISTED
 from rx_runat.drawing.scene import Scene
+from rx_runat.drawing.viewers import Viewers
 from rx_runat.errors import RunAtError, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.humanize import readable
@@ -25,48 +25,7 @@ from rx_runat.stream.loop import Loop
 FASTEST = 0.05  # seconds between two polls: 20 a second, each one script of about 0.2 ms
 _SLOWEST = 0.25  # seconds between two polls while nothing changes: a new key takes at most this long to show
 _AWAY = 1.0  # seconds between two polls while the server does not answer
-_SILENCE = 10  # seconds without a sign of life after which no view is left; each view gives a sign every 2 s
 _CLAIMS = 2_000  # claims of this process that are kept between two polls: far more than a source makes in 0.25 s
-
-
-class Viewers:
-    """Counts the seconds since a view gave a sign of life.
-
-    A busy kernel cannot receive signs, so a second counts only when the kernel's event loop has run since.
-    """
-
-    def __init__(self) -> None:
-        self._silent = 0
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:  # a script: no view will ever come
-            self._loop = None
-
-    @property
-    def are_gone(self) -> bool:
-        """True if no view has given a sign for 10 seconds."""
-        return self._silent >= _SILENCE
-
-    def sign(self) -> None:
-        """Note that a view gave a sign of life."""
-        self._silent = 0
-
-    def leave(self) -> None:
-        """Note that a view was closed. Another one has 3 seconds to give a sign."""
-        self._silent = max(self._silent, _SILENCE - 3)
-
-    def second(self) -> None:
-        """Count a second; on the event loop if there is one, behind the signs that wait there."""
-        try:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._count)
-                return
-        except RuntimeError:  # the event loop is closed
-            pass
-        self._count()
-
-    def _count(self) -> None:
-        self._silent += 1
 
 
 class Poller:
@@ -139,7 +98,7 @@ class Poller:
             return
         try:
             frame = self.poll()
-        except RunAtError:
+        except RunAtError:  # no outage, which `poll` writes into the frame; so it will not heal
             self.stop()
             return
         changed = self._last is None or {**frame, "now": 0} != {**self._last, "now": 0}

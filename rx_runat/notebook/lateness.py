@@ -14,7 +14,8 @@ from rx_runat.notebook.recording import Recording
 from rx_runat.stream.ticks import Seconds
 
 _WIDTH, _HEIGHT = 760.0, 190.0
-_FIRST = 1e-5  # seconds: the first bin; Redis's clock counts microseconds, so finer bins would be noise
+_POWER = -5  # the first bin ends at 10 us; Redis's clock counts microseconds, so finer bins would be noise
+_FIRST = 10.0**_POWER
 _FINE = 60  # bins for each power of ten: 10 ** (1 / 60) is 1.04, so percentiles are within 4 %
 _COARSE = 12  # bars of the picture for each power of ten
 
@@ -71,11 +72,11 @@ class Lateness(Recording):
         scale = (right - left) / (most - least)
         bars: dict[int, int] = {}
         for place, keys in self._bins.items():
-            bar = min(math.ceil(place * _COARSE / _FINE), (most + 5) * _COARSE)
+            bar = min(math.ceil(place * _COARSE / _FINE), (most - _POWER) * _COARSE)
             bars[bar] = bars.get(bar, 0) + keys
         highest = max(bars.values(), default=1)
         for bar, keys in sorted(bars.items()):
-            x = left + (max(bar - 1, 0) / _COARSE - 5 - least) * scale
+            x = left + (max(bar - 1, 0) / _COARSE + _POWER - least) * scale
             tall = max((bottom - 48) * keys / highest, 1.5)
             svg.box(x + 1, bottom - tall, scale / _COARSE - 2, tall, color="#3b82c4", hint=f"{keys:,} keys")
         svg.line(left, bottom, right, bottom)

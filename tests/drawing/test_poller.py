@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,7 +15,7 @@ from reactivex.testing import TestScheduler
 
 from rx_runat import Claim, Job, RunAt, settle
 from rx_runat.drawing.frame import Frame
-from rx_runat.drawing.poller import Poller, Viewers
+from rx_runat.drawing.poller import Poller
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.scenes import marks, scene
 from tests.support.waiting import wait_until
@@ -99,26 +98,6 @@ def test_it_stops_polling_when_no_view_is_left(queue: RunAt, start_poller: Start
     poller.start()
     wait_until(lambda: poller.polls > 3, "it polls again")
     assert queue._sources.taps == [poller]
-
-
-def test_silence_counts_only_while_the_kernel_can_receive_signs() -> None:
-    async def main() -> None:
-        viewers = Viewers()
-        for _ in range(20):
-            viewers.second()  # the event loop is busy with this function
-        assert not viewers.are_gone
-        await asyncio.sleep(0)
-        assert viewers.are_gone
-        viewers.sign()
-        assert not viewers.are_gone
-        viewers.leave()
-        viewers.leave()
-        for _ in range(3):
-            viewers.second()
-        await asyncio.sleep(0)
-        assert viewers.are_gone
-
-    asyncio.run(main())
 
 
 def test_a_stopped_queue_is_polled_no_more(make: Callable[..., RunAt], start_poller: StartPoller) -> None:

@@ -18,7 +18,8 @@ from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.queue import RunAt
-from rx_runat.settling.operator import exponential, settle
+from rx_runat.settling.backoff import exponential
+from rx_runat.settling.operator import settle
 
 __all__ = [
     "Claim",

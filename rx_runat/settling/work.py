@@ -21,65 +21,65 @@ NO_LOOP = (
     "scheduler=AsyncIOScheduler(loop)"
 )
 
-GOES_ON = (Observable, concurrent.futures.Future, Awaitable)
+ASYNCHRONOUS = (Observable, concurrent.futures.Future, Awaitable)
 
 
 class NoLoop(InvalidSetting):
-    """A coroutine was given, and there is no event loop to run it on."""
+    """The work returned a coroutine, and there is no event loop to run it on."""
 
 
-class BrokenOff(Exception):
-    """What a run ends with that was not let to its end."""
+class Cancelled(Exception):
+    """The error of a run that `cancel` ended."""
 
 
 class Run:
-    """What work gave that goes on.
+    """One piece of asynchronous work: what the user's function returned, until it has finished.
 
-        Observable           ... on_completed  --> over, with its last value
-        Future, coroutine    ... done          --> over, with its result
-        break_off            --> disposed of, cancelled, and over with BrokenOff
+        Observable           ... on_completed  --> finished, with its last value
+        Future, coroutine    ... done          --> finished, with its result
+        cancel               --> disposed of or cancelled, and finished with Cancelled
 
     Args:
-        over: called once, with the result and the error; on whatever thread it ends.
-        resume: called after that, if it was not over yet when `start` returned.
+        finished: called once, with the result and the error, on whatever thread the work finishes.
+        release: called after `finished`, if `start` has returned False before.
     """
 
-    def __init__(self, over: Callable[[Any, BaseException | None], None], resume: Callable[[], None]) -> None:
-        self._tell = over
-        self._resume = resume
+    def __init__(self, finished: Callable[[Any, BaseException | None], None], release: Callable[[], None]) -> None:
+        self._finished = finished
+        self._release = release
         self._lock = threading.Lock()  # over the rest
         self._is_over = False
-        self._is_apart = False  # from the thread that started it
-        self._is_broken = False
+        self._is_detached = False  # `start` has returned, and its thread serves other work
+        self._is_cancelled = False
         self._cancel: Callable[[], object] | None = None
 
-    def start(self, given: Any, scheduler: abc.SchedulerBase | None, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Follow what was given; is it over already?
+    def start(self, work: Any, scheduler: abc.SchedulerBase | None, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Begin, and follow the work to its end. Returns True if it has finished already.
 
         Args:
-            given: one of GOES_ON.
-            scheduler: what an Observable is subscribed to with.
+            work: one of ASYNCHRONOUS.
+            scheduler: passed to an Observable's `subscribe`.
             loop: where coroutines run; None: there is none.
         """
         try:
-            if isinstance(given, Observable):
-                self._subscribe(given, scheduler)  # pyright: ignore[reportUnknownArgumentType]
-            elif isinstance(given, concurrent.futures.Future):
-                self._await(given)  # pyright: ignore[reportUnknownArgumentType]
-            elif asyncio.isfuture(given):
-                self._await_there(given.get_loop(), lambda: given)
+            if isinstance(work, Observable):
+                self._subscribe(work, scheduler)  # pyright: ignore[reportUnknownArgumentType]
+            elif isinstance(work, concurrent.futures.Future):
+                self._follow(work)  # pyright: ignore[reportUnknownArgumentType]
+            elif asyncio.isfuture(work):
+                self._follow_on(work.get_loop(), lambda: work)
             else:
-                self._await_there(_home(given, loop), lambda: asyncio.ensure_future(given))
+                self._follow_on(_loop_for(work, loop), lambda: asyncio.ensure_future(work))
         except BaseException as error:
-            self._end(None, error)
+            self._finish(None, error)
         with self._lock:
-            self._is_apart = not self._is_over
+            self._is_detached = not self._is_over
             return self._is_over
 
-    def break_off(self) -> None:
-        """Let it go no further, before it has begun too; may be repeated. What cannot be cancelled goes on."""
+    def cancel(self) -> None:
+        """Cancel the work, or prevent it if it has not begun; may be repeated. What cannot be cancelled goes on."""
         with self._lock:
-            self._is_broken = True
+            self._is_cancelled = True
             cancel = self._cancel
         if cancel is not None:
             cancel()
@@ -91,24 +91,27 @@ class Run:
         def cancel() -> None:
             try:
                 subscription.dispose()
-            except BaseException as error:  # a bug of the work's: it is broken off all the same
+            except BaseException as error:  # a bug of the work's: the work is cancelled all the same
                 unhandled(error)
-            self._end(None, BrokenOff())
+            self._finish(None, Cancelled())
 
         def keep(value: Any) -> None:
             result[0] = value
 
-        if self._goes_on(cancel):
+        if self._cancel_with(cancel):
             subscription.disposable = work.subscribe(
-                keep, partial(self._end, None), lambda: self._end(result[0], None), scheduler=scheduler
+                keep, partial(self._finish, None), lambda: self._finish(result[0], None), scheduler=scheduler
             )
 
-    def _await(self, future: concurrent.futures.Future[Any]) -> None:
+    def _follow(self, future: concurrent.futures.Future[Any]) -> None:
         future.add_done_callback(self._done)
-        self._goes_on(future.cancel)
+        self._cancel_with(future.cancel)
 
-    def _await_there(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
-        """A Future or a Task of asyncio's is to be touched on its own loop only; it is over when it has cleaned up."""
+    def _follow_on(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
+        """Follow a Future or a Task of asyncio's, on its own loop: no other thread may touch it.
+
+        One that is cancelled has finished when it has cleaned up.
+        """
         future: asyncio.Future[Any] | None = None
         is_cancelled = False
 
@@ -119,48 +122,48 @@ class Run:
 
         def cancel_once() -> None:
             nonlocal is_cancelled
-            if future is not None and not is_cancelled:  # a second time it would be the clean-up that is cancelled
+            if future is not None and not is_cancelled:  # a second `cancel` would cancel the clean-up
                 is_cancelled = True
                 future.cancel()
 
         def cancel() -> None:
             try:
                 loop.call_soon_threadsafe(cancel_once)
-            except RuntimeError:  # it is closed
+            except RuntimeError:  # the loop is closed
                 pass
-            if not loop.is_running():  # it would never tell us
-                self._end(None, BrokenOff())
+            if not loop.is_running():  # it would never call `_done`
+                self._finish(None, Cancelled())
 
         loop.call_soon_threadsafe(follow)
-        self._goes_on(cancel)
+        self._cancel_with(cancel)
 
     def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
         if future.cancelled():
-            self._end(None, BrokenOff() if self._is_broken else concurrent.futures.CancelledError())
+            self._finish(None, Cancelled() if self._is_cancelled else concurrent.futures.CancelledError())
         else:
             error = future.exception()
-            self._end(None if error else future.result(), error)
+            self._finish(None if error else future.result(), error)
 
-    def _goes_on(self, cancel: Callable[[], object]) -> bool:
-        """From now on it can be broken off; was it not, before?"""
+    def _cancel_with(self, cancel: Callable[[], object]) -> bool:
+        """Say how the work is cancelled. Returns False if `cancel` was called before: then it is cancelled now."""
         with self._lock:
             self._cancel = cancel
-            broken = self._is_broken
-        if broken:
+            is_cancelled = self._is_cancelled
+        if is_cancelled:
             cancel()
-        return not broken
+        return not is_cancelled
 
-    def _end(self, result: Any, error: BaseException | None) -> None:
+    def _finish(self, result: Any, error: BaseException | None) -> None:
         with self._lock:
             first, self._is_over = not self._is_over, True
-            apart = self._is_apart
+            detached = self._is_detached
         if first:
-            self._tell(result, error)
-        if first and apart:
-            self._resume()
+            self._finished(result, error)
+        if first and detached:
+            self._release()
 
 
-def _home(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+def _loop_for(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
     if loop is None or loop.is_closed():
         if inspect.iscoroutine(work):
             work.close()  # else Python warns that nobody awaited it

@@ -84,6 +84,10 @@ class Loop(EventLoopScheduler):
     def end(self, longest: float = -1) -> None:
         """Drop what is planned, and wait for the thread, unless called on it; so many seconds at most."""
         self.dispose()
+        self.join(longest)
+
+    def join(self, longest: float = -1) -> None:
+        """Wait for the thread, unless called on it; so many seconds at most."""
         thread = self._last
         if thread is not None and thread is not threading.current_thread():
             thread.join(None if longest < 0 else longest)

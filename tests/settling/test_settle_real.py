@@ -16,9 +16,8 @@ import redis
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-from rx_runat import Claim, Job, Outcome, RunAt, Unavailable, settle
-from rx_runat.model.claim import Lease
-from rx_runat.settling.clerk import Clerk
+from rx_runat import Claim, Job, Outcome, RunAt, settle
+from rx_runat.model.claim import lease_of
 from rx_runat.settling.threads import Pool
 from tests.support.helpers import Proxy, Server, wait_until
 
@@ -388,9 +387,8 @@ def test_stop_waits_for_no_answer_of_a_server_that_is_there_and_silent(own_serve
     queue.on_next(jobs(1))
     wait_until(lambda: begun, "the key is out: the source asks for no other")
     own_server.freeze()
-    (guest,) = queue._sources._guests
-    (clerk,) = guest._there.clerks.values()  # type: ignore[attr-defined]
-    wait_until(lambda: clerk._called_at is not None, "a renewal waits for its answer")
+    (thread,) = (lease_of(claim).manager.thread for claim in begun)  # type: ignore[attr-defined]
+    wait_until(lambda: thread._called_at is not None, "a renewal waits for its answer")
     stopping = threading.Thread(target=queue.stop, daemon=True)
     stopping.start()
     stopping.join(10)
@@ -476,101 +474,6 @@ def test_what_a_function_comes_to_after_disposal_is_asked_for_through_an_outage(
         own_server.start()
         wait_until(lambda: deadline(client, "a") == 0.0, "it is acked")
         assert queue.size() == 0
-
-
-# The clerk alone.
-
-
-class Desk:
-    """A desk that answers when the test lets it."""
-
-    scheduler = None
-    lease = 30.0
-    where = "desk"
-
-    def __init__(self) -> None:
-        self.calls: list[list[str]] = []
-        self.lets = threading.Semaphore(0)
-
-    def now(self) -> float:
-        return 0.0
-
-    def lives(self, lease: Lease) -> bool:
-        return True
-
-    def settle(self, asked: list[tuple[Lease, str, object]]) -> list[bool | None]:
-        self.calls.append([lease.key for lease, _, _ in asked])
-        assert self.lets.acquire(timeout=20)
-        return [True] * len(asked)
-
-
-def test_what_ends_during_one_call_goes_with_the_next() -> None:
-    desk = Desk()
-    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
-    settled: list[bool | None] = []
-
-    def ack(key: str) -> None:
-        clerk.settle(Lease(key, "f", 0, desk), "ack", "", settled.append)  # type: ignore[arg-type]
-
-    ack("first")
-    wait_until(lambda: len(desk.calls) == 1, "the first is asked for alone, at once")
-    for n in range(50):
-        ack(f"k{n}")
-    desk.lets.release(2)
-    wait_until(lambda: len(settled) == 51, "all are settled")
-    assert desk.calls == [["first"], [f"k{n}" for n in range(50)]]
-    clerk.end()
-    clerk.join(-1)
-
-
-def test_one_that_others_were_to_follow_waits_a_moment_only() -> None:
-    desk = Desk()
-    desk.lets.release(9)
-    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
-    settled: list[bool | None] = []
-    clerk.settle(Lease("a", "f", 0, desk), "ack", "", settled.append, more=True)  # type: ignore[arg-type]
-    wait_until(lambda: settled == [True], "it is settled though no other came")
-    clerk.end()
-    clerk.join(-1)
-
-
-def test_renewals_have_their_turn_however_many_acks_come() -> None:
-    desk = Desk()
-    desk.lease = 0.03
-    desk.lets.release(100_000)
-    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
-
-    def ack(_: bool | None = None) -> None:
-        if len(desk.calls) < 50_000 and ["kept"] not in desk.calls[-1:]:
-            clerk.settle(Lease("k", "f", 0, desk), "ack", "", ack)  # type: ignore[arg-type]
-
-    clerk.keep(Lease("kept", "f", 0, desk))  # type: ignore[arg-type]
-    ack()
-    wait_until(lambda: ["kept"] in desk.calls, "it is renewed")
-    assert len(desk.calls) < 50_000
-    clerk.end()
-    clerk.join(-1)
-
-
-def test_while_redis_is_away_a_renewal_is_tried_once_not_for_every_five_hundred_leases() -> None:
-    desk = Desk()
-    desk.lease = 1.5
-    calls: list[int] = []
-
-    def away(asked: list[Any]) -> list[bool | None]:
-        calls.append(len(asked))
-        if len(calls) == 1:
-            raise Unavailable("nothing answers")
-        return [True] * len(asked)
-
-    desk.settle = away  # type: ignore[method-assign]
-    clerk = Clerk(desk, print, print)  # type: ignore[arg-type]
-    for n in range(1200):
-        clerk.keep(Lease(f"k{n}", "f", 0, desk))  # type: ignore[arg-type]
-    wait_until(lambda: len(calls) >= 4, "they are renewed")
-    assert calls[:4] == [500, 500, 500, 200]
-    clerk.end()
-    clerk.join(-1)
 
 
 # The pool alone.

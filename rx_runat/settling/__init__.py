@@ -4,7 +4,8 @@ operator      settle, as a user sees it
 subscription  one subscriber: claims come in, outcomes go out, and the end
 limiter       how much work is under way at once
 threads       what the user's code runs on
-work          work that goes on after its call: an Observable, a Future, a coroutine
+work          the user's function, called with each claim
+run           work that goes on after its call: an Observable, a Future, a coroutine
 decision      what becomes of a claim whose work is over: ack, nack, bury or back
 outcomes      outcomes on their way to the subscriber, one at a time
 backoff       how long a failed key waits for its next attempt
@@ -12,7 +13,7 @@ backoff       how long a failed key waits for its next attempt
 One way, and three kinds of thread (`LeaseManager` with its acks and renewals is in `stream/`):
 
     claims source   LeaseManager.delivery -> Subscription.on_next -> Limiter.put         the source's loop; never waits
-    work threads    Limiter -> work(claim) [-> Run] -> decide -> LeaseManager.acks       the user's code
+    work threads    Limiter -> Work.begin [-> Run] -> decide -> LeaseManager.acks        the user's code
     leases thread   Acks -> Redis -> Outcomes.put                                        never the user's code
     outcomes        Outcomes -> the subscriber's on_next -> Limiter.start                the user's code; one thread
 

@@ -16,7 +16,7 @@ from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff
-from rx_runat.settling.work import Cancelled, NoLoop
+from rx_runat.settling.run import Cancelled, NoLoop
 
 _VERDICTS: dict[Verb, Literal["acked", "nacked", "buried"]] = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
     """What becomes of a claim.
 
     Attributes:
-        verb: how its lease ends. With `back` the attempt does not count, and there is no outcome.
+        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, there is nothing to ask for.
         argument: of the verb, as in `SettleRequest`.
         result: as in `Outcome`.
         error: as in `Outcome`.
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
         failure: an error that ends the stream; None: the stream goes on.
     """
 
-    verb: Verb
+    verb: Verb | None
     argument: int | str = ""
     result: Any = None
     error: BaseException | None = None
@@ -59,12 +59,12 @@ class Decision(NamedTuple):
             claim: the claim.
             ours: True if the lease was still ours when Redis ended it, False if it was not, None if that is unknown.
         """
-        if ours:
+        if ours and self.verb is not None:
             return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay)
         return Outcome(claim, "unknown" if ours is None else "lost", self.result, self.error)
 
 
-def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy) -> Decision:
+def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
     """Decide about a claim whose work is over.
 
     Args:
@@ -72,11 +72,13 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
         result: what the work returned.
         error: what it raised; None: nothing.
         policy: what the user asked for.
+        is_ours: False if the lease is lost, as far as this process knows. Only cancelled work is then decided about in
+            another way: what has been done is worth asking Redis about.
     """
     if error is None:
         return Decision("ack", "", result)
     if isinstance(error, Cancelled):
-        return Decision("back")
+        return Decision("back" if is_ours else None)
     if isinstance(error, NoLoop):
         return Decision("back", failure=error)
     if attempt >= policy.max_attempts:

@@ -16,13 +16,14 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
-from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
+from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
 from rx_runat.settling.outcomes import Outcomes
+from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
-from rx_runat.settling.work import ASYNCHRONOUS, NO_LOOP, Cancelled, Run
+from rx_runat.settling.work import Work
 from rx_runat.stream.acks import Ack
-from rx_runat.stream.hot import Subscriber, unhandled
+from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
@@ -53,20 +54,18 @@ class Subscription:
         max_concurrent: int,
         subscriber: Subscriber[Outcome[Any]],
     ) -> None:
-        self._work = work
-        self._policy = policy
+        self._is_asynchronous = iscoroutinefunction(work)
         self._max_concurrent = max_concurrent
         self._subscriber = subscriber
         self._loop = event_loop(subscriber.scheduler)
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, self._close, self._fail)
-        self._limiter: Limiter[Claim] = Limiter(max_concurrent, self._serve, lambda: not self._outcomes.is_full)
+        self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
+        self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
         self._lock = threading.Lock()  # over the rest
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
         self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
-        self._runs: dict[Lease, Run] = {}
-        self._is_cancelling = False  # a run that begins now is cancelled
         self._open = 0
         self._last: Callable[[], None] | None = None  # the call that ends the subscriber's stream
         self._is_ending = False
@@ -75,7 +74,7 @@ class Subscription:
 
     def subscribe_to(self, claims: Observable[Claim]) -> None:
         """Begin."""
-        if self._loop is None and iscoroutinefunction(self._work):
+        if self._loop is None and self._is_asynchronous:
             self._subscriber.fail(InvalidSetting(NO_LOOP))
             return
         self._upstream.disposable = claims.subscribe(
@@ -123,61 +122,22 @@ class Subscription:
             self._last = self._last or last
         self._end_if_done()
 
-    # Work, on the work threads.
+    # What becomes of a claim, decided on a work thread.
 
-    def _serve(self, claim: Claim) -> bool:
-        """Work on a claim. Returns False if the work goes on after its call."""
-        lease = lease_of(claim)
-        manager = manager_of(lease)
-        if not manager.lives(lease):  # it was lost while the claim waited, or all our threads stood still
+    def _settle(self, claim: Claim, decision: Decision | None) -> None:
+        if decision is None:
             self._close()
-            return True
-        unrun = decide_unrun(claim.attempt, self._policy)
-        if unrun is not None:
-            self._settle(claim, unrun)
-            return True
-        result, error = None, None
-        try:
-            result = self._work(claim)
-        except BaseException as raised:
-            error = raised
-            if not isinstance(error, Exception):  # SystemExit and its like fail the work, and must be seen
-                unhandled(error)
-        if isinstance(result, ASYNCHRONOUS):
-            return self._run(claim, lease, manager, result)
-        self._work_is_over(claim, result, error)
-        return True
-
-    def _run(self, claim: Claim, lease: Lease, manager: LeaseManager, work: Any) -> bool:
-        def finished(result: Any, error: BaseException | None) -> None:
-            with self._lock:
-                self._runs.pop(lease, None)  # if the same claim came twice, the other run may have removed it
-            self._work_is_over(claim, result, error)
-
-        run = Run(finished, self._limiter.release)
-        with self._lock:
-            self._runs[lease] = run
-            is_cancelling = self._is_cancelling
-        if is_cancelling or not manager.lives(lease):
-            run.cancel()
-        return run.start(work, manager.scheduler, self._loop)
-
-    def _work_is_over(self, claim: Claim, result: Any, error: BaseException | None) -> None:
-        lease = lease_of(claim)
-        if isinstance(error, Cancelled) and not manager_of(lease).lives(lease):
-            self._outcomes.put(Outcome(claim, "lost"))
+        elif decision.verb is None:
+            self._outcomes.put(decision.outcome(claim, ours=False))
         else:
-            self._settle(claim, decide(claim.attempt, result, error, self._policy))
+            if decision.failure is not None:
+                self._fail(decision.failure)
+            lease = lease_of(claim)
+            manager = manager_of(lease)
+            ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
+            manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
-    def _settle(self, claim: Claim, decision: Decision) -> None:
-        if decision.failure is not None:
-            self._fail(decision.failure)
-        lease = lease_of(claim)
-        manager = manager_of(lease)
-        ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
-        manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
-
-    # What becomes of leases, on the leases thread: no code of the user's may run here.
+    # What Redis says, on the leases thread: no code of the user's may run here.
 
     def _settled(self, claim: Claim, decision: Decision, ours: bool | None) -> None:
         if decision.verb == "back":
@@ -188,10 +148,7 @@ class Subscription:
     def lost(self, lease: Lease) -> None:
         """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
         lease.ending = LOST  # it is not renewed any more: it must not live again if our clock is corrected
-        with self._lock:
-            run = self._runs.get(lease)
-        if run is not None:
-            self._outcomes.thread.run(run.cancel)
+        self._outcomes.thread.run(partial(self._work.cancel, lease))
 
     def failed(self, error: Exception) -> None:
         """Redis refuses what we need: end with this error."""
@@ -246,13 +203,9 @@ class Subscription:
         pass its end on.
         """
         self._upstream.dispose()
-        with self._lock:
-            self._is_cancelling = True
-            runs = list(self._runs.values())
         for claim in self._limiter.stop():
             self._settle(claim, Decision("back"))
-        for run in runs:
-            run.cancel()
+        self._work.cancel_all()
         self._finish(self._subscriber.complete)
 
     def _fail(self, error: BaseException) -> None:

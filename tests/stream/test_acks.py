@@ -134,7 +134,7 @@ def test_an_ack_that_is_refused_is_unknown_and_its_holder_fails(make_leases: Cal
 # Renewals.
 
 
-def test_renewals_have_their_turn_however_many_acks_come(make_leases: Callable[..., Leases]) -> None:
+def test_renewals_are_made_however_many_acks_come(make_leases: Callable[..., Leases]) -> None:
     leases = make_leases(lease=0.03)
     calls = leases.manager.calls
     leases.manager.allowed.release(100_000)

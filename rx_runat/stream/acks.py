@@ -117,7 +117,7 @@ class Acks:
                 self._thread.run_after(seconds, self._call)
                 return
             self._failures = 0
-            if not self._thread.is_virtual:  # a renewal may be due: it gets its turn, however many acks come
+            if not self._thread.is_virtual:  # a renewal that is due runs between two calls, however many acks come
                 self._thread.run(self._call)
                 return
 

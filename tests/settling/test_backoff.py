@@ -22,7 +22,7 @@ from rx_runat import InvalidSetting, exponential
     ],
 )
 def test_an_exponential_that_cannot_be(settings: dict[str, Any], said: str) -> None:
-    """It says so at once, not when the first work fails."""
+    """`exponential` raises at once, not when the first work fails."""
     with pytest.raises(InvalidSetting) as refused:
         exponential(**settings)
     assert str(refused.value) == said

@@ -80,7 +80,7 @@ def test_a_lease_lost_while_work_runs_ends_it_and_its_outcome_says_so() -> None:
 
 
 def test_a_process_that_stood_still_beyond_its_leases_begins_nothing() -> None:
-    """No thread of ours has heard of it yet when the next claim's turn has come: its lease is over all the same."""
+    """No renewal has found out yet that the lease of the next claim has ended: its work must not begin all the same."""
     queue, scheduler = virtual_queue()
     begun: list[tuple[float, str, int]] = []
 

@@ -75,7 +75,7 @@ def test_coroutines_are_cancelled_on_disposal_and_their_keys_go_back(
 def test_a_coroutine_that_is_cancelled_is_over_when_it_has_cleaned_up(
     make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
-    """One that came to its end all the same has done its work."""
+    """One that was cancelled and returns all the same has done its work, and is acked."""
     queue = make()
     cleaning: list[str] = []
 

@@ -196,7 +196,7 @@ def test_acks_and_renewals_whose_answers_are_cut(make: Callable[..., RunAt], pro
 
 
 def test_a_function_that_returns_after_disposal_is_acked_through_an_outage(own_server: Server) -> None:
-    """No hurry: the queue goes on, and its ack is due."""
+    """Only `stop` gives up soon. Here the queue goes on, so the ack is sent again until Redis is back."""
     with RunAt(own_server.url, interval=0.05) as queue, own_server.client() as client:
         begun, go_on = threading.Event(), threading.Event()
         subscription = queue.claims().pipe(settle(lambda _: (begun.set(), go_on.wait(20)))).subscribe()

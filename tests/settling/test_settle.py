@@ -137,7 +137,7 @@ def test_work_may_be_a_future(ends: str) -> None:
 
 
 def test_a_crash_counts_as_an_attempt() -> None:
-    """What kills its process every time ends in the dead letters, unrun."""
+    """A key whose work kills the process every time ends in the dead letters, without being run once more."""
     queue, scheduler = virtual_queue()
     crashed = queue.claims(lease=10).subscribe()  # its process is killed: no ack, ever
     queue.schedule("a", 1)

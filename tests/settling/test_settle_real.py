@@ -28,7 +28,7 @@ def test_a_thousand_keys_are_settled_once_each(make: Callable[..., RunAt], clien
 
 
 def test_leases_are_renewed_while_work_takes_longer(make: Callable[..., RunAt], client: redis.Redis) -> None:
-    """Of the one at work, and of those that wait for their turn; another thread keeps the interpreter busy."""
+    """The lease of the claim at work, and those of claims that wait; another thread keeps the interpreter busy."""
     queue = make()
     got: list[Outcome[None]] = []
     enough = threading.Event()

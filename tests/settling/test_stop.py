@@ -78,7 +78,7 @@ for _ in range(8):
 
 
 def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter that exits starts none any more; ours have been idle for so long that they are gone."""
+    """An interpreter that exits starts none, and the work threads have been idle for so long that they have ended."""
     queue = make()
     got: list[Any] = []
     queue.claims().pipe(settle(lambda claim: rx.never() if claim.key == "k001" else None, max_concurrent=2)).subscribe(

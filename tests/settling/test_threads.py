@@ -51,7 +51,7 @@ def test_work_may_be_a_future_of_the_user_s_own_threads(make: Callable[..., RunA
 
 
 def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
-    """Outcomes do not heap up: the backlog waits in Redis."""
+    """Outcomes do not pile up in memory: the backlog waits in Redis."""
     queue = make()
     ran: list[str] = []
     go_on = threading.Event()

@@ -42,7 +42,7 @@ class FakeManager:
 
 
 class Holder:
-    """Notes what it is told."""
+    """Keeps a list of the calls that it received."""
 
     is_inside = False
 
@@ -61,7 +61,7 @@ class Holder:
 
 
 class Leases:
-    """Acks and renewals over a manager of the test's."""
+    """Acks and renewals, with a manager that the test controls."""
 
     def __init__(self, lease: float = 30.0) -> None:
         self.manager = FakeManager()

@@ -139,3 +139,23 @@ def test_many_observables_that_end_at_once_are_not_many_calls_deep() -> None:
         queue.on_next([Job(f"{len(got)}-{i}", PAST) for i in range(1000)])
     scheduler.advance_to(2)
     assert len(got) == 1000
+
+
+def test_one_of_two_subscriptions_that_share_a_source_may_leave() -> None:
+    """The leases of the other one are renewed for as long as before."""
+    queue, scheduler = virtual_queue()
+    got: list[tuple[float, str, int, str, Any]] = []
+    claims = queue.claims(lease=3)
+    pair = [
+        claims.pipe(ops.filter(lambda claim, key=key: claim.key == key), settle(lambda _: rx.timer(50))).subscribe(
+            lambda outcome: got.append((scheduler.clock, *short(outcome)))
+        )
+        for key in ("a", "b")
+    ]
+    queue.on_next([Job("a", 1), Job("b", 1)])
+    scheduler.advance_to(20)
+    pair[0].dispose()
+    assert queue.when("a") is not None
+    assert queue.cancel("a")
+    scheduler.advance_to(60)
+    assert got == [(51, "b", 1, "acked", 0)]

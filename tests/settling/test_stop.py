@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import reactivex as rx
 import redis
+from reactivex import operators as ops
 
-from rx_runat import Claim, RunAt, settle
+from rx_runat import Claim, Job, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
 from tests.support.helpers import Server, wait_until
-from tests.support.settling import Q, jobs
+from tests.support.settling import PAST, Q, jobs, verdicts
 
 
 def test_stop_waits_for_a_function_under_way_and_its_ack(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -116,3 +117,33 @@ def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(own_server
     stopping.join(10)
     assert not stopping.is_alive()
     assert ended.is_set()
+
+
+def test_a_stop_waits_for_its_own_queue_though_claims_of_another_are_merged_in(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """The other queue's source goes on for another subscription, and so does its leases thread."""
+    one, other = make(), make(queue_name="other")
+    begun, go_on = threading.Event(), threading.Event()
+    merged: list[str] = []
+    got: list[Outcome[Any]] = []
+
+    def work(claim: Claim) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    others = other.claims(lease=0.3)
+    others.pipe(ops.filter(lambda claim: claim.key == "slow"), settle(work)).subscribe(got.append)
+    rx.merge(one.claims(), others.pipe(ops.filter(lambda claim: claim.key == "quick"))).pipe(
+        settle(lambda claim: merged.append(claim.key))
+    ).subscribe(on_completed=lambda: merged.append("end"))
+    one.schedule("mine", PAST)
+    other.on_next([Job("quick", PAST), Job("slow", PAST)])
+    wait_until(lambda: sorted(merged) == ["mine", "quick"] and begun.is_set(), "all is under way or done")
+    one.stop()
+    assert merged[2:] == ["end"]
+    first = client.zscore("{other}:claimed", "slow") or 0
+    wait_until(lambda: (client.zscore("{other}:claimed", "slow") or 0) > first + 300, "the lease is renewed")
+    go_on.set()
+    wait_until(lambda: got, "the other one is settled")
+    assert verdicts(got) == [("slow", 1, "acked")]

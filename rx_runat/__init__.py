@@ -1,4 +1,23 @@
-"""A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due."""
+"""A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due.
+
+    jobs --> RunAt (sink) --> stream --> store --> Redis
+    keys <-- RunAt (source) <-- stream <-- store <-- Redis
+
+errors        the tree of errors
+model         values, and the protocols between the rooms
+store         Redis: connections, scripts, claims
+stream        Rx: the sink, and the sources with their ticks and deliveries
+settling      `settle`: work on claims, and what became of them
+dead_letters  `queue.dead`
+queue         `RunAt`: a sink and a source on one store
+drawing       what a queue looks like
+notebook      live pictures, marble diagrams and cards
+cli           the command `rx-runat`
+testing       queues in virtual time, and faults on demand
+
+A room imports only from rooms above it in this list; `store` and `stream` never import from each other. Each folder's
+docstring is its map, such as `help(rx_runat.stream)`. The README has a "Map of the code" and a "Glossary".
+"""
 
 from rx_runat.errors import (
     InvalidJob,
@@ -17,6 +36,7 @@ from rx_runat.model.claim import Claim
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.rich import Cards, load_cards_with
 from rx_runat.queue import RunAt
 from rx_runat.settling.backoff import exponential
 from rx_runat.settling.operator import settle
@@ -42,3 +62,13 @@ __all__ = [
     "exponential",
     "settle",
 ]
+
+
+def _load_cards() -> Cards:
+    """Import the cards when the first one is drawn: a program without a notebook does not pay for them."""
+    from rx_runat.notebook import cards
+
+    return cards
+
+
+load_cards_with(_load_cards)

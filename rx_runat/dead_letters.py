@@ -1,27 +1,27 @@
-"""The dead letters as a user sees them: keys whose work was given up."""
+"""`queue.dead`: the keys whose work was given up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from rx_runat.model.cards import NEXT, letters
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.protocols import Store
+from rx_runat.model.rich import NEXT, cards
 from rx_runat.stream.writes import Writes
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 
 
 class DeadLetters:
-    """Keys whose work was given up, by `bury` or because attempts ran out; they lie here until revived or dropped.
+    """Keys whose work was given up, by `bury` or because attempts ran out. They stay until they are revived or dropped.
 
     Args:
-        store: where they lie.
-        check_open: raises Stopped after the end.
+        store: where they are kept.
+        check_open: raises Stopped after the queue was stopped.
         writes: to the schedule.
-        owner: tells whose they are.
-        card: their rich form, under a title and with what a look answers.
+        owner: returns the repr of the queue that they belong to.
+        card: returns their rich form, under a title and with a body.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class DeadLetters:
         self._card = card
 
     def peek(self, n: int = 10) -> list[DeadLetter]:
-        """The n letters that have lain here longest: key, run_at, attempts, reason, time; changes nothing.
+        """Returns the n oldest letters, each with key, run_at, attempts, reason and time. Changes nothing.
 
-        Reads them all: a call for people, not for loops.
+        It reads all letters to find the oldest: a call for people, not for loops.
 
         Raises:
             InvalidSetting: n is not a count.
@@ -52,30 +52,30 @@ class DeadLetters:
         return self._store.dead_peek(n)
 
     def size(self) -> int:
-        """How many there are. Raises as the verbs of the queue."""
+        """Returns how many letters there are. Raises as the verbs of the queue."""
         self._check_open()
         return self._store.dead_size()
 
     def revive(self, key: str | None) -> int:
-        """Bring a key back to the schedule, with its own run_at and so due at once; its next attempt is the first.
+        """Put a key back into the schedule, with its own run_at and so due at once. Attempts count from 1 again.
 
-        Where the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same.
+        If the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same.
 
         Args:
-            key: whose letter; None: all that lie here now.
+            key: whose letter; None: all letters that are here now.
 
         Returns:
-            How many.
+            How many letters were revived.
 
         Raises:
-            OutcomeUnknown: an answer was lost, and now a letter is gone: this call or somebody else took it.
-            InvalidJob, StoreError, Stopped: as the verbs of the queue; of all, some may be done.
+            OutcomeUnknown: an answer was lost, and now a letter is gone: this call removed it, or somebody else did.
+            InvalidJob, StoreError, Stopped: as the verbs of the queue; with None, some letters may be revived already.
         """
         self._check_open()
         return self._writes.revive(key)
 
     def drop(self, key: str | None) -> int:
-        """Forget the letter of a key, or with None all that lie here now; how many? Raises as `revive`."""
+        """Delete the letter of a key, with None all that are here now. Returns how many. Raises as `revive`."""
         self._check_open()
         return self._store.drop(key)
 
@@ -89,4 +89,4 @@ class DeadLetters:
     def _glance(self) -> str:
         size = self._store.dead_size()
         oldest = self._store.dead_peek(NEXT) if size <= _MOST_READ else []
-        return letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])
+        return cards().letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])

@@ -1,16 +1,16 @@
 """What can go wrong, as a tree.
 
     RunAtError
-    ├── InvalidJob         (ValueError)    refused before Redis was touched: mend the job
-    ├── InvalidSetting     (ValueError)    refused before Redis was touched: mend the call
+    ├── InvalidJob         (ValueError)    raised before any request to Redis: correct the job
+    ├── InvalidSetting     (ValueError)    raised before any request to Redis: correct the call
     ├── Stopped                            this queue was stopped: make a new one
     ├── ServerError                        an embedded server could not be started or joined
-    └── StoreError                         Redis was asked
-        ├── Unavailable                    it heals; nothing was done: try again
-        │   ├── OutcomeUnknown             asked, and the answer was lost: it may be done
-        │   └── NotReturned                a stopping queue could not hand these keys back
-        ├── Refused                        it cannot heal by itself: wrong type, password, permission
-        └── Recovered                      not a fault but its end: what `errors` shows after an outage
+    └── StoreError                         a request to Redis failed
+        ├── Unavailable                    nothing was done, and the fault heals: try again
+        │   ├── OutcomeUnknown             the request was sent, but its reply was lost: it may be done
+        │   └── NotReturned                a queue that stopped could not hand these keys back
+        ├── Refused                        nothing was done, and the fault stays: wrong type, password, permission
+        └── Recovered                      no fault but the end of one: an outage is over
 
 Every message names the server without its password. Keys may appear in messages, secrets never do.
 """
@@ -25,11 +25,11 @@ class RunAtError(Exception):
 
 
 class InvalidJob(RunAtError, ValueError):
-    """A job that cannot be scheduled; the message says what came, what is wrong and what would be right."""
+    """A job that cannot be scheduled. The message says what came, what is wrong and what would be right."""
 
 
 class InvalidSetting(RunAtError, ValueError):
-    """An argument of `RunAt` or of a verb that cannot be used."""
+    """An argument of `RunAt` or of a verb is invalid."""
 
 
 class Stopped(RunAtError):
@@ -41,23 +41,23 @@ class ServerError(RunAtError):
 
 
 class StoreError(RunAtError):
-    """Redis was asked, and did not do it."""
+    """A request to Redis failed."""
 
 
 class Unavailable(StoreError):
-    """Redis is away, loading, full or read-only; what was asked was not done. It heals: try again."""
+    """Redis is away, loading, full or read-only, and did nothing. Such a fault heals: try again."""
 
 
 class OutcomeUnknown(Unavailable):
-    """What was asked was sent, and no answer came: it may have been done or not."""
+    """The request was sent, but no reply came: Redis may have done it or not."""
 
 
 class Refused(StoreError):
-    """Redis refuses, and asking again would not help: wrong type, wrong password, no permission."""
+    """Redis refused the request, and would refuse it again: wrong type, wrong password, no permission."""
 
 
 class Recovered(StoreError):
-    """The end of an outage: an item of `RunAt.errors`, never raised.
+    """The end of an outage. It is an item of `RunAt.errors`, and never raised.
 
     Attributes:
         seconds: how long the outage lasted, on this host's monotonic clock.
@@ -69,7 +69,7 @@ class Recovered(StoreError):
 
 
 class NotReturned(Unavailable):
-    """Keys that a stopping queue had claimed, had not delivered, and could not hand back.
+    """A queue that stopped could not hand back keys that it had claimed and not delivered.
 
     Attributes:
         keys: the keys, in the order of the claim.

@@ -1,42 +1,35 @@
-"""`RunAt`: a sink and a source on one store, stapled together. Here Redis and Rx meet, and nowhere else."""
+"""`RunAt`: a sink and a source on one store. Only here, and in `testing.py`, Redis and Rx meet."""
 
 from __future__ import annotations
 
-import atexit
-import math
-import os
-import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, NamedTuple, Self
 
 import redis as redis_py
 from reactivex import abc
-from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.dead_letters import DeadLetters
-from rx_runat.errors import InvalidSetting, Stopped, StoreError
-from rx_runat.model.cards import NEXT, queue_card, state
-from rx_runat.model.checks import check_count, show
+from rx_runat.errors import Stopped, StoreError
+from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
-from rx_runat.model.protocols import Clock
-from rx_runat.model.times import RunAtTime, from_score, to_microseconds, to_ms
-from rx_runat.store.connect import Connected, connect
+from rx_runat.model.rich import NEXT, cards
+from rx_runat.model.times import RunAtTime, from_score, to_ms
+from rx_runat.store.connect import connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.async_iteration import Iteration
+from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.hot import Hot
-from rx_runat.stream.jobs import Dues
+from rx_runat.stream.jobs import Dues, Jobs, Named
 from rx_runat.stream.leases import LeaseManager
-from rx_runat.stream.named import Jobs, Named
+from rx_runat.stream.settings import check_settings, virtual_clock
 from rx_runat.stream.sink import Sink
 from rx_runat.stream.sources import Sources
 from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.writes import Writes
-
-LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
 
 class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
@@ -48,44 +41,45 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         source  -----------b--------------a------->
 
     Every key goes to exactly one source, over all processes that share the queue, as long as Redis keeps what it has
-    answered: a failover that loses its last second can bring taken keys again.
+    answered: after a failover that loses Redis's last second, claimed keys can come again.
 
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
-    Delivery:    at most once: a killed process loses what it had in hand, and that is what its subscribers have shown
-                 that they take in a tenth of a second, at most `limit` keys. Keys claimed that no subscriber received
-                 in time go back, with their own run_at.
-    Order:       by run_at, then key, within a claim; claims follow each other; none between processes.
-    Clock:       Redis's decides what is due, and delays count from it; this host's does not matter. With a
-                 virtual-time scheduler, that scheduler's.
-    Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. An asyncio
-                 scheduler of a subscription (`await` brings it) takes that subscriber's calls to its event loop, one
-                 key at a time, the source waiting; others are ignored.
+    Delivery:    at most once: a killed process loses the keys that it holds, as many as its subscribers have shown that
+                 they receive in a tenth of a second, and at most `limit`. Claimed keys that no subscriber received in
+                 time go back to Redis, with their own run_at.
+    Order:       by run_at, then key, within a claim; claims follow each other; no order between processes.
+    Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With a
+                 virtual-time scheduler, that scheduler's clock does both.
+    Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. If a subscription
+                 names an asyncio scheduler (`await` brings one), its `on_next` runs on that event loop, one key at a
+                 time, while the source waits; other schedulers of subscriptions are ignored.
     Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
-                 with its own `on_error`; the others go on. The key that it raised at goes back if nobody received it;
-                 where an operator's function raised, Rx made that an `on_error`, and the key was received.
-    Disposal:    does not block. When the last subscriber leaves, the ticks end and what is in hand goes back soon
-                 after; `stop` blocks until it has. Of a pipeline disposed from another thread, RxPY may drop the one
-                 key that is on its way through the operators at that moment; from `on_next`, and by `stop`, none.
+                 with its own `on_error`; the others go on. The key at which it raised goes back if no other subscriber
+                 received it. Where the function of an operator raises, RxPY turns that into an `on_error`, and the key
+                 counts as received.
+    Disposal:    does not block. When the last subscriber leaves, the ticks end, and the keys that the source holds go
+                 back soon after; `stop` blocks until they have. If another thread disposes of a pipeline, RxPY may drop
+                 the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.
     Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys + log(size)).
-                 A source that sleeps is woken by `CLIENT TRACKING` on a connection of its own: see `heads.py`.
+                 A source that sleeps is woken by `CLIENT TRACKING` on a connection of its own.
 
     Args:
         redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,
             `memory://name`), a mapping of what `redis.Redis` takes, or a `redis.Redis`, which is copied and never
             used, changed or closed. None: `$REDIS_URL`, else `redis://localhost:6379`.
-        queue_name: all who name it share the queue; npm runat too.
-        interval: seconds, or a timedelta: the longest time between two looks at Redis; not what decides how punctual
-            keys are, so it may be long. None, for no heartbeat, goes
-            with a virtual-time scheduler only.
+        queue_name: all processes that name it share the queue, npm runat's included.
+        interval: seconds, or a timedelta: the longest time between two looks at Redis. Keys are punctual without it, so
+            it may be long. None means no heartbeat, and goes with a virtual-time scheduler only.
         limit: the most keys that one claim may take.
         scheduler: a virtual-time one for tests, or a real one that runs one action at a time.
 
     Raises:
         InvalidSetting: an argument that cannot be used; what came and what would be right.
-        ServerError: an embedded server could not be started or joined. No other connection is made before it is needed.
+        ServerError: an embedded server could not be started or joined. Any other connection is made when it is needed.
 
     Example:
+        >>> from datetime import timedelta
         >>> with RunAt("memory://") as queue:
         ...     queue.on_next(Job("a", timedelta(seconds=-1)))
         ...     queue.size()
@@ -94,7 +88,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def __init__(
         self,
-        redis: str | Mapping[str, Any] | redis_py.Redis | Connected | None = None,
+        redis: str | Mapping[str, Any] | redis_py.Redis | None = None,
         *,
         queue_name: str = "RunAt~default",
         interval: Seconds | None = 0.1,
@@ -102,8 +96,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
-        clock = _clock(scheduler)
-        _check(interval, limit, scheduler, virtual=clock is not None)
+        check_settings(interval, limit, scheduler)
+        clock = virtual_clock(scheduler)
         connected = connect(redis)
         self._leave = connected.leave
         self._store = RedisStore(connected.client, queue_name, clock)
@@ -118,27 +112,27 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._dead = DeadLetters(self._store, self._check_open, self._writes, self.__repr__, self._card)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
-        self._stopped = False
-        _open.add(self)
+        stop_at_exit(self._sources)
 
     # The source.
 
     @property
     def jobs(self) -> Jobs:
-        """The same hot stream as `Due(key, run_at, lateness)` instead of bare keys; the claim is shared."""
+        """The same hot stream, with `Due(key, run_at, lateness)` instead of bare keys; both share each claim."""
         return self._jobs
 
     @property
     def errors(self) -> Hot[StoreError]:
         """What went wrong while consuming: an outage's first error, `Recovered` at its end, and what ended a stream.
 
-        Temperature: hot. Scheduler: the source's thread; an asyncio one of the subscription takes it to its event
-        loop, and nobody waits for that. It completes when the queue stops. The logger `rx_runat` says the same.
+        Temperature: hot; it completes when the queue stops. Scheduler: the source's thread, or the event loop of an
+        asyncio scheduler that the subscription names, without waiting for it. The logger `rx_runat` gets the same
+        messages.
         """
         return self._errors
 
     def __aiter__(self) -> Iteration[str]:
-        """Keys, one in hand: `async for key in queue`. Leaving the loop hands back what was not taken."""
+        """`async for key in queue`: the body has one key at a time, and when it is left the others go back to Redis."""
         return Iteration(self._source)
 
     def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> Hot[Claim]:
@@ -196,7 +190,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     # The sink.
 
     def on_next(self, value: Schedulable) -> None:
-        """Schedule a job, or a list of jobs: all of it or nothing; returns once Redis has answered.
+        """Schedule a job, or a list of jobs: all of it or nothing. Returns when Redis has answered.
 
         Args:
             value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either; `[]` is nothing
@@ -204,35 +198,36 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
         Raises:
             InvalidJob: before Redis was touched; what came, what is wrong and what would be right.
-            Unavailable: nothing was written, and it heals.
-            OutcomeUnknown: sent and not answered; it may be written. Sending it again is safe, but that a key which
-                was claimed meanwhile comes twice.
-            Refused: nothing was written, and it does not heal.
+            Unavailable: nothing was written, and a later call may succeed.
+            OutcomeUnknown: Redis did not answer, and may have written it. Sending it again is safe, except that a key
+                which was claimed meanwhile comes twice.
+            Refused: nothing was written, and a later call will fail too.
             Stopped: the queue was stopped.
         """
         self._check_open()
         self._sink.on_next(value)
 
     def on_error(self, error: Exception) -> None:
-        """Raise what a producer ended with, as Rx does where nobody handles it; the queue goes on."""
+        """Raise the error that a producer ended with, as Rx does where nobody handles it. The queue goes on."""
         self._sink.on_error(error)
 
     def on_completed(self) -> None:
-        """Nothing: a producer that completes ends itself, not the queue."""
+        """Do nothing: a producer that completes does not end the queue."""
 
     # The verbs.
 
     def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
-        """Schedule a key; answers the `run_at` that stands for it afterwards.
+        """Schedule a key. Returns the `run_at` that stands for it afterwards.
 
         Args:
             key: a non-empty str.
             run_at: an aware datetime, epoch seconds, or a timedelta from now on Redis's clock.
-            keep: which schedule stands if the key has one: the "last" (this one), the "first" (the old one), the
-                "earliest" or the "latest" of the two.
+            keep: which schedule stands if the key has one already: the "last" (this one), the "first" (the old one),
+                the "earliest" or the "latest" of the two.
 
         Raises:
-            As `on_next`; InvalidSetting for a `keep` of another name.
+            InvalidSetting: a `keep` of another name.
+            InvalidJob, StoreError, Stopped: as `on_next`.
 
         Example:
             >>> with RunAt("memory://") as queue:
@@ -245,22 +240,22 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
 
     def cancel(self, key: str) -> bool:
-        """Take a key out of the schedule; was it still waiting? A key in hand counts as taken.
+        """Take a key out of the schedule. Returns True if it was still waiting: a key that a source holds is not.
 
         Raises:
-            OutcomeUnknown: an answer was lost, and now the key is gone: this call or a claim took it.
+            OutcomeUnknown: an answer was lost, and now the key is gone: either this call or a claim removed it.
             InvalidJob, StoreError, Stopped: as `on_next`.
         """
         self._check_open()
         return self._store.cancel(key)
 
     def when(self, key: str) -> datetime | None:
-        """The `run_at` of a key that waits, in UTC; None if it does not wait. Raises as `on_next`."""
+        """Returns the `run_at` of a key that waits, in UTC; None if it does not wait. Raises as `on_next`."""
         self._check_open()
         return self._store.when(key)
 
     def peek(self, n: int = 10) -> list[Due]:
-        """The next n keys in order, without taking them; a negative lateness says how long they wait yet.
+        """Returns the next n keys in order, and leaves them there. A negative lateness is the time until a key is due.
 
         Raises:
             InvalidSetting: n is not a count.
@@ -271,30 +266,30 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return self._store.peek(n)
 
     def size(self, until: RunAtTime | None = None) -> int:
-        """How many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
+        """Returns how many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
         self._check_open()
         return self._store.size(until)
 
     @property
     def dead(self) -> DeadLetters:
-        """The dead letters: keys whose work was given up. To `peek` at, count (`size`), `revive` or `drop`."""
+        """The dead letters: keys whose work was given up. They have `peek`, `size`, `revive` and `drop`."""
         return self._dead
 
     # The end.
 
     def stop(self) -> None:
-        """Hold back what is in hand, complete the stream, close what we opened; may be repeated.
+        """Hand back the keys that are held, complete the stream, close what the queue opened. May be repeated.
 
-        From another thread it waits for the `on_next` in progress; from `on_next` it returns at once and the loop
-        finishes. Work that `settle` has begun is broken off, a plain function waited for, unless this is called from
-        it. While Redis is away it gives up after one interval (5 s at most; on one that is there and silent,
-        after no less than 1 s) and says on `errors` and in the log which keys it could not return. Afterwards
-        `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
+        From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the loop
+        finishes. Work that `settle` has begun is broken off, except for a plain function, which it waits for unless it
+        is called from that function. While Redis is away it gives up after one interval, at most 5 s; while Redis is
+        there and silent, after 1 s at the earliest. Then it reports on `errors` and in the log which keys it could not
+        hand back. Afterwards `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """
-        self._stop(-1)
+        self._sources.stop(-1)
 
     def dispose(self) -> None:
-        """The same as `stop`, under Rx's name for it."""
+        """Stop the queue: Rx's name for `stop`."""
         self.stop()
 
     def __enter__(self) -> Self:
@@ -309,14 +304,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return self._card("RunAt")
 
     def _card(self, title: str, body: Callable[[], str] | None = None) -> str:
-        return queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
+        return cards().queue_card(title, self._queue_name, self._store.where, self._stopped, body or self._glance)
 
     def _glance(self) -> str:
-        return state(self._store.snapshot(NEXT))
+        return cards().state(self._store.snapshot(NEXT))
 
-    def _stop(self, longest: float) -> None:
-        self._stopped = True
-        self._sources.stop(longest)
+    @property
+    def _stopped(self) -> bool:
+        return self._sources.is_stopped
 
     def _check_open(self) -> None:
         if self._stopped:
@@ -325,43 +320,23 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _let_go(self) -> None:
         self._store.close()
         self._leave()
-        _open.discard(self)
+        forget(self._sources)
 
 
-def _clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
-    if not isinstance(scheduler, VirtualTimeScheduler):
-        return None
-    return lambda: to_microseconds(scheduler.now)
+class Inside(NamedTuple):
+    """The parts of a queue that a picture of it needs. For this package only: users are promised nothing about them.
+
+    Attributes:
+        name: the name of the queue.
+        store: where the queue lies.
+        sources: what claims from it in this process.
+    """
+
+    name: str
+    store: RedisStore
+    sources: Sources
 
 
-def _check(interval: object, limit: object, scheduler: object, virtual: bool) -> None:
-    if interval is None:
-        if not virtual:
-            raise InvalidSetting(
-                "interval: got None, which goes with a virtual-time scheduler only; give seconds, such as 0.1"
-            )
-    elif isinstance(interval, bool) or not isinstance(interval, int | float | timedelta):
-        raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
-    elif not 0.001 <= to_seconds(interval) < math.inf:
-        raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
-    check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
-    if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
-        raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
-    if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):
-        raise InvalidSetting(
-            f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
-        )
-
-
-_open: weakref.WeakSet[RunAt] = weakref.WeakSet()  # a queue that ticks is held by its loop
-
-
-def _at_exit() -> None:
-    """Hold back before the interpreter goes: the loops' threads are daemons and would die with keys in hand."""
-    for queue in list(_open):
-        queue._stop(LONGEST_AT_EXIT)  # pyright: ignore[reportPrivateUsage]
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open.clear)  # what the parent holds is the parent's to hand back
+def inside(queue: RunAt) -> Inside:
+    """Return the parts of a queue that a picture of it needs."""
+    return Inside(queue._queue_name, queue._store, queue._sources)  # pyright: ignore[reportPrivateUsage]

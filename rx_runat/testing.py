@@ -84,5 +84,5 @@ def virtual_queue(
         tea
     """
     scheduler = TestScheduler()
-    target = Connected(faults or Faults())
+    target: Any = Connected(faults or Faults())  # beyond what users may pass, and so beyond the type
     return RunAt(target, queue_name=queue_name, interval=interval, limit=limit, scheduler=scheduler), scheduler

@@ -1,4 +1,4 @@
-"""Fixtures: a real server for the whole run, a clean one for each test, and nothing left behind."""
+"""Fixtures: one real server for the whole run, empty at each test; no test may leave a thread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from rx_runat import RunAt
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 from tests.support.stores import Clock, Line
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def shared_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared_server: Server) -> Server:
-    """A real server, empty before the test; the test must leave no key behind but what `client` wipes."""
+    """A real server, which is emptied before the test."""
     with shared_server.client() as client:
         client.flushall()
     return shared_server
@@ -50,7 +52,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
-    """Somebody else's client: an npm runat, a redis-cli."""
+    """A client that is not ours, as npm runat or redis-cli."""
     with server.client() as client:
         yield client
 

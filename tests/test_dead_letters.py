@@ -11,7 +11,7 @@ from rx_runat.cli import main
 from rx_runat.model.batch import SettleRequest
 from rx_runat.model.times import from_score
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 
 def test_a_revived_key_is_due_at_once_and_begins_anew() -> None:
@@ -49,7 +49,7 @@ def test_a_dropped_letter_is_forgotten() -> None:
     assert (queue.dead.size(), queue.size()) == (0, 0)
 
 
-def test_what_cannot_be_asked() -> None:
+def test_bad_arguments_and_a_stopped_queue_are_refused() -> None:
     queue, _ = virtual_queue()
     for n in (-1, True, 1.5):
         with pytest.raises(InvalidSetting, match="n: got"):
@@ -62,7 +62,7 @@ def test_what_cannot_be_asked() -> None:
             call()
 
 
-def test_a_letter_says_what_it_is() -> None:
+def test_a_letter_shows_what_it_is() -> None:
     letter = DeadLetter("<a>\n", from_score(1000), 5, "ValueError: <no>\n" + "x" * 500, from_score(61_000))
     assert repr(letter).startswith("<DeadLetter '<a>\\n', 5 attempts: ValueError: <no>\\nxxx")
     assert len(repr(letter)) < 110
@@ -91,7 +91,7 @@ def test_a_card_shows_how_many_and_the_oldest() -> None:
     assert "stopped" in queue.dead._repr_html_()
 
 
-def test_a_card_asks_little_and_a_plain_repr_nothing(faults: Faults) -> None:
+def test_a_card_costs_two_calls_and_a_plain_repr_none(faults: Faults) -> None:
     queue, _ = virtual_queue(faults=faults)
     queue.dead._repr_html_()
     faults.commands.clear()

@@ -93,6 +93,7 @@ def test_redis_and_rx_stay_in_their_rooms(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"errors", "model"}], ids=ids)
 def test_values_need_the_standard_library_only(path: Path) -> None:
     assert roots(path) <= sys.stdlib_module_names | {"rx_runat"}
+    assert "html" not in roots(path)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "drawing"], ids=ids)

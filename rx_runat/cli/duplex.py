@@ -1,4 +1,10 @@
-"""One queue between two streams of lines: what comes in is scheduled, what falls due goes out."""
+"""One queue between two streams of lines: lines that come in are scheduled, keys that fall due go out.
+
+    stdin  --> _batches --> parse_line --> queue.on_next       on the main thread
+    stdout <-- PipeWriter <-- to_line <-- _print <-- queue     on the queue's thread
+
+Without `--follow` the command ends when every key that it scheduled was printed, or was taken by another process.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +12,36 @@ import os
 import select
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from typing import TextIO
 
 from rx_runat.cli.lines import parse_line, to_line
 from rx_runat.cli.pipe import PipeWriter
+from rx_runat.cli.standard import Progress, descriptor, print_error
 from rx_runat.errors import InvalidJob, StoreError
 from rx_runat.model.job import Due, Job
 from rx_runat.queue import RunAt
 
-_BATCH = 1000  # lines in one round trip, at most; fewer where they come slowly
+_BATCH = 1000  # lines in one round trip, at most; fewer if they come slowly
 _CHUNK = 65_536  # bytes: what a pipe holds
-_LOOK_SECONDS = 0.1  # how long the end of the output may go unnoticed while no input comes
-
-
-def say(message: str) -> None:
-    """Tell the user, on standard error."""
-    sys.stderr.write(f"rx-runat: {message}\n")
-
-
-def descriptor(stream: TextIO | None, name: str) -> int:
-    """The file descriptor of a standard stream.
-
-    Raises:
-        OSError: the shell has closed it.
-    """
-    if stream is None:
-        raise OSError(f"standard {name} is closed")
-    return stream.fileno()
+_CHECK_SECONDS = 0.1  # while no input comes, how long it may take to notice that the output has ended
+_CHECKED = 100  # keys that are looked up each second, one round trip each, to see whether another process took them
 
 
 class Duplex:
-    """Standard input as a sink's producer, standard output as a source's subscriber.
+    """Schedules the lines of standard input, and prints due keys on standard output.
 
     Args:
-        queue: between the two.
-        as_json: print key, run_at and lateness, not the key alone.
+        queue: the queue between the two.
+        as_json: True to print key, run_at and lateness as JSON; False to print the key alone.
     """
 
     def __init__(self, queue: RunAt, as_json: bool) -> None:
         self._queue = queue
         self._as_json = as_json
-        self._outlet = PipeWriter(descriptor(sys.stdout, "output"))
-        self._waiting: set[str] = set()  # what we scheduled and have not printed
-        self._again: set[str] = set()  # of these, what we scheduled again: one in hand may not be the last
+        self._output = PipeWriter(descriptor(sys.stdout, "output"))
+        self._expected: set[str] = set()  # keys that were scheduled here and not printed yet
+        # Of these, the keys that were scheduled more than once. When one is printed, a later schedule may still wait.
+        self._rescheduled: set[str] = set()
         self._printed = 0
         self._writing = False
         self._read_all = False
@@ -58,7 +49,13 @@ class Duplex:
         self._over = threading.Event()
 
     def run(self, *, reads: bool, prints: bool, follows: bool) -> int:
-        """Until all that was scheduled has come out, or for ever; answers the exit status."""
+        """Run until all keys that were scheduled here have come out, and return the exit status.
+
+        Args:
+            reads: True to schedule the lines of standard input.
+            prints: True to print keys that fall due.
+            follows: True to go on for ever.
+        """
         try:
             if prints:
                 self._queue.jobs.subscribe(self._print, self._end_with)
@@ -68,17 +65,17 @@ class Duplex:
             if prints:
                 self._wait()
         finally:
-            self._outlet.close()  # a reader that does not read must not keep us
+            self._output.close()  # a write whose reader does not read must not block the end
         return 1 if self._failed else 0
 
     def _print(self, due: Due) -> None:
-        if due.key not in self._again or self._queue.when(due.key) is None:
-            self._waiting.discard(due.key)
+        if due.key not in self._rescheduled or self._queue.when(due.key) is None:
+            self._expected.discard(due.key)
         self._writing = True
-        self._outlet.write(to_line(due, self._as_json))
+        self._output.write(to_line(due, self._as_json))
         self._writing = False
         self._printed += 1
-        if self._read_all and not self._waiting:
+        if self._read_all and not self._expected:
             self._over.set()
 
     def _end_with(self, error: Exception) -> None:
@@ -88,24 +85,25 @@ class Duplex:
 
     def _fail(self, message: str) -> None:
         self._failed = True
-        say(message)
+        print_error(message)
 
     def _read(self) -> None:
         progress = Progress()
         for first, lines in self._batches():
             jobs = list(self._jobs(first, lines))
-            again = self._waiting.intersection(job.key for job in jobs)
-            self._again |= again
-            self._waiting.update(job.key for job in jobs)
+            again = self._expected.intersection(job.key for job in jobs)
+            self._rescheduled |= again
+            self._expected.update(job.key for job in jobs)
             try:
                 self._queue.on_next(jobs)
             except StoreError as error:
-                self._waiting.difference_update(job.key for job in jobs)
+                self._expected.difference_update(job.key for job in jobs)
                 self._fail(
-                    f"lines {first} to {first + len(lines) - 1} were not scheduled, nor those after them: {error}"
+                    f"lines {first} to {first + len(lines) - 1} were not scheduled, nor any line after them: {error}"
                 )
                 break
-            self._waiting |= again  # an earlier one may have come out while we wrote
+            # The earlier schedule of such a key may have been printed during the write. The new one is still to come.
+            self._expected |= again
             progress.show(first + len(lines) - 1)
         progress.clear()
 
@@ -118,11 +116,11 @@ class Duplex:
                     self._fail(f"line {number}: {error}")
 
     def _batches(self) -> Iterator[tuple[int, list[bytes]]]:
-        """The lines that have come, with the number of the first: as soon as they come, many at a time if they do."""
+        """Yield lines as soon as they come, up to 1,000 at a time, with the number of the first."""
         number, rest = 1, b""
         source = descriptor(sys.stdin, "input")
         while not self._over.is_set():
-            ready, _, _ = select.select([source], [], [], _LOOK_SECONDS)
+            ready, _, _ = select.select([source], [], [], _CHECK_SECONDS)
             if not ready:
                 continue
             chunk = os.read(source, _CHUNK)
@@ -135,38 +133,19 @@ class Duplex:
                 return
 
     def _wait(self) -> None:
-        """Until the end; a key of ours that another process took will not come, and is not waited for."""
+        """Wait until the command may end. A key that another process took will not come: stop expecting it.
+
+        A key that is not in the schedule may also be in a claim of this process, on its way to the output. So it counts
+        as taken only if it is missing at two checks, a second apart, and no line was printed or begun in between.
+        """
         suspects: set[str] = set()
         printed = -1
-        while not self._over.is_set() and not (self._read_all and not self._waiting):
+        while not self._over.is_set() and not (self._read_all and not self._expected):
             self._over.wait(1.0)
             if not self._read_all or self._writing or printed != self._printed:
                 suspects.clear()
                 printed = self._printed
                 continue
-            gone = {key for key in sorted(self._waiting)[:100] if self._queue.when(key) is None}
-            self._waiting -= gone & suspects  # missing twice, and nothing printed between: not in our hand
-            suspects = gone
-
-
-class Progress:
-    """How many lines were read: on a terminal, where the input is not typed there, and only if it takes long."""
-
-    def __init__(self) -> None:
-        self._shows = sys.stderr.isatty() and not sys.stdin.isatty()
-        self._next = time.monotonic() + 0.5
-        self._shown = False
-
-    def show(self, lines: int) -> None:
-        """Show a count, at most ten times a second."""
-        if self._shows and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
-            self._shown = True
-            sys.stderr.write(f"\r{lines:,} lines scheduled")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Leave the line empty."""
-        if self._shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
+            missing = {key for key in sorted(self._expected)[:_CHECKED] if self._queue.when(key) is None}
+            self._expected -= missing & suspects
+            suspects = missing

@@ -33,7 +33,7 @@ def parse_line(line: str) -> Job:
     Job(key='first', run_at=datetime.timedelta(microseconds=330000))
 
     Raises:
-        InvalidJob: what came and what would be right.
+        InvalidJob: the message says what came and what would be right.
     """
     line = line.strip()
     if line.startswith("{"):
@@ -51,13 +51,13 @@ def parse_line(line: str) -> Job:
 
 
 def parse_when(when: str) -> RunAtTime:
-    """The moment of a word.
+    """The moment that WHEN names.
 
     >>> parse_when("+5m")
     datetime.timedelta(seconds=300)
 
     Raises:
-        InvalidJob: what came and what would be right.
+        InvalidJob: the message says what came and what would be right.
     """
     delay = _DELAY.fullmatch(when)
     milliseconds = _MILLISECONDS.fullmatch(when)

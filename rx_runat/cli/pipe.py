@@ -1,9 +1,11 @@
-"""Standard output as a subscriber: a line is delivered when the reader has it, not when it lies in a pipe.
+"""Writes lines to standard output. On a pipe, a line is delivered when the reader has read it.
 
-A pipe holds thousands of lines that nobody has read, and they die with it: `rx-runat | head -1` would lose all but the
-first. So on a pipe a line counts as written when the reader has taken it; a reader that goes leaves it unwritten, and
-its key is handed back. A reader that is merely slow is waited for a moment only: a program that reads us after we have
-ended must not wait for ever.
+A pipe can hold thousands of lines that nobody has read, and they are lost with it: `rx-runat | head -1` would lose
+every key but the first. So on a pipe, `write` returns when the reader has read the line. If the reader leaves instead,
+`write` raises, and the key is handed back to the queue.
+
+`write` waits for a slow reader for half a second only: some programs read the output after this command has ended, and
+waiting for such a reader would never end.
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ import select
 import stat
 import time
 
-PATIENCE_SECONDS = 0.5  # a reader that ends after a line does so within milliseconds, or some hundred on a busy host
-_PIECE = 4096  # what a pipe that says "ready" takes without blocking
-_SPINS = 200  # a reader on the other core takes a line in some 20 us; asleep, we would take 1 ms
+PATIENCE_SECONDS = 0.5  # a reader that leaves after a line does so within milliseconds; 0.1 s or more on a busy host
+_PIECE = 4096  # bytes that a pipe takes without blocking once it is ready
+_SPINS = 200  # checks without a pause: a reader on another core takes 20 us for a line, a pause would take 1 ms
 
 
 class PipeWriter:
-    """Lines to a file descriptor.
+    """Writes lines to a file descriptor.
 
     Args:
-        descriptor: open for writing.
+        descriptor: a file descriptor that is open for writing.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -30,15 +32,15 @@ class PipeWriter:
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and _unread(descriptor) is not None
         self._closed = False
         self._broken = select.poll()
-        self._broken.register(descriptor, 0)  # tells of errors alone
+        self._broken.register(descriptor, 0)  # reports errors only
         self._ready = select.poll()
         self._ready.register(descriptor, select.POLLOUT)
 
     def write(self, line: str) -> None:
-        """Write a line; on a pipe, wait until the reader has taken it.
+        """Write a line; on a pipe, wait until the reader has read it.
 
         Raises:
-            BrokenPipeError: the reader is gone and has not taken it, or we were closed meanwhile.
+            BrokenPipeError: the reader left without reading the line, or `close` was called meanwhile.
         """
         rest = line.encode(errors="surrogateescape") + b"\n"
         while rest:
@@ -50,7 +52,7 @@ class PipeWriter:
             self._wait_for_reader()
 
     def close(self) -> None:
-        """Break off a write that a reader keeps waiting; the descriptor is its owner's to close."""
+        """Break off a write that waits for its reader. The descriptor stays open."""
         self._closed = True
 
     def _wait_for_reader(self) -> None:
@@ -59,19 +61,19 @@ class PipeWriter:
             if self._broken.poll(0 if spins < _SPINS else 1):
                 if _unread(self._descriptor):
                     raise BrokenPipeError
-                return  # taken, and then it went
+                return  # the reader read the line, and then left
             if time.monotonic() > deadline:
                 return
             spins += 1
 
 
 def _unread(descriptor: int) -> int | None:
-    """Bytes that lie in a pipe; None where the system does not tell."""
+    """How many bytes of a pipe nobody has read; None if the system does not tell."""
     try:
         import fcntl
         import termios
 
-        answer = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
-        return int.from_bytes(answer, "little")
+        count = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
+        return int.from_bytes(count, "little")
     except (ImportError, OSError):
         return None

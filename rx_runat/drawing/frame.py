@@ -1,4 +1,4 @@
-"""What a timeline is drawn from: marks in lanes, on Redis's clock."""
+"""A frame: all that one picture is drawn from, as JSON. `static_svg.py` and `timeline.js` draw it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rx_runat.model.humanize import readable
 
 
 class Mark(NamedTuple):
-    """Something to draw.
+    """One or more keys that are drawn as one.
 
     Attributes:
-        kind: as `scene.py` tells them; "done" is a "fired" that went out so long ago that it stands at its end.
-        lane: its place from the top.
-        at: epoch ms: when it is due, when it was taken, when its lease ends, when it died.
-        keys: how many.
-        label: the key, if it is one.
-        late: ms, of the latest of them; None: unknown.
+        kind: one of those that `scene.py` lists.
+        lane: the number of its lane, from the top.
+        at: epoch ms: when it is due, was claimed or was given up, or when its lease ends.
+        keys: how many keys.
+        label: the key if it is only one, else empty.
+        late: ms by which the latest of the keys was late; None if unknown.
     """
 
     kind: str
@@ -28,7 +28,18 @@ class Mark(NamedTuple):
 
 
 class Frame(TypedDict):
-    """All that a picture is drawn from; JSON. Times are epoch ms on Redis's clock."""
+    """All that one picture is drawn from, as JSON. Times are epoch ms on Redis's clock.
+
+    Attributes:
+        now: the moment of the snapshot.
+        window: how many ms of the future the picture shows.
+        past: how many ms of the past it shows.
+        lanes: their names, from the top.
+        marks: each a `Mark` as a list.
+        counts: scheduled, due, claimed and dead in Redis, and received by this process.
+        title: the name of the queue, and where it is.
+        note: shown in place of the counts, such as an error; empty if there is none.
+    """
 
     now: float
     window: float
@@ -41,5 +52,5 @@ class Frame(TypedDict):
 
 
 def label_of(keys: int, key: str) -> str:
-    """What is written beside a mark of so many keys, one of which is given."""
+    """The label of a mark: the key if it stands for one key, else empty."""
     return readable(key, 24) if keys == 1 else ""

@@ -1,4 +1,4 @@
-"""What a timeline shows left of now: what has happened to keys, until it leaves the picture."""
+"""What has happened to keys: the marks left of now, until they leave the picture."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from rx_runat.drawing.frame import Mark, label_of
 from rx_runat.drawing.lanes import Lanes
 
-_MOST = 5_000  # keys that are sorted into lanes at once, at most: a burst must not hold up the picture
+_MOST = 5_000  # keys of one event that are sorted into lanes; a burst of more must not delay the picture
 
 
 class _Bin:
-    """Keys that are drawn as one."""
+    """Keys that are drawn as one mark."""
 
     __slots__ = ("keys", "label", "late", "total")
 
@@ -29,11 +29,11 @@ class _Bin:
             self.late = late if self.late is None else max(self.late, late)
 
 
-class Past:
-    """Bins of what happened: as many as the picture has room for, whatever the number of keys.
+class History:
+    """What has happened to keys, in bins of time: as many as the picture has room for, whatever the number of keys.
 
     Args:
-        lanes: that the keys go to.
+        lanes: sort the keys.
     """
 
     def __init__(self, lanes: Lanes) -> None:
@@ -41,7 +41,7 @@ class Past:
         self._bins: dict[tuple[str, int, int], _Bin] = {}
 
     def add(self, kind: str, at: float, lates: Mapping[str, float | None]) -> None:
-        """Something that happened to keys at a moment; each was so many ms late, None: unknown."""
+        """Note what happened to keys at a moment, and by how many ms each was late; None if unknown."""
         if self._lanes.is_one:
             self._add(kind, 0, at, lates)
             return
@@ -52,7 +52,7 @@ class Past:
             self._add(kind, self._lanes.rest(), at, {key: lates[key] for key in keys[_MOST:]})
 
     def forget(self, until: float) -> None:
-        """Drop what happened before a moment."""
+        """Forget what happened before a moment."""
         oldest = self._lanes.bin(until) - 1
         for place in [place for place in self._bins if place[2] < oldest]:
             del self._bins[place]
@@ -66,7 +66,7 @@ class Past:
         bin_.add(len(lates), at, next(iter(lates)), max(0.0, *known) if known else None)
 
     def marks(self) -> list[Mark]:
-        """What there is."""
+        """One mark for each bin."""
         return [
             Mark(kind, lane, bin_.total / bin_.keys, bin_.keys, label_of(bin_.keys, bin_.label), bin_.late)
             for (kind, lane, _), bin_ in self._bins.items()

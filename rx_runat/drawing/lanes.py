@@ -1,4 +1,4 @@
-"""The lanes of a timeline: which key goes where, and what falls together there."""
+"""The lanes of a timeline: which key goes to which lane, and which keys of a lane are drawn as one."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from rx_runat.drawing.frame import Mark, label_of
 from rx_runat.model.humanize import readable
 
 REST = "…"
-_LANES = 12  # more would be lines without room; the rest shares the last
+_LANES = 12  # more would leave no room for their marks; further keys share the last one
 _KNOWN = 10_000  # keys whose lanes are remembered
 
 
 class Lanes:
-    """Lanes by a function of the key, in the order in which they were first seen.
+    """Lanes by a function of the key, in the order in which their first keys were seen.
 
-    Keys that would cover each other are one mark with a number. They are gathered in bins of time that are counted from
-    1970, not from now, so that a mark keeps its keys while it moves.
+    Keys that would cover each other become one mark with their number. They are gathered in bins of time. The bins are
+    counted from 1970, not from now, so that a mark keeps its keys while it moves.
 
     Args:
-        bin_ms: the width of a bin.
-        lane: of a key; None: all share one.
+        bin_ms: the width of a bin, in ms.
+        lane: returns the lane of a key; None if all keys share one.
     """
 
     def __init__(self, bin_ms: int, lane: Callable[[str], object] | None) -> None:
         self.bin_ms = bin_ms
         self._lane = lane
         self._places: dict[str, int] = {} if lane else {"": 0}
-        self._known: dict[str, int] = {}  # so that each key is asked once
+        self._known: dict[str, int] = {}  # so that `lane` is called once for each key
 
     @property
     def is_one(self) -> bool:
-        """Do all keys share one lane?"""
+        """True if all keys share one lane."""
         return self._lane is None
 
     def of(self, key: str) -> int:
@@ -42,7 +42,7 @@ class Lanes:
         if lane is None:
             try:
                 name = readable(str(self._lane(key)), 20)
-            except Exception:  # anybody's code; the key is there all the same
+            except Exception:  # the user's code; its bug must not hide the key
                 name = "?"
             if len(self._known) >= _KNOWN:
                 self._known.clear()
@@ -50,7 +50,7 @@ class Lanes:
         return lane
 
     def rest(self) -> int:
-        """The lane of keys that are counted and not known."""
+        """The lane of keys that were counted and not listed."""
         return 0 if self._lane is None else self._named(REST)
 
     def bin(self, at: float) -> int:
@@ -58,10 +58,10 @@ class Lanes:
         return int(at // self.bin_ms)
 
     def gather(self, kind: str, keys: Iterable[tuple[str, float]]) -> list[Mark]:
-        """Marks of keys, those of one bin as one."""
+        """Marks of keys: one for each lane and bin."""
         bins: dict[tuple[int, int], list[tuple[str, float]]] = {}
         for key, at in keys:
-            if abs(at) < 1e15:
+            if abs(at) < 1e15:  # 30,000 years; a score of infinity has no bin
                 bins.setdefault((self.of(key), self.bin(at)), []).append((key, at))
         return [
             Mark(kind, lane, sum(at for _, at in each) / len(each), len(each), label_of(len(each), each[0][0]), None)
@@ -69,7 +69,7 @@ class Lanes:
         ]
 
     def arrange(self, marks: Iterable[Mark]) -> tuple[list[str], list[Mark]]:
-        """The lanes' names from the top, and the marks with their places there: the rest comes last."""
+        """The names of the lanes from the top, and the marks with their final places. The lane `…` comes last."""
         names = list(self._places)
         if REST not in names:
             return names, list(marks)

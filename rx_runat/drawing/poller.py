@@ -1,4 +1,9 @@
-"""Looking at a queue, at a pace of its own, for as long as somebody looks at the picture."""
+"""Polls a queue for a picture, for as long as somebody looks at the picture.
+
+Redis    -- snapshot, locate ---->  Poller  -->  Scene  -->  publish(frame)
+sources  -- claimed, delivered -->    |
+views    -- signs of life ------->  Viewers: without a sign for 10 s, polling stops
+"""
 
 from __future__ import annotations
 
@@ -8,54 +13,55 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from rx_runat.drawing.fates import LISTED
 from rx_runat.drawing.frame import Frame
+from rx_runat.drawing.key_tracker import LISTED
 from rx_runat.drawing.scene import Scene
 from rx_runat.errors import RunAtError, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.humanize import readable
-from rx_runat.queue import RunAt
-from rx_runat.store.redis_store import RedisStore
+from rx_runat.queue import RunAt, inside
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.sources import Sources
 
-FASTEST = 0.05  # seconds between two looks: 20 a second, each one script of some 0.2 ms
-_SLOWEST = 0.25  # where nothing changes: as long as a new key may take to show
-_AWAY = 1.0  # where the server is away
-_SILENCE = 10  # seconds without a sign of a view; views give one every 2 s
-_CLAIMS = 2_000  # claims of this process between two looks that are kept: far more than a source makes
+FASTEST = 0.05  # seconds between two polls: 20 a second, each one script of about 0.2 ms
+_SLOWEST = 0.25  # seconds between two polls while nothing changes: a new key takes at most this long to show
+_AWAY = 1.0  # seconds between two polls while the server does not answer
+_SILENCE = 10  # seconds without a sign of life after which no view is left; each view gives a sign every 2 s
+_CLAIMS = 2_000  # claims of this process that are kept between two polls: far more than a source makes in 0.25 s
 
 
-class Attention:
-    """Is anybody still looking? Views say so; a kernel that is busy hears nothing, and that time does not count."""
+class Viewers:
+    """Counts the seconds since a view gave a sign of life.
+
+    A busy kernel cannot receive signs, so a second counts only when the kernel's event loop has run since.
+    """
 
     def __init__(self) -> None:
         self._silent = 0
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:  # a script, where no view will come
+        except RuntimeError:  # a script: no view will ever come
             self._loop = None
 
     @property
-    def is_lost(self) -> bool:
-        """Has nobody given a sign for long?"""
+    def are_gone(self) -> bool:
+        """True if no view has given a sign for 10 seconds."""
         return self._silent >= _SILENCE
 
-    def here(self) -> None:
-        """A view gives a sign."""
+    def sign(self) -> None:
+        """Note that a view gave a sign of life."""
         self._silent = 0
 
-    def gone(self) -> None:
-        """The view that gave signs is gone; another may give one at once."""
+    def leave(self) -> None:
+        """Note that a view was closed. Another one has 3 seconds to give a sign."""
         self._silent = max(self._silent, _SILENCE - 3)
 
     def second(self) -> None:
-        """A second is over: it counts once the kernel's event loop, which hears the views, has come round."""
+        """Count a second; on the event loop if there is one, behind the signs that wait there."""
         try:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._count)
                 return
-        except RuntimeError:  # closed
+        except RuntimeError:  # the event loop is closed
             pass
         self._count()
 
@@ -63,24 +69,24 @@ class Attention:
         self._silent += 1
 
 
-class Looking:
-    """Looks at a queue and publishes frames; nothing is claimed by looking.
+class Poller:
+    """Polls a queue on a thread of its own and publishes frames. It claims nothing.
 
     Args:
-        queue: to look at.
-        scene: that gathers what is seen.
-        publish: called with each frame that differs from the one before, on a thread of ours.
+        queue: the queue.
+        scene: gathers what the polls and this process's sources report.
+        publish: called on the poller's thread with each frame that differs from the one before.
     """
 
     def __init__(self, queue: RunAt, scene: Scene, publish: Callable[[Frame], object]) -> None:
-        self.attention = Attention()
-        self.looks = 0
+        self.viewers = Viewers()
+        self.polls = 0
         self.frames = 0
-        self._queue = queue
+        _, self._store, self._sources = inside(queue)
         self._scene = scene
         self._publish = publish
-        self._told: deque[Callable[[], object]] = deque(maxlen=_CLAIMS)
-        self._lock = threading.RLock()  # over the scene and what follows
+        self._reports: deque[Callable[[], object]] = deque(maxlen=_CLAIMS)
+        self._lock = threading.RLock()  # guards the scene, the loop and the registration as a tap
         self._loop: Loop | None = None
         self._last: Frame | None = None
         self._pace = FASTEST
@@ -88,14 +94,14 @@ class Looking:
 
     @property
     def is_running(self) -> bool:
-        """Does it look?"""
+        """True while it polls."""
         return self._loop is not None
 
     def start(self) -> None:
-        """Look from now on; may be repeated."""
+        """Poll from now on. May be repeated."""
         with self._lock:
             if self._loop is None:
-                self.attention.here()
+                self.viewers.sign()
                 self._pace = FASTEST
                 self._counted = 0.0
                 self._sources.taps.append(self)
@@ -103,7 +109,7 @@ class Looking:
                 self._loop.schedule(self._tick)
 
     def stop(self) -> None:
-        """Look no more; may be repeated, and `start` begins again."""
+        """Stop polling. May be repeated; `start` begins again."""
         with self._lock:
             loop, self._loop = self._loop, None
             if loop is not None:
@@ -111,19 +117,19 @@ class Looking:
         if loop is not None:
             loop.dispose()
 
-    def look(self) -> Frame:
-        """Look once, now."""
+    def poll(self) -> Frame:
+        """Poll once, now, and return the frame. If the server does not answer, the frame's note says so."""
         with self._lock:
             note = ""
             try:
                 seen = self._store.snapshot(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
-                for _ in range(len(self._told)):
-                    self._told.popleft()()
-                self._scene.see(seen, claiming=self._sources.are_claiming, ask=self._store.locate)
-                self.looks += 1
+                for _ in range(len(self._reports)):
+                    self._reports.popleft()()
+                self._scene.see(seen, claiming=self._sources.are_claiming, locate=self._store.locate)
+                self.polls += 1
             except StoreError as error:
                 note = readable(str(error), 160)
-            if self._is_stopped:
+            if self._sources.is_stopped:
                 note = "the queue was stopped"
             return self._scene.frame(note)
 
@@ -132,7 +138,7 @@ class Looking:
         if loop is None:
             return
         try:
-            frame = self.look()
+            frame = self.poll()
         except RunAtError:
             self.stop()
             return
@@ -141,7 +147,7 @@ class Looking:
             self._last = frame
             self.frames += 1
             self._publish(frame)
-        if self._is_stopped or self.attention.is_lost:
+        if self._sources.is_stopped or self.viewers.are_gone:
             self.stop()
             return
         busy = changed or self._scene.is_busy
@@ -149,39 +155,26 @@ class Looking:
         self._counted += self._pace
         if self._counted >= 1:
             self._counted -= 1
-            self.attention.second()
+            self.viewers.second()
         loop.schedule_relative(self._pace, self._tick)
 
-    # What this process claims: told on the threads of its sources, taken in at the next look.
+    # The sources of this process call these two on their own threads, so the reports wait here for the next poll.
 
     def claimed(self, claimed: Claimed | Leased) -> None:
-        """Keys are about to be delivered. Of claims each is out from now on, whatever its subscriber does with it."""
+        """Note a claim before its delivery. A leased key is out from now on, whatever its subscriber does with it."""
         if isinstance(claimed, Leased):
-            self._told.append(partial(self._scene.fates.leased, claimed))
+            self._reports.append(partial(self._scene.tracker.leased, claimed))
 
     def delivered(self, claimed: Claimed | Leased, left: Sequence[Entry]) -> None:
-        """They were, but for what is left."""
-        fates = self._scene.fates
+        """Note the delivery of a claim; `left` are its keys that nobody received."""
+        tracker = self._scene.tracker
         if isinstance(claimed, Claimed):
-            self._told.append(partial(fates.delivered, claimed, list(left)))
+            self._reports.append(partial(tracker.delivered, claimed, list(left)))
         elif left:
-            self._told.append(partial(fates.returned, list(left)))
-
-    # Of the queue's inside.
-
-    @property
-    def _sources(self) -> Sources:
-        return self._queue._sources  # pyright: ignore[reportPrivateUsage]
-
-    @property
-    def _store(self) -> RedisStore:
-        return self._queue._store  # pyright: ignore[reportPrivateUsage]
-
-    @property
-    def _is_stopped(self) -> bool:
-        return self._queue._stopped  # pyright: ignore[reportPrivateUsage]
+            self._reports.append(partial(tracker.returned, list(left)))
 
 
 def title_of(queue: RunAt) -> str:
-    """Which queue, and where."""
-    return f"{queue._queue_name} on {queue._store.where}"  # pyright: ignore[reportPrivateUsage]
+    """The name of a queue, and its server without the password."""
+    name, store, _ = inside(queue)
+    return f"{name} on {store.where}"

@@ -1,13 +1,18 @@
-"""What a timeline shows: the schedule as a look saw it, what is out, and what has become of keys.
+"""What a timeline shows: the schedule as the last snapshot saw it, the keys that are out, and what became of others.
 
-waiting   hollow, on its way to now
-due       hollow, at now: nobody takes it
-fired     filled by how late it was: delivered by this process, and of claims, its work is done
-retried   the same, by another attempt: late by nature, it must not make those late that it is counted with
-gone      another process took it, how late is unknown
-claimed   since when it is out under a lease; and lease, that lease's end
-back      it was out, and waits for another attempt
-dead      it was given up
+A mark has one of these kinds:
+
+waiting   hollow, moves towards now
+due       hollow, stays at now: nobody takes the key
+fired     filled with the colour of its lateness: this process delivered the key; of a claim, its work is done
+retried   as fired, after more than one attempt; apart from fired, because a retried key is late in any case, and keys
+          that are counted together show the lateness of the latest
+done      as fired, for a key that was out for so long that its claim has left the picture: stands where its work ended
+gone      another process took the key; how late is unknown
+claimed   the moment from which the key is out under a lease
+lease     the end of that lease
+back      the key was out, and waits for another attempt
+dead      the key was given up
 """
 
 from __future__ import annotations
@@ -15,31 +20,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from rx_runat.drawing.fates import SOON_MS, Ask, Fates
 from rx_runat.drawing.frame import Frame, Mark, label_of
-from rx_runat.drawing.history import Past
+from rx_runat.drawing.history import History
+from rx_runat.drawing.key_tracker import SOON_MS, KeyTracker, Locate
 from rx_runat.drawing.lanes import Lanes
 from rx_runat.model.snapshot import Keys, Place, Snapshot
 
-PAST = 0.5  # of a window: how much of what has fired stays in the picture
-_BINS = 75  # in the whole picture: a bin is about as wide as a dot
-_GRACE_MS = 200.0  # a key that is due for longer is one that nobody takes
+PAST = 0.5  # windows: how far back the picture goes
+_BINS = 75  # in the whole picture, so that a bin is about as wide as a dot
+_GRACE_MS = 200.0  # a key that is due for longer is shown as one that nobody takes
 
 
-def _nobody_knows(keys: Sequence[str]) -> list[Place]:
+def _all_gone(keys: Sequence[str]) -> list[Place]:
     return [Place("gone")] * len(keys)
 
 
 class Scene:
-    """What a picture of a queue shows. Not for two threads at once.
+    """What a picture of a queue shows. Not thread-safe.
 
     Args:
-        title: which queue.
-        window: ms to come that are in the picture.
-        lane: of a key; None: all share one.
+        title: the name of the queue, and where it is.
+        window: how many ms of the future the picture shows.
+        lane: returns the lane of a key; None if all keys share one.
 
     Attributes:
-        fates: what becomes of keys; it is told what this process claims.
+        tracker: finds out what became of keys; the poller tells it what this process claims.
     """
 
     def __init__(self, title: str, window: float, lane: Callable[[str], object] | None) -> None:
@@ -48,45 +53,45 @@ class Scene:
         self.bin_ms = max(1, round((self.window + self.past) / _BINS))
         self._title = title
         self._lanes = Lanes(self.bin_ms, lane)
-        self._past = Past(self._lanes)
+        self._history = History(self._lanes)
         self._seen = Snapshot(0.0)
-        self.fates = Fates(self.past, self._past.add)
+        self.tracker = KeyTracker(self.past, self._history.add)
 
     # What comes in.
 
-    def see(self, seen: Snapshot, *, claiming: bool = True, ask: Ask = _nobody_knows) -> None:
-        """Take in a look.
+    def see(self, seen: Snapshot, *, claiming: bool = True, locate: Locate = _all_gone) -> None:
+        """Take in a snapshot.
 
         Args:
-            seen: the look.
-            claiming: does this process claim at all?
-            ask: tells where keys have gone; what it raises leaves all as it was.
+            seen: the snapshot.
+            claiming: True if this process claims from the queue.
+            locate: returns where keys are now. If it raises, the scene stays as it was.
         """
-        self.fates.see(seen, claiming, ask)
-        self._past.forget(seen.now - self.past)
+        self.tracker.see(seen, claiming, locate)
+        self._history.forget(seen.now - self.past)
         self._seen = seen
 
     # What goes out.
 
     @property
     def is_busy(self) -> bool:
-        """Will something happen at once?"""
+        """True if something will change within moments, so that the next poll should come soon."""
         coming = self._seen.coming
-        return bool(self.fates.missing) or (bool(coming) and coming[0][1] - self._seen.now < SOON_MS)
+        return bool(self.tracker.missing) or (bool(coming) and coming[0][1] - self._seen.now < SOON_MS)
 
     def frame(self, note: str = "") -> Frame:
-        """The picture of the last look.
+        """The frame of the last snapshot.
 
         Args:
-            note: something to say above it, such as what went wrong.
+            note: shown above the picture, such as an error; empty if there is none.
         """
         seen = self._seen
-        marks = [*self._waiting(seen), *self._due(seen), *self._lanes.gather("waiting", self.fates.missing)]
+        marks = [*self._waiting(seen), *self._due(seen), *self._lanes.gather("waiting", self.tracker.missing)]
         marks += self._folded(
-            "claimed", [(key, out.at) for key, out in self.fates.out.items()], before=seen.now - self.past
+            "claimed", [(key, out.at) for key, out in self.tracker.out.items()], before=seen.now - self.past
         )
         marks += self._folded("lease", seen.leases, after=seen.now + self.window)
-        names, marks = self._lanes.arrange([*marks, *self._past.marks()])
+        names, marks = self._lanes.arrange([*marks, *self._history.marks()])
         counts = {"scheduled": seen.scheduled, "due": seen.due, "claimed": seen.claimed, "dead": seen.dead}
         return {
             "now": seen.now,
@@ -94,13 +99,13 @@ class Scene:
             "past": self.past,
             "lanes": names,
             "marks": [list(mark) for mark in marks],
-            "counts": counts | {"received": self.fates.received},
+            "counts": counts | {"received": self.tracker.received},
             "title": self._title,
             "note": note,
         }
 
     def _folded(self, kind: str, keys: Keys, before: float = -math.inf, after: float = math.inf) -> list[Mark]:
-        """Marks of keys; those of a lane that are out of sight, before or after, are one at its edge."""
+        """Marks of keys. The keys of a lane that lie outside of the picture become one mark, at its edge."""
         edges: dict[int, Keys] = {}
         inside: Keys = []
         for key, at in keys:
@@ -114,6 +119,12 @@ class Scene:
         ]
 
     def _waiting(self, seen: Snapshot) -> list[Mark]:
+        """Marks of the keys to come.
+
+        If the window holds more keys than a snapshot lists, the slices count all of them. A picture of one lane then
+        draws the slices, and adds the keys that have just fallen due. With several lanes, only listed keys have a known
+        lane: they are subtracted from the slices, and the remainder is drawn in the lane of the rest.
+        """
         one = self._lanes.is_one
         coming = self._on_time(seen) + seen.coming
         if not seen.slices:
@@ -122,12 +133,12 @@ class Scene:
         for _, at in self._on_time(seen) if one else seen.coming:
             start = at // self.bin_ms * self.bin_ms
             counted[start] = counted.get(start, 0) + (1 if one else -1)
-        lane = self._lanes.rest()  # what was not listed has no lane that we know
+        lane = self._lanes.rest()
         rest = [Mark("waiting", lane, start + self.bin_ms / 2, n, "", None) for start, n in counted.items() if n > 0]
         return rest if one else self._lanes.gather("waiting", coming) + rest
 
     def _on_time(self, seen: Snapshot) -> Keys:
-        """What has fallen due this moment, where nothing has waited for longer: on its way into a claim."""
+        """The keys that have just fallen due, if none has waited for longer: they are on their way into a claim."""
         fresh = seen.due_keys and seen.due == len(seen.due_keys) and seen.now - seen.due_keys[0][1] < _GRACE_MS
         return seen.due_keys if fresh else []
 

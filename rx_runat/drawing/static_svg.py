@@ -1,4 +1,4 @@
-"""A timeline that stands still: the same picture as `timeline.js` draws, for pages where nothing moves."""
+"""The timeline as a static SVG: the picture that `timeline.js` draws, for pages where no script runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from rx_runat.drawing.svg import CHARACTER, INK, RED, Svg, ticks
 
 WIDTH = 760.0
 
-# Shared with timeline.js: what differs is that a page has themes, and a still must do on white and on black.
+# The same sets, sizes and limits as in timeline.js; change both. The colours differ: the script takes those of the
+# page's theme, a static picture must be readable on white and on black.
 _HEAD, _FOOT = 26.0, 44.0
-_R, _R_MANY = 5.5, 4.2  # px: bars of counted keys may stand side by side, a bin apart
-_EDGE = 8.0  # px from the edge, where what has been out for longer than there is room for stays
-_STAY = ("waiting", "due", "lease")  # at now, once their time has come
-_UNWRITTEN = ("lease", "back")  # the key is written elsewhere: where it is out, or waits
+_R, _R_MANY = 5.5, 4.2  # px: half the width of a dot; bars are narrower, since they may stand only a bin apart
+_EDGE = 8.0  # px from the left edge: a claim that is older than the picture stays there
+_STAY = ("waiting", "due", "lease")  # kinds that stay at now once their time has come
+_UNWRITTEN = ("lease", "back")  # kinds without a label: their key is written at its claim, or where it waits
 _FILLED = ("fired", "retried", "done")
-_ASIDE = ("back", "dead")  # below the line, where it is crowded
-_ON_TOP = {"claimed": 1, "retried": 2, "back": 3, "dead": 4}  # what is rare is drawn last, and unwritten in a crowd
-_FEW = 4  # counted marks that leave room between them; a lane with more is crowded
+_ASIDE = ("back", "dead")  # kinds that are drawn below the line of a crowded lane
+# Rare kinds are drawn last, so that nothing covers them. A crowded lane has no room for their labels.
+_ON_TOP = {"claimed": 1, "retried": 2, "back": 3, "dead": 4}
+_FEW = 4  # marks of several keys; a lane with more of them is crowded
 _GREEN, _AMBER, _VIOLET = "#3f9a6b", "#c07f1a", "#8a63c9"
-_LATE = ((20.0, _GREEN), (200.0, _AMBER), (math.inf, RED))
-LEGEND = (  # shown are the first two, and what else is there
+_LATE = ((20.0, _GREEN), (200.0, _AMBER), (math.inf, RED))  # ms, and the colour up to there
+LEGEND = (  # the first two entries are always shown, each other one if the picture has such a mark
     ("waiting", None, "waiting"),
     ("fired", 0.0, "on time"),
     ("fired", 100.0, "over 20 ms late"),
@@ -37,11 +39,11 @@ LEGEND = (  # shown are the first two, and what else is there
 
 def draw(frame: Frame) -> str:
     """The picture of a frame, as SVG."""
-    return _Still(frame).draw()
+    return _Picture(frame).draw()
 
 
 def counts(frame: Frame) -> str:
-    """The state of a queue in words."""
+    """The counts of a frame in words."""
     number = frame["counts"]
     words = [f"{number['scheduled']:,} scheduled", f"{number['due']:,} due"]
     words += [f"{number[name]:,} {name}" for name in ("claimed", "dead") if number[name]]
@@ -49,12 +51,12 @@ def counts(frame: Frame) -> str:
 
 
 def height(keys: int) -> float:
-    """How tall a mark is: a dot for one key, and 8 px more for each ten times as many."""
+    """The height of a mark in px: a dot for one key, and 8 px more for each ten times as many keys."""
     return 2 * _R if keys == 1 else 2 * _R + 1 + 8 * math.log10(keys)
 
 
-class _Still:
-    """A frame on its way onto an SVG."""
+class _Picture:
+    """Draws one frame."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -99,7 +101,7 @@ class _Still:
         svg.text(4, y + 4, name)
         svg.path(f"M{left:.1f} {y:.1f}H{WIDTH - 4:.0f}", color=f"{INK}66")
         out = [self._place(at) for kind, _, at, *_ in marks if kind in ("claimed", "lease")]
-        if out:  # from the first that went out to the last lease's end
+        if out:  # a line from the first claim to the end of the last lease
             start, end = max(min(self._now, *out) + 7, left), min(max(self._now, *out), WIDTH - 4)
             svg.line(start, y, end, y, color=f"{_VIOLET}99", width=2.5)
 
@@ -119,13 +121,13 @@ class _Still:
             top = self._draw_mark(kind, x, y + 14 if crowded and kind in _ASIDE else y, keys, late)
             if kind not in _UNWRITTEN and not (crowded and kind in _ON_TOP) and (keys > 1 or label != name):
                 written.append((x, top, label, keys, stays))
-        ends = [0.0, 0.0]  # of what is written, in each of two rows
+        ends = [0.0, 0.0]  # where the last label of each of the two rows ends
         for x, top, label, keys, stays in sorted(written):
             rows, apart = (1 if crowded else 2, 4.0) if label else (1, 14.0)
             self._write(label or f"{keys:,}", x, top, ends, rows, apart, stays)
 
     def _write(self, text: str, x: float, top: float, ends: list[float], rows: int, apart: float, shifts: bool) -> None:
-        """Write over a mark, in the lowest row that is free there, if one is."""
+        """Write a label above a mark, in the lowest row that is free there; no label if none is free."""
         half = len(text) * CHARACTER / 2
         x = max(x, self._left + half) if shifts else x
         row = next((row for row in range(rows) if ends[row] <= x - half), None)
@@ -134,7 +136,7 @@ class _Still:
             ends[row] = x + half + apart
 
     def _draw_mark(self, kind: str, x: float, y: float, keys: int, late: float | None) -> float:
-        """Draw a mark; answers its top."""
+        """Draw a mark and return the y of its top."""
         svg, color = self._svg, _color(kind, late)
         if kind in ("claimed", "back"):
             svg.path(f"M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z", color=color, width=1.5)

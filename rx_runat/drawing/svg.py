@@ -1,4 +1,4 @@
-"""Small SVG pictures that can be read on white and on black."""
+"""SVG pictures, drawn piece by piece, in colours that can be read on white and on black."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from html import escape
 from zlib import crc32
 
-INK = "#757b84"  # halfway: a contrast of 4 against white, and against the dark themes of JupyterLab and GitHub
-PAPER = "#ffffff"  # for what is written on ink or on a hue
+INK = "#757b84"  # a contrast of 4 against white, and against the dark themes of JupyterLab and GitHub
+PAPER = "#ffffff"  # for text on INK or on one of HUES
 HUES = ("#3b82c4", "#c2703d", "#3f9a6b", "#b0569b", "#8a7a2f", "#6a6fd0", "#c0504d", "#2f97a3")  # as dark as INK
 RED = "#c93c37"
 FONT = 11  # px
-CHARACTER = 6.7  # px: how wide a character of a monospaced font of this size is, a little more than the 0.6 em usual
+CHARACTER = 6.7  # px: the width of a character in a monospaced font of 11 px; a little more than the usual 0.6 em
 
 _STEPS = (
     *(base * 10**power for power in range(-4, 1) for base in (1, 2, 5)),
@@ -22,12 +22,12 @@ _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms
 
 
 class Svg:
-    """A picture that is drawn piece by piece.
+    """A picture.
 
     Args:
         width: px.
         height: px.
-        title: what it shows, for those who cannot see it.
+        title: says what the picture shows; screen readers read it out.
     """
 
     def __init__(self, width: float, height: float, title: str) -> None:
@@ -47,14 +47,14 @@ class Svg:
         self._pieces.append(f'<path d="{d}" stroke="{color}" stroke-width="{_n(width)}" fill="{fill}"/>')
 
     def dot(self, x: float, y: float, r: float, *, color: str, fill: str = "none", hint: str = "") -> None:
-        """Draw a circle; `hint` shows under the pointer."""
+        """Draw a circle. The pointer shows `hint`."""
         tail = f"><title>{escape(hint)}</title></circle>" if hint else "/>"
         self._pieces.append(
             f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(r)}" stroke="{color}" stroke-width="1.5" fill="{fill}"{tail}'
         )
 
     def pill(self, x: float, y: float, half: float, r: float, *, color: str, hint: str = "") -> None:
-        """Draw a circle that is as wide as it must be."""
+        """Draw a filled bar with round ends, which lies; `half` is half of its width. The pointer shows `hint`."""
         tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
         self._pieces.append(
             f'<rect x="{_n(x - half)}" y="{_n(y - r)}" width="{_n(2 * half)}" height="{_n(2 * r)}" rx="{_n(r)}" '
@@ -62,14 +62,14 @@ class Svg:
         )
 
     def box(self, x: float, y: float, width: float, height: float, *, color: str, hint: str = "") -> None:
-        """Draw a filled rectangle."""
+        """Draw a filled rectangle. The pointer shows `hint`."""
         tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
         self._pieces.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{color}"{tail}'
         )
 
     def bar(self, x: float, y: float, r: float, half: float, *, color: str, fill: str, dashed: bool = False) -> None:
-        """Draw a circle that is as tall as it must be."""
+        """Draw a bar with round ends, which stands; `half` is half of its height."""
         dashes = ' stroke-dasharray="2.5 2.5"' if dashed else ""
         self._pieces.append(
             f'<rect x="{_n(x - r)}" y="{_n(y - half)}" width="{_n(2 * r)}" height="{_n(2 * half)}" rx="{_n(r)}" '
@@ -79,7 +79,7 @@ class Svg:
     def text(
         self, x: float, y: float, text: str, *, anchor: str = "start", color: str = "", size: float = FONT
     ) -> None:
-        """Write on one line; `y` is its base."""
+        """Write one line; `y` is its baseline."""
         more = f' fill="{color}"' if color else ""
         more += f' font-size="{_n(size)}"' if size != FONT else ""
         more += f' text-anchor="{anchor}"' if anchor != "start" else ""
@@ -90,7 +90,7 @@ class Svg:
 
 
 def hue(text: str) -> str:
-    """The colour of a key: the same one wherever it appears.
+    """The colour of a key, the same in every picture.
 
     >>> hue("a") == hue("a")
     True
@@ -99,7 +99,7 @@ def hue(text: str) -> str:
 
 
 def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:
-    """Moments for an axis from 0 on, in steps that people count in.
+    """Marks for an axis from 0 to `seconds`, at most `most` steps, each a step that people count in.
 
     >>> list(ticks(3600, 4))
     [(0, '0'), (1200, '20 min'), (2400, '40 min'), (3600, '60 min')]
@@ -114,5 +114,5 @@ def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:
 
 
 def _n(number: float) -> str:
-    """A number as short as a pixel needs it."""
+    """A number of px with at most one decimal."""
     return f"{number:.1f}".removesuffix(".0")

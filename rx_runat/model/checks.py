@@ -1,4 +1,4 @@
-"""Refusing what cannot be used, and showing it in the message."""
+"""Refuse invalid arguments, and show them in the message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _repr.maxstring = _repr.maxother = 60
 
 
 def show(value: object) -> str:
-    """A value as an error message shows it: short, with its type, and safe against a broken `repr`.
+    """Returns a value as an error message shows it: short, with its type, even if its `repr` raises.
 
     >>> show("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx' (str)"
@@ -21,23 +21,30 @@ def show(value: object) -> str:
 
 
 def short(value: object) -> str:
-    """A value's `repr`, cut to 200 characters at most, and whatever it does."""
+    """Returns the `repr` of a value, cut to 200 characters, or a substitute if the `repr` raises."""
     try:
         text = _repr.repr(value)
-    except Exception:  # a repr is anybody's code, and Python will not spell an int of a million digits
+    except Exception:  # a repr is foreign code, and Python refuses the one of an int of 5,000 digits
         text = "<something that cannot be shown>"
     return text if len(text) <= 200 else text[:200] + "..."
 
 
 def check_count(value: object, name: str, right: str, least: int = 0, most: float = math.inf) -> None:
-    """Refuse what is no count within the bounds.
+    """Raise unless the value is an int (no bool) between `least` and `most`.
 
     >>> check_count(True, "n", "a count of keys, such as 10")
     Traceback (most recent call last):
     rx_runat.errors.InvalidSetting: n: got True (bool); it must be a count of keys, such as 10
 
+    Args:
+        value: the argument.
+        name: of the argument, for the message.
+        right: what would be right, for the message.
+        least: the smallest count allowed.
+        most: the largest count allowed.
+
     Raises:
-        InvalidSetting: what came, and what would be right.
+        InvalidSetting: the value is no such count.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InvalidSetting(f"{name}: got {show(value)}; it must be {right}")

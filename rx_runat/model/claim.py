@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
 from rx_runat.model.batch import Verb
-from rx_runat.model.cards import job_card
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
+from rx_runat.model.rich import cards
 from rx_runat.model.times import from_score, to_ms
 
 LOST = "its lease was lost"
@@ -112,7 +112,7 @@ class Claim(Due):
         return f"<Claim {self.key!r}, {self._state()}>"
 
     def _repr_html_(self) -> str:
-        return job_card("Claim", self.key, self._state())
+        return cards().job_card("Claim", self.key, self._state())
 
     def _state(self) -> str:
         return f"attempt {self.attempt}, {late(self.lateness)}, {self._lease}"

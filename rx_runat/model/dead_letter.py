@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rx_runat.model.cards import attempts, job_card, spell
-from rx_runat.model.humanize import readable
+from rx_runat.model.humanize import attempts, readable, spell
+from rx_runat.model.rich import cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,6 @@ class DeadLetter:
         return f"<DeadLetter {self.key!r}, {attempts(self.attempts)}: {readable(self.reason, 60)}>"
 
     def _repr_html_(self) -> str:
-        return job_card(
+        return cards().job_card(
             "DeadLetter", self.key, f"{attempts(self.attempts)}, {spell(self.time)}: {readable(self.reason, 200)}"
         )

@@ -1,12 +1,16 @@
-"""Keys and spans of time as people read them."""
+"""Keys, numbers, moments and spans of time, as people read them."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rx_runat.model.times import from_score
 
 _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
 
 
 def readable(key: str, longest: int = 40) -> str:
-    r"""A key as a picture or a page may hold it: on one line, short, and without what UTF-8 cannot encode.
+    r"""A key as a picture or a page may hold it: on one line, short, and with nothing that UTF-8 cannot encode.
 
     >>> readable("tea\n" + "x" * 99, 12)
     'tea\\nxxxxxx…'
@@ -21,7 +25,7 @@ def readable(key: str, longest: int = 40) -> str:
 
 
 def span(seconds: float) -> str:
-    """A span of time in two digits and its unit.
+    """A span of time with two digits and a unit.
 
     >>> [span(each) for each in (0.00042, 0.0032, 3.21, 59.96, 95, 7200, 1e6, 0)]
     ['0.42 ms', '3.2 ms', '3.2 s', '60 s', '1.6 min', '2 h', '12 d', '0 ms']
@@ -41,7 +45,7 @@ def span(seconds: float) -> str:
 
 
 def until(seconds: float) -> str:
-    """When something comes.
+    """How long until something comes; late if its time has passed.
 
     >>> until(3.21), until(-0.2), until(float("inf"))
     ('in 3.2 s', '200 ms late', 'never')
@@ -52,7 +56,7 @@ def until(seconds: float) -> str:
 
 
 def late(seconds: float) -> str:
-    """How late something came, or is.
+    """How late something is or was.
 
     >>> late(0.2), late(-3), late(0)
     ('200 ms late', '3 s to go', 'on time')
@@ -60,6 +64,29 @@ def late(seconds: float) -> str:
     if abs(seconds) < 5e-6:
         return "on time"
     return f"{span(seconds)} late" if seconds > 0 else f"{span(-seconds)} to go"
+
+
+def spell(moment: datetime | float) -> str:
+    """A moment, given as a datetime or in epoch seconds, to the millisecond.
+
+    >>> spell(1_700_000_000.25)
+    '2023-11-14 22:13:20.250 UTC'
+    """
+    if not isinstance(moment, datetime):
+        moment = from_score(moment * 1000)
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds") + " UTC"
+    except OverflowError:  # in UTC, its year is outside 1 to 9999, which is all that datetime holds
+        return moment.isoformat(" ", "milliseconds")
+
+
+def attempts(number: int) -> str:
+    """A number of attempts.
+
+    >>> attempts(1), attempts(5)
+    ('1 attempt', '5 attempts')
+    """
+    return f"{number:,} attempt{'s' * (number != 1)}"
 
 
 def _escaped(character: str) -> str:

@@ -1,6 +1,6 @@
-"""The values that travel through a `Store`: `Job` goes in, `Claimed` is what a look brings, `Due` comes out.
+"""What is scheduled: a `Job` goes into a queue, and comes out as a `Due`.
 
-Nothing here knows Redis or Rx. A job is validated once, when it is made; after that it is trusted.
+A job is checked once, when it is made; afterwards every layer trusts it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
-from rx_runat.model.cards import job_card, spell
 from rx_runat.model.checks import show
-from rx_runat.model.humanize import late, span
+from rx_runat.model.humanize import late, span, spell
 from rx_runat.model.members import to_member
+from rx_runat.model.rich import cards
 from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
 
 Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
@@ -25,15 +25,15 @@ KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest")
 
 @dataclass(frozen=True)
 class Job:
-    """A key, scheduled for a moment.
+    """A key and the moment for which it is scheduled.
 
     Args:
         key: a non-empty str, unique in its queue: scheduling it again moves it.
         run_at: an aware `datetime`; epoch seconds (`float` or `int`); or a `timedelta`, which stays a delay until
-            Redis adds it to its own clock. Rounded up to the millisecond. The past means now.
+            Redis adds it to its own clock. It is rounded up to the millisecond; the past means now.
 
     Raises:
-        InvalidJob: what came, what is wrong with it, and what would be right.
+        InvalidJob: the key or the moment is invalid.
 
     Example:
         >>> Job("a", 1700000000)
@@ -43,7 +43,7 @@ class Job:
         rx_runat.errors.InvalidJob: key: got ''; a key is a non-empty str
     """
 
-    __slots__ = ("key", "run_at", "wire")  # by hand: `wire` is no field
+    __slots__ = ("key", "run_at", "wire")  # written out, because `wire` has a slot but is no field
 
     key: str
     run_at: RunAtTime
@@ -52,7 +52,7 @@ class Job:
 
         @property
         def wire(self) -> tuple[str, str | bytes]:
-            """What its time and key are in Redis: made once, when they are checked."""
+            """The time and the key as Redis stores them, made once, when both are checked."""
             ...
 
     def __post_init__(self) -> None:
@@ -63,33 +63,33 @@ class Job:
 
     def _repr_html_(self) -> str:
         if isinstance(self.run_at, timedelta):
-            return job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
-        return job_card("Job", self.key, f"for {spell(self.run_at)}")
+            return cards().job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
+        return cards().job_card("Job", self.key, f"for {spell(self.run_at)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Due(Job):
-    """A job as it comes out: its `run_at` is always an aware datetime in UTC.
+    """A job as it comes out of a queue: its `run_at` is always an aware datetime in UTC.
 
     Attributes:
-        lateness: seconds by which Redis's clock had passed `run_at` when the key was taken; negative where a
-            `peek` looked at a key that still waits. Two Dues that differ in nothing else are equal.
+        lateness: seconds by which Redis's clock had passed `run_at` when the key was claimed. It is negative if
+            `peek` saw the key while it waited. Equality ignores it: two Dues with equal key and `run_at` are equal.
     """
 
     run_at: datetime
     lateness: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
-        """A store made it: there is nothing to check."""
+        """Check nothing: a store makes Dues, of what was checked when it was scheduled."""
 
     def __repr__(self) -> str:
         return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"
 
     def _repr_html_(self) -> str:
-        return job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
+        return cards().job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
 
     def __getattr__(self, name: str) -> Any:
-        if name != "wire":  # which few Dues ever need: those that are scheduled again
+        if name != "wire":  # made at its first use, because only a Due that is scheduled again needs it
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         object.__setattr__(self, "wire", _wire(self.key, self.run_at))
         return self.wire
@@ -106,25 +106,28 @@ Schedulable: TypeAlias = _Item | Sequence[_Item]
 
 
 def to_jobs(item: object) -> list[Job]:
-    """The jobs of whatever came to the sink; none of them if one cannot be scheduled.
+    """Returns the jobs of an item that came to the sink.
 
     Raises:
-        InvalidJob: naming the field, what came and what would be right; and the place in a list.
+        InvalidJob: one of them is invalid. The message names its place in the list, the field, what came, and what
+            would be right.
     """
     if isinstance(item, Job):
         return [item]
     if isinstance(item, list):
-        if set(map(type, cast("list[object]", item))) == {Job}:  # as nearly always: a list of a thousand in 15 us
+        if set(map(type, cast("list[object]", item))) == {
+            Job
+        }:  # the usual case, kept fast: 15 us for a list of a thousand
             return cast("list[Job]", item)
         return [_in_list(place, each) for place, each in enumerate(cast("list[object]", item))]
     return [_to_job(item)]
 
 
 def check_keep(keep: object) -> Keep:
-    """The policy itself, if there is such a one.
+    """Returns `keep` itself if it is one of the four policies.
 
     Raises:
-        InvalidSetting: naming the four there are.
+        InvalidSetting: it is not. The message names the four.
     """
     if keep not in KEEP:
         raise InvalidSetting(f"keep: got {show(keep)}; it must be one of {', '.join(map(repr, KEEP))}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from rx_runat.model.cards import job_card
 from rx_runat.model.checks import short
 from rx_runat.model.claim import Claim
 from rx_runat.model.humanize import readable, span
+from rx_runat.model.rich import cards
 
 R = TypeVar("R")
 
@@ -42,7 +42,7 @@ class Outcome(Generic[R]):
         return f"<Outcome {self.claim.key!r}, {self._state()}>"
 
     def _repr_html_(self) -> str:
-        return job_card("Outcome", self.claim.key, self._state())
+        return cards().job_card("Outcome", self.claim.key, self._state())
 
     def _state(self) -> str:
         again = "" if self.delay is None else f", again in {span(self.delay)}"

@@ -1,8 +1,7 @@
-"""What a job looks like in Redis: a key as a member, a time as a score. The wire that npm runat reads too.
+"""Moments: how `run_at` is written to Redis as a score, and how a score is read. npm runat uses the same scores.
 
-key      <->  member: its UTF-8; bytes of others that are no UTF-8 come out with `surrogateescape`
-run_at    ->  "1700000000000": epoch milliseconds; or "+500": a delay that Redis adds to its own clock
-score     ->  run_at: an aware datetime in UTC, whatever the score
+run_at  ->  "1700000000000": epoch milliseconds; or "+500": a delay that Redis adds to its own clock
+score   ->  run_at: an aware datetime in UTC, for every score that Redis can hold
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _TIMES = "an aware datetime, epoch seconds, or a timedelta from now"
 
 
 def to_time(run_at: object, field: str = "run_at") -> str:
-    """A moment as the wire has it: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
+    """Returns a moment as a script takes it: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
 
-    Numbers are first rounded to the microsecond, which is what a float of epoch seconds can hold.
+    A float is first rounded to the microsecond: the floats of epoch seconds are that precise, and no more.
 
     >>> to_time(1700000000.0001)
     '1700000000001'
@@ -37,12 +36,12 @@ def to_time(run_at: object, field: str = "run_at") -> str:
     '+500'
 
     Raises:
-        InvalidJob: not a moment: naive, not finite, a bool, out of a datetime's range, or of another type.
+        InvalidJob: `run_at` is no moment: naive, not finite, a bool, outside a datetime's range, or of another type.
     """
     if isinstance(run_at, datetime):
         return str(_from_datetime(run_at, field))
     if isinstance(run_at, timedelta):
-        delay = _up(run_at // _MICROSECOND)
+        delay = _round_up(run_at // _MICROSECOND)
         if delay > _LAST_MS:
             raise InvalidJob(f"{field}: got {show(run_at)}, which ends after the year 9999; take a shorter delay")
         return f"+{max(delay, 0)}"
@@ -52,10 +51,10 @@ def to_time(run_at: object, field: str = "run_at") -> str:
 
 
 def from_milliseconds(value: object, field: str = "runAt") -> datetime:
-    """The moment of npm runat's `runAt`: epoch milliseconds, rounded up.
+    """Returns the moment of npm runat's `runAt`: epoch milliseconds, rounded up.
 
     Raises:
-        InvalidJob: not a finite number, or out of a datetime's range.
+        InvalidJob: the value is no finite number, or outside a datetime's range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidJob(f"{field}: got {show(value)}; it must be epoch milliseconds, a number")
@@ -66,7 +65,7 @@ def from_milliseconds(value: object, field: str = "runAt") -> datetime:
 
 
 def from_score(score: str | bytes | float) -> datetime:
-    """The moment of a score; what lies beyond a datetime's range becomes the first or the last moment.
+    """Returns the moment of a score. A score outside a datetime's range gives the first or the last moment.
 
     >>> from_score(b"1700000000000").isoformat()
     '2023-11-14T22:13:20+00:00'
@@ -82,7 +81,7 @@ def from_score(score: str | bytes | float) -> datetime:
 
 
 def lateness(score: str | bytes | float, now: int) -> float:
-    """Seconds from a score to a moment in epoch microseconds; negative before it.
+    """Returns the seconds from a score to `now` (epoch microseconds); negative if the score lies in the future.
 
     >>> lateness("1700000000000", 1_700_000_000_250_000)
     0.25
@@ -91,7 +90,7 @@ def lateness(score: str | bytes | float, now: int) -> float:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Epoch microseconds: how a virtual clock tells the scripts the time."""
+    """Returns epoch microseconds, the form in which a virtual clock passes the time to the scripts."""
     return (moment - EPOCH) // _MICROSECOND
 
 
@@ -102,11 +101,11 @@ def _from_datetime(run_at: datetime, field: str) -> int:
                 f"{field}: got {show(run_at)}; it must be an aware datetime: give it a time zone, "
                 "such as datetime.now(timezone.utc)"
             )
-        return _up(to_microseconds(run_at))
+        return _round_up(to_microseconds(run_at))
     except InvalidJob:
         raise
-    except Exception as error:  # a tzinfo is anybody's code
-        raise InvalidJob(f"{field}: got {show(run_at)}, whose time zone fails ({show(error)})") from error
+    except Exception as error:  # a tzinfo is foreign code, which may raise anything
+        raise InvalidJob(f"{field}: got {show(run_at)}, whose time zone raises ({show(error)})") from error
 
 
 def _from_seconds(run_at: float, field: str) -> int:
@@ -118,7 +117,7 @@ def _from_seconds(run_at: float, field: str) -> int:
             'a thousand, or use runat\'s own form {"runAt": <milliseconds>, "key": <str>}'
         )
     _in_range(run_at * 1000, run_at, field, "seconds")
-    return run_at * 1000 if isinstance(run_at, int) else _up(round(run_at * 1_000_000))
+    return run_at * 1000 if isinstance(run_at, int) else _round_up(round(run_at * 1_000_000))
 
 
 def _in_range(milliseconds: float, value: object, field: str, unit: str) -> None:
@@ -126,15 +125,15 @@ def _in_range(milliseconds: float, value: object, field: str, unit: str) -> None
         raise InvalidJob(f"{field}: got {show(value)}; as epoch {unit} that is not between the years 1 and 9999")
 
 
-def _up(microseconds: int) -> int:
+def _round_up(microseconds: int) -> int:
     return -(-microseconds // 1000)
 
 
-LONGEST_SECONDS = 366 * 86_400.0  # a year and no more: a lease or a delay beyond that is a slip of units
+LONGEST_SECONDS = 366 * 86_400.0  # a year: a longer lease or delay is most likely given in a wrong unit
 
 
 def to_ms(seconds: object, name: str, least: float) -> int:
-    """Milliseconds, rounded up, of seconds or a timedelta.
+    """Returns seconds or a timedelta in milliseconds, rounded up.
 
     >>> to_ms(1.5, "delay", 0), to_ms(timedelta(minutes=1), "delay", 0)
     (1500, 60000)
@@ -142,8 +141,13 @@ def to_ms(seconds: object, name: str, least: float) -> int:
     Traceback (most recent call last):
     rx_runat.errors.InvalidSetting: delay: got -1 (int); it must be between 0 seconds and a year
 
+    Args:
+        seconds: the length of time.
+        name: of the argument, for the message.
+        least: the shortest length allowed, in seconds.
+
     Raises:
-        InvalidSetting: what came, and what would be right.
+        InvalidSetting: it is no length of time, shorter than `least`, or longer than a year.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | timedelta):
         raise InvalidSetting(f"{name}: got {show(seconds)}; it must be seconds, such as 30.0, or a timedelta")

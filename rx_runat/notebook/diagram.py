@@ -1,4 +1,4 @@
-"""The drawing of marble diagrams: lines of values on one time axis, as SVG and in characters."""
+"""Draws marble diagrams: lines of values on one time axis, as SVG and as text."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from rx_runat.drawing.svg import CHARACTER, INK, PAPER, RED, Svg, hue, ticks
 from rx_runat.model.humanize import readable
 
-WIDTH = 760  # px: what a notebook's output and a README show without scrolling
-COLUMNS = 72  # characters of a line in a terminal of 80, names apart
+WIDTH = 760  # px: fits into a notebook's output and a README
+COLUMNS = 72  # characters of a line; with a short name it fits into a terminal of 80
 
 _R = 6.0  # px of a marble
-_APART = 11.0  # px: marbles nearer than this cover each other, and are counted instead
+_APART = 11.0  # px: marbles that are closer would cover each other; they become one, with their number
 _ROW = 13.0  # px of a row of labels
-_ROWS = 3  # of labels above a line; what finds no place shows under the pointer
+_ROWS = 3  # rows of labels above a line; the pointer shows a label for which no row has room
 
 _Place = Callable[[float], float]
 
 
 @dataclass
 class Track:
-    """One stream: its marbles, and its end if it came.
+    """One stream: its marbles, and its end if it has ended.
 
     Attributes:
-        name: of the stream.
-        marbles: seconds after the beginning, and what to write there.
-        ended_after: seconds; None: it went on.
-        error: in words, if it ended with one.
+        name: the name of the stream.
+        marbles: for each value, the seconds since the beginning, and its label.
+        ended_after: the seconds until its end; None if it has not ended.
+        error: the text of the error that ended it; None if none did.
     """
 
     name: str
@@ -40,9 +40,9 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
     """The diagram as SVG.
 
     Args:
-        tracks: from top to bottom.
-        seconds: what the axis spans.
-        elapsed: how far the lines have come that have not ended.
+        tracks: the streams, from top to bottom.
+        seconds: the length of the axis.
+        elapsed: where the lines end whose streams have not ended.
     """
     left = min(max((len(track.name) for track in tracks), default=0), 24) * CHARACTER + 12
     scale = (WIDTH - 22 - left - 2 * _R) / seconds
@@ -64,7 +64,7 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
 
 
 class _Group:
-    """Marbles that would cover each other, drawn as one with their number."""
+    """One marble, or several that would cover each other and are drawn as one with their number."""
 
     def __init__(self, x: float, label: str) -> None:
         self.first = self.last = x
@@ -76,14 +76,14 @@ class _Group:
 
     @property
     def half(self) -> float:
-        """Half of its width."""
+        """Half of its width in px."""
         if len(self.labels) == 1:
             return _R
         return max((self.last - self.first) / 2 + _R, len(f"{len(self.labels):,}") * CHARACTER / 2 + 5, _R + 2)
 
 
 class _Line:
-    """A track with its groups, and the rows that their labels stand in."""
+    """A track, its groups, and the rows of their labels."""
 
     def __init__(self, track: Track, place: _Place, left: float) -> None:
         self._track = track
@@ -102,7 +102,7 @@ class _Line:
         self.height = (max(self._rows.values(), default=-1) + 1) * _ROW + 30
 
     def _label_rows(self) -> dict[int, int]:
-        """Where single marbles have their labels: the lowest row that is free there."""
+        """For each single marble whose label has room: the lowest row that is free there."""
         rows: dict[int, int] = {}
         ends = [0.0] * _ROWS
         for number, group in enumerate(self._groups):
@@ -117,7 +117,7 @@ class _Line:
         return rows
 
     def draw(self, svg: Svg, y: float, now: float) -> None:
-        """Draw the line at a height; `now` is how far it goes if it has not ended."""
+        """Draw the line at y; `now` is the x of its end if the stream has not ended."""
         track = self._track
         svg.text(4, y + 4, readable(track.name, 24))
         end = now if track.ended_after is None else self._place(track.ended_after)
@@ -127,7 +127,7 @@ class _Line:
         if track.ended_after is None:
             svg.path(f"M{end - 6:.1f} {y - 4:.1f}l7 4l-7 4", width=1.5)
         elif track.error is None:
-            if self._groups:  # beside the last marble, not behind it
+            if self._groups:  # to the right of the last marble, which would cover it
                 end = max(end, self._groups[-1].x + self._groups[-1].half + 3)
             svg.line(end, y - 9, end, y + 9, width=2)
         else:
@@ -155,7 +155,7 @@ class _Line:
 
 
 def spell_out(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
-    """The diagram in characters: labels where they fall, `(3)` for three at once, `+2` for what a label covers."""
+    """The diagram as text: labels at their moments, `(3)` for three at once, `+2` for two that a label covers."""
     width = max((len(track.name) for track in tracks), default=0)
     lines = [f"{track.name:<{width}}  {_spell_track(track, seconds, elapsed)}".rstrip() for track in tracks]
     axis = ""
@@ -170,7 +170,7 @@ def _spell_track(track: Track, seconds: float, elapsed: float) -> str:
     def column(after: float) -> int:
         return int(after / seconds * COLUMNS)
 
-    cells: list[tuple[int, list[str], int]] = []  # where a group stands, its labels, and how many more it covers
+    cells: list[tuple[int, list[str], int]] = []  # column of a group, its labels, and how many marbles these cover
     for after, label in track.marbles:
         at = column(after)
         if cells and at == cells[-1][0]:

@@ -1,4 +1,4 @@
-"""The notebook that pictures are shown in: the only place that knows IPython, which need not be there."""
+"""Shows pictures below a notebook's cell. The only file that imports IPython, and only when it is called."""
 
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
 # (IPython's display is not annotated)
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 
 def shown(bundle: dict[str, str]) -> Callable[[dict[str, str]], None]:
-    """Show something below the cell that runs; what this answers shows another in its place, from any thread.
+    """Show a picture below the cell that runs, and return a function that replaces it, from any thread.
 
     Args:
-        bundle: MIME type -> content.
+        bundle: the picture, as MIME type -> content.
     """
     from IPython.display import display
 

@@ -1,4 +1,4 @@
-"""Cells that may be run again."""
+"""`fresh`: run a cell twice, and have one subscription."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _made: dict[str, abc.DisposableBase] = {}
 
 
 def fresh(name: str, make: Callable[_P, _D], /, *args: _P.args, **kwargs: _P.kwargs) -> _D:
-    """Make something disposable in the place of what this name stood for, which is disposed of first.
+    """Make a disposable under a name, and first dispose of the one that was made under this name before.
 
         run  fresh("printer", queue.subscribe, print)     subscribes
         run  fresh("printer", queue.subscribe, print)     the first one ends, then this one subscribes
         key  --a--                                        is printed once
 
-    Run a cell twice, and there is one subscription, or one queue, not two that fight for keys. What fails to be made
-    leaves the name empty: the old one is gone by then.
+    A cell that is run twice then has one subscription, or one queue, not two that compete for keys. If `make` raises,
+    the name stands for nothing: the old disposable is gone by then.
 
     Args:
-        name: of the place; one for the whole kernel.
-        make: makes a disposable: `queue.subscribe`, `RunAt`, or a function of yours.
-        args: for `make`.
-        kwargs: for `make`.
+        name: any text; names are shared by the whole kernel.
+        make: returns a disposable: `queue.subscribe`, `RunAt`, or a function of your own.
+        args: arguments of `make`.
+        kwargs: keyword arguments of `make`.
 
     Returns:
         What `make` made.

@@ -1,4 +1,4 @@
-"""How late keys come: a distribution that grows."""
+"""`lateness`: how late keys come, as a distribution that grows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rx_runat.notebook.recording import Recording
 from rx_runat.stream.ticks import Seconds
 
 _WIDTH, _HEIGHT = 760.0, 190.0
-_FIRST = 1e-5  # seconds; below that a clock of microseconds tells little
-_FINE = 60  # bins for each tenfold: percentiles to 4 %, which is more than two digits of a sample mean
-_COARSE = 12  # of the picture: bars for each tenfold
+_FIRST = 1e-5  # seconds: the first bin; Redis's clock counts microseconds, so finer bins would be noise
+_FINE = 60  # bins for each power of ten: 10 ** (1 / 60) is 1.04, so percentiles are within 4 %
+_COARSE = 12  # bars of the picture for each power of ten
 
 
 class Lateness(Recording):
-    """How late the keys of a stream came: `lateness` makes one."""
+    """How late the keys of a stream came. Made by `lateness`."""
 
     def __init__(self, seconds: Seconds, jobs: Observable[Due], scheduler: abc.SchedulerBase | None) -> None:
         self.keys = 0
@@ -38,11 +38,11 @@ class Lateness(Recording):
         self.worst = max(self.worst, late)
 
     def end(self, name: str, after: float, error: Exception | None) -> None:  # noqa: ARG002
-        """Note what ended the stream."""
+        """Note the error that ended the stream, if one did."""
         self._error = None if error is None else readable(f"{type(error).__name__}: {error}", 80)
 
     def percentile(self, percent: float) -> float:
-        """Seconds that so many of a hundred keys were not later than; within 4 %. NaN where none has come."""
+        """The lateness in seconds that `percent` % of the keys did not exceed, within 4 %. NaN before the first key."""
         wanted, seen = self.keys * percent / 100, 0
         for place in sorted(self._bins):
             seen += self._bins[place]
@@ -62,7 +62,7 @@ class Lateness(Recording):
         return words + (f"; {self._error}" if self._error else "")
 
     def svg(self) -> str:
-        """The distribution as a picture, on a scale of tenfolds."""
+        """The distribution as SVG, on a logarithmic scale."""
         svg = Svg(_WIDTH, _HEIGHT, f"Lateness: {self.text()}")
         svg.text(4, 15, self.text(), color=RED if self._error else "")
         least = math.floor(math.log10(max(min(self._lates(), default=1e-4), _FIRST)) + 1e-9)
@@ -102,25 +102,27 @@ def lateness(jobs: Observable[Due], seconds: Seconds, *, scheduler: abc.Schedule
         jobs   --a----b---c-->
         words  3 keys: half within 0.4 ms, 99 of 100 within 1.2 ms, the latest 1.2 ms
 
-    Recording is subscribing: it begins at once, and a queue that is recorded is consumed. In a notebook, the last line
-    of a cell grows while it is watched, and `await lateness(...)` is shown when it is complete; in a script,
-    `print(lateness(...).run())`. Percentiles are within 4 %, whatever the number of keys; memory is bounded.
+    A recording subscribes at once, so it takes the keys of a queue that it records. In a notebook, `lateness(...)` as
+    the last line of a cell shows a picture that grows, and `await lateness(...)` shows it when it is complete. In a
+    script, use `print(lateness(...).run())`. Percentiles are within 4 %, whatever the number of keys; memory is
+    bounded.
 
-    Temperature: hot: it has begun when you have it.
-    Delivery:    as its own subscriber gets them.
-    Order:       none is kept.
-    Clock:       lateness is measured on Redis's, when a key is claimed; the seconds are of this process, or virtual.
-    Scheduler:   none of its own: recorded on the thread that the stream comes on.
-    Errors:      one that ends the stream is said in the words. None is raised.
-    Disposal:    leaves the stream; what was recorded stays. It ends by itself after `seconds`.
+    Temperature: hot: the recording has begun when this returns.
+    Delivery:    the recording is a subscriber of the stream.
+    Order:       not recorded.
+    Clock:       lateness is measured on Redis's clock, when a key is claimed; `seconds` on this process's, or in
+                 virtual time.
+    Scheduler:   none of its own: the stream is recorded on the thread that emits it.
+    Errors:      the text shows an error that ends the stream. None is raised.
+    Disposal:    unsubscribes and keeps what was recorded. A recording ends by itself after `seconds`.
 
     Args:
-        jobs: `queue.jobs`, or a stream made of it; whatever has a `lateness`.
-        seconds: how long, as a number or a timedelta.
-        scheduler: a virtual-time one: the whole time passes before this returns.
+        jobs: `queue.jobs`, or a stream made from it; any stream whose values have a `lateness`.
+        seconds: how long to record, as a number or a timedelta.
+        scheduler: a virtual-time scheduler; then all of the time passes before this returns. None: record live.
 
     Raises:
-        InvalidSetting: an argument that cannot be used; what came and what would be right.
+        InvalidSetting: an argument cannot be used; the message says what came and what would be right.
 
     Example:
         >>> from rx_runat import Job

@@ -1,4 +1,4 @@
-"""Marble diagrams of real streams."""
+"""`marbles`: marble diagrams of real streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rx_runat.stream.ticks import Seconds
 
 
 class Marbles(Recording):
-    """What some streams did, side by side: `marbles` makes one."""
+    """What some streams did, side by side. Made by `marbles`."""
 
     def __init__(
         self,
@@ -29,15 +29,15 @@ class Marbles(Recording):
         super().__init__(seconds, streams, scheduler)
 
     def add(self, name: str, after: float, value: Any) -> None:
-        """Put a marble on a line."""
+        """Add a marble to the line of a stream."""
         try:
             label = readable(str(self._label(value)), 24)
-        except Exception:  # anybody's code; the value came all the same
+        except Exception:  # the user's code; its bug must not hide the value
             label = "?"
         self.tracks[name].marbles.append((after, label))
 
     def end(self, name: str, after: float, error: Exception | None) -> None:
-        """End a line."""
+        """End the line of a stream."""
         self.tracks[name].ended_after = after
         self.tracks[name].error = None if error is None else readable(f"{type(error).__name__}: {error}", 80)
 
@@ -59,33 +59,34 @@ def marbles(
     label: Callable[[Any], object] | None = None,
     **more: Observable[Any],
 ) -> Marbles:
-    """A marble diagram of what streams do in the next seconds, side by side on one clock.
+    """A marble diagram of what streams do in the next seconds, side by side on one time axis.
 
         due     --a-----b--(3)--c------>     values, and a burst as a count
         mails   --------b-------X            an error
         sums    -----------7----|            completion
 
-    Recording is subscribing: it begins at once, and a queue that is recorded is consumed. In a notebook, `marbles(...)`
-    as the last line of a cell grows while it is watched, and `await marbles(...)` is shown when it is complete; in a
-    script, `print(marbles(...).run())`.
+    A recording subscribes at once, so it takes the keys of a queue that it records. In a notebook, `marbles(...)` as
+    the last line of a cell shows a diagram that grows, and `await marbles(...)` shows it when it is complete. In a
+    script, use `print(marbles(...).run())`.
 
-    Temperature: hot: it has begun when you have it.
-    Delivery:    each stream as its own subscriber gets it; a bug in `label` shows as "?".
-    Order:       as it came; streams that come on threads of their own are ordered by one monotonic clock.
+    Temperature: hot: the recording has begun when this returns.
+    Delivery:    the recording is a subscriber of each stream. If `label` raises, the marble shows "?".
+    Order:       as the values come; one monotonic clock orders streams that come on different threads.
     Clock:       monotonic time of this process, or the scheduler's virtual time, counted from the beginning.
-    Scheduler:   none of its own: each stream is recorded on the thread that it comes on.
-    Errors:      one that ends a stream is drawn at its end; the others go on. None is raised.
-    Disposal:    leaves the streams; what was recorded stays. It ends by itself after `seconds`, or when all have ended.
+    Scheduler:   none of its own: each stream is recorded on the thread that emits it.
+    Errors:      an error is drawn at the end of its stream; the other streams go on. None is raised.
+    Disposal:    unsubscribes and keeps what was recorded. A recording ends by itself after `seconds`, or when all its
+                 streams have ended.
 
     Args:
-        seconds: how long, as a number or a timedelta.
-        streams: by names that are no Python names.
-        scheduler: a virtual-time one: the whole time passes before this returns.
-        label: what to write beside a value; by default the key of a job, else `str(value)`.
+        seconds: how long to record, as a number or a timedelta.
+        streams: streams by name, for names that cannot be keyword arguments.
+        scheduler: a virtual-time scheduler; then all of the time passes before this returns. None: record live.
+        label: returns the text beside a value; by default the key of a job, else `str(value)`.
         more: streams by name.
 
     Raises:
-        InvalidSetting: an argument that cannot be used; what came and what would be right.
+        InvalidSetting: an argument cannot be used; the message says what came and what would be right.
 
     Example:
         >>> from reactivex import operators as ops

@@ -1,4 +1,4 @@
-"""Watching Observables for a while: live, or in virtual time at once."""
+"""Recordings of Observables: live for some seconds, or at once in virtual time. `Marbles` and `Lateness` are two."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from rx_runat.notebook.display import shown
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.ticks import Seconds, to_seconds
 
-_REDRAW_SECONDS = 0.25  # a picture that grows is looked at, not read: four times a second is enough
+_REDRAW_SECONDS = 0.25  # a growing picture looks alive at four updates a second; each sends the whole SVG
 
 
 class Recording(abc.DisposableBase):
-    """Subscribes to streams at once, and leaves them when its time is over, they have all ended, or it is disposed.
+    """Subscribes to streams at once; unsubscribes when its time is over, all have ended, or it is disposed.
 
     Args:
-        seconds: how long.
-        streams: by name; each is subscribed, in this order.
-        scheduler: a virtual-time one: the whole time passes at once. None: live.
+        seconds: how long to record.
+        streams: streams by name, which are subscribed in this order.
+        scheduler: a virtual-time scheduler; then all of the time passes in the constructor. None: record live.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Recording(abc.DisposableBase):
         for name, stream in streams.items():
             if not isinstance(stream, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidSetting(f"{name}: got {show(stream)}; it must be an Observable")
-        self._lock = threading.RLock()  # over what was recorded: streams come on threads of their own
+        self._lock = threading.RLock()  # guards what was recorded: streams emit on different threads
         self._over = threading.Event()
         self._then: list[Callable[[], object]] = []
         self._running = len(streams)
@@ -57,7 +57,7 @@ class Recording(abc.DisposableBase):
         if self._loop is not None:
             self._loop.schedule_relative(self.seconds, self._dispose_later)
         for name, stream in streams.items():
-            self._listen(name, stream)
+            self._subscribe_to(name, stream)
         if not streams:
             self.dispose()
         elif virtual is not None:
@@ -68,37 +68,40 @@ class Recording(abc.DisposableBase):
 
     @abstractmethod
     def add(self, name: str, after: float, value: Any) -> None:
-        """Note a value of a stream. Called with the gate held."""
+        """Note a value of a stream. Called under the lock."""
 
     @abstractmethod
     def end(self, name: str, after: float, error: Exception | None) -> None:
-        """Note the end of a stream. Called with the gate held."""
+        """Note the end of a stream. Called under the lock."""
 
     @abstractmethod
     def svg(self) -> str:
-        """The picture of what has come so far."""
+        """The picture of what was recorded so far, as SVG."""
 
     @abstractmethod
     def text(self) -> str:
-        """The same in characters, for terminals."""
+        """What was recorded so far as text, for terminals."""
 
     # When it is over.
 
     @property
     def is_over(self) -> bool:
-        """Has it left its streams?"""
+        """True once it has unsubscribed from all streams."""
         return self._over.is_set()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it began, or that it took."""
+        """Seconds since the beginning; once it is over, how long it took."""
         if self._ended_after is not None:
             return self._ended_after
         assert self._scheduler is not None
         return min((self._scheduler.now - self._began).total_seconds(), self.seconds)
 
     def run(self) -> Self:
-        """Wait for the end, and answer the recording. In a notebook `await` it: its event loop may be needed."""
+        """Wait for the end, and return the recording.
+
+        In a notebook, `await` the recording instead: a stream may need the event loop, which this blocks.
+        """
         try:
             self._over.wait()
         except BaseException:  # Ctrl-C
@@ -107,7 +110,7 @@ class Recording(abc.DisposableBase):
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
-        """Wait for the end, and answer the recording. A cancelled wait ends it."""
+        """Wait for the end, and return the recording. Cancelling the wait ends the recording."""
         loop = asyncio.get_running_loop()
         over = loop.create_future()
 
@@ -115,13 +118,13 @@ class Recording(abc.DisposableBase):
             if not over.done():
                 over.set_result(None)
 
-        def tell() -> None:
+        def wake_threadsafe() -> None:
             try:
                 loop.call_soon_threadsafe(wake)
-            except RuntimeError:  # that event loop is closed: nobody waits there
+            except RuntimeError:  # the event loop is closed: nobody waits on it
                 pass
 
-        self._when_over(tell)
+        self._when_over(wake_threadsafe)
         try:
             yield from over
         except BaseException:
@@ -130,7 +133,7 @@ class Recording(abc.DisposableBase):
         return self
 
     def dispose(self) -> None:
-        """Leave the streams, now; what was recorded stays. May be repeated."""
+        """Unsubscribe now, and keep what was recorded. May be repeated."""
         with self._lock:
             if self._ended_after is not None:
                 return
@@ -165,7 +168,7 @@ class Recording(abc.DisposableBase):
             return {"image/svg+xml": self.svg(), "text/plain": self.text()}
 
     def _ipython_display_(self) -> None:
-        """Show it, and again while it grows."""
+        """Show the picture, and replace it while it grows."""
         show_again = shown(self._repr_mimebundle_())
         if self.is_over or self._loop is None:
             return
@@ -176,13 +179,13 @@ class Recording(abc.DisposableBase):
         rx.interval(_REDRAW_SECONDS, scheduler=self._loop).subscribe(redraw)
         self._when_over(redraw)
 
-    # Listening.
+    # Subscribing.
 
-    def _listen(self, name: str, stream: Observable[Any]) -> None:
+    def _subscribe_to(self, name: str, stream: Observable[Any]) -> None:
         on_next, ended = partial(self._note, name), partial(self._note_end, name)
         try:
             self._subscriptions.add(stream.subscribe(on_next, ended, ended, scheduler=None))
-        except Exception as error:  # a stream that cannot even be subscribed
+        except Exception as error:  # `subscribe` itself raised
             ended(error)
 
     def _note(self, name: str, value: Any) -> None:
@@ -198,18 +201,18 @@ class Recording(abc.DisposableBase):
             self._running -= 1
             if self._running:
                 return
-        if self._loop is not None:  # from the loop: the stream that has just ended may be in a lock of its own
+        if self._loop is not None:  # on our loop: the stream that ends right now may hold a lock that disposal needs
             self._loop.schedule(self._dispose_later)
 
 
 def seconds_of(value: object, name: str = "seconds") -> float:
-    """A span of time as a number.
+    """A span of time in seconds.
 
     Raises:
-        InvalidSetting: it is none, or not more than nothing, or endless.
+        InvalidSetting: the value is no span of time, or is not positive and finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
         raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta")
     if not 0 < to_seconds(value) < math.inf:
-        raise InvalidSetting(f"{name}: got {show(value)}; it must be more than nothing, and end")
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be positive and finite")
     return to_seconds(value)

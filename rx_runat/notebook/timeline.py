@@ -1,4 +1,4 @@
-"""A live picture of a queue."""
+"""`timeline`: a live picture of a queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def timeline(queue: RunAt, window: Seconds = 10.0, lane: Callable[[str], object] | None = None) -> Timeline:
-    """A live picture of a queue: keys move towards now, fire, and are filled by how late they were.
+    """A live picture of a queue: keys move towards now, fire, and take the colour of their lateness.
 
         -2 s        now        +2 s        +4 s
               ●  ●   |  ○    (12)     ○
@@ -26,28 +26,31 @@ def timeline(queue: RunAt, window: Seconds = 10.0, lane: Callable[[str], object]
            ◇         |        ○             nacked, or its lease has ended: it waits for another attempt
                ✕     |                      buried
 
-    Looking claims nothing and counts as no subscriber. Keys that other processes take are shown as such, how late they
-    were is not known. Where more keys fall together than a picture can hold, they are counted.
+    A picture claims nothing and is no subscriber. It shows which keys other processes took, but not how late those
+    keys were. Keys that would cover each other become one mark with their number.
 
     Temperature: hot; each call is a picture of its own.
-    Delivery:    what this process's sources deliver is seen for sure, those that are opened later too; of what others
-                 take, 400 keys a look.
+    Delivery:    shows every key that a source of this process delivers, also a source that is opened later. Of the
+                 keys that other processes take, it follows 400 at each poll.
     Order:       by time, on one axis; lanes in the order in which their first key was seen.
-    Clock:       Redis's: dots move by it, whatever the clock of the browser.
-    Scheduler:   a loop of its own, at most 20 looks and 20 updates a second; 4 looks where nothing changes.
-    Errors:      a server that does not answer is written into the picture; it is asked again every second.
-    Disposal:    `close()`. It looks no more when the queue was stopped, or 10 s after its last view went out of sight,
-                 and looks again when one comes back.
-    Redis:       `snapshot.lua` at each look: O(keys shown + log(size)). Where keys have vanished, `locate.lua` tells
-                 where at most 400 of them are.
+    Clock:       Redis's: dots move by it, whatever the clock of the browser shows.
+    Scheduler:   a loop of its own, with at most 20 polls and 20 updates a second; 4 polls a second while nothing
+                 changes.
+    Errors:      while the server does not answer, the picture shows the error and polls once a second.
+    Disposal:    `close()`. Polling stops when the queue is stopped, or 10 s after the last view went out of sight; it
+                 starts again when a view comes back.
+    Redis:       `snapshot.lua` at each poll: O(keys shown + log(size)). If keys have vanished, `locate.lua` finds where
+                 at most 400 of them are.
 
     Args:
-        queue: to look at.
-        window: seconds to come that are in the picture; half as many of the past are.
-        lane: of a key, such as `lambda key: key.split(":")[0]`; by default all share one. Twelve at most.
+        queue: the queue.
+        window: how many seconds of the future the picture shows, as a number or a timedelta. It shows half as many of
+            the past.
+        lane: returns the lane of a key, such as `lambda key: key.split(":")[0]`; by default all keys share one lane.
+            At most twelve lanes are shown; further keys share the last one.
 
     Raises:
-        InvalidSetting: an argument that cannot be used; or the `notebook` extra is not installed.
+        InvalidSetting: an argument cannot be used, or the `notebook` extra is not installed.
     """
     if not isinstance(queue, RunAt):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSetting(f"queue: got {show(queue)}; it must be a RunAt")

@@ -10,7 +10,7 @@ from typing import Any
 from rx_runat.model.outcome import Outcome
 from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import Subscriber
-from rx_runat.stream.rendezvous import NotTaken
+from rx_runat.stream.rendezvous import NotReceived
 
 _FULL = 100  # outcomes that wait for a slow subscriber: no work begins then, so that the backlog waits in Redis
 
@@ -72,7 +72,7 @@ class Outcomes:
                 if not self._is_silent:
                     try:
                         self._subscriber.on_next(outcome)
-                    except NotTaken:  # the subscriber left, or its event loop ended
+                    except NotReceived:  # the subscriber left, or its event loop ended
                         pass
                     except BaseException as error:
                         self._failed(error)

@@ -103,7 +103,7 @@ class Subscription:
                 pass  # then it comes again when its lease ends
             return
         if is_new:
-            self._leave.append(manager.admit(self))
+            self._leave.append(manager.register(self))
         manager.renewals.keep(lease, self)
         if not self._limiter.put(claim):
             self._settle(claim, Decision("back"))
@@ -167,7 +167,7 @@ class Subscription:
     def dispose(self) -> None:
         """Call the subscriber no more. What was not begun goes back, and what can be cancelled is cancelled."""
         self._outcomes.silence()
-        self._subscriber.withdraw()
+        self._subscriber.unblock_source()
         self._let_go()
 
     @property

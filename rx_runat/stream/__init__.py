@@ -1,1 +1,54 @@
-"""."""
+"""Rx: everything between a user's jobs and keys and the store. Nothing here knows Redis.
+
+    jobs --> sink --> writes -------------------------------> store           on the caller's thread, to Redis
+                         '-- wake_for(run_at) --> sources
+
+    ticks --> source --> hold ------------------------------> store           on the source's loop
+      ^         '-----> delivery <-- claimed keys ------------'
+      |                    '--> subscribers
+      '-- wake <-- others' writes                                             on the listener's loop
+
+A job on its way in:
+
+    sink             the Observer of jobs
+    writes           writes to the store, then wakes the queue's own sources
+
+A due key on its way out:
+
+    ticks            when to look: heartbeat, alarm, wake-up; a `Ticker` per source
+    wake             the head of the schedule as an Observable: others' writes wake a source
+    sleep            how long a source sleeps, and what wakes it
+    outage           whether Redis is away, and the backoff between two looks
+    demand           how many keys a claim may take
+    source           one look: tick -> claim -> deliver -> hand back the rest
+    hold             what was claimed and not received, and how it goes back
+    claiming         what differs between plain keys and claims
+    delivery         one claim, key by key, to the subscribers
+    subscribers      who subscribes to a source at the moment
+    taps             what pictures are told of claims
+    look_lock        one look at a time; after the last one, the end
+
+Subscribers:
+
+    hot              `Hot` is an Observable, a `Publisher` calls its `Subscriber`s
+    rendezvous       one value handed to an event loop, while the source waits
+    async_iteration  `async for`
+    jobs             `queue.jobs` and the other streams with a name
+    broadcast        `queue.errors`: published without waiting
+
+Claims, which outlive the look that brought them:
+
+    leases           makes claims and settles them: a `Claiming` like the plain one
+    slots            how many claims may be out: their demand
+    acks             leases of finished work, settled in bulk
+    renewals         leases of work that goes on, extended in bulk
+    lease_thread     where both happen; it runs no code of the user's
+    stoppable        work on claims, which `stop` must wait for
+
+A whole queue:
+
+    settings         which settings can be used
+    sources          opens sources, registers work, stops all together
+    loop             the scheduler of one source: a thread and a monotonic clock
+    at_exit          hands back when the interpreter ends
+"""

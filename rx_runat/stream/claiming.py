@@ -1,4 +1,4 @@
-"""How one source claims: for good, or under a lease. What differs between the two is in one object each."""
+"""How one source claims: for good, or under a lease. All that differs between the two is in one object each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ C = TypeVar("C", bound=Claimed | Leased)
 
 
 class Claiming(Protocol[C]):
-    """What a source needs to know of its claims.
-
-    Fulfilled by `PlainClaiming`, for the stream of bare keys, and by `LeaseManager`, for `queue.claims()`.
-    """
+    """How a source claims. `PlainClaiming` for the stream of bare keys, `LeaseManager` for `queue.claims()`."""
 
     @property
     def demand(self) -> Demand:
@@ -24,11 +21,11 @@ class Claiming(Protocol[C]):
         ...
 
     def claimer(self) -> Claimer[C]:
-        """Returns a new claimer of the store, for as long as somebody subscribes."""
+        """Returns a new claimer of the store. A source uses it until its last subscriber leaves."""
         ...
 
     def head_tracker(self) -> HeadTracker:
-        """Returns a new tracker of what comes next in the store."""
+        """Returns a new tracker of what falls due next in the store."""
         ...
 
     def delivery(self, claimed: C) -> Delivery:

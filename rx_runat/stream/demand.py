@@ -1,54 +1,54 @@
-"""How many keys a claim may take: as many as the subscribers have shown that they take in a tenth of a second."""
+"""How many keys a claim may take: as many as the subscribers have shown that they receive in a tenth of a second."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-HOLD_SECONDS = 0.1  # what was claimed and not delivered by then goes back, for others to take
-_AIM_SECONDS = HOLD_SECONDS / 2  # a claim that takes twice as long as it promised is still delivered whole
+HOLD_SECONDS = 0.1  # keys that were claimed and not delivered by then go back, for other sources to claim
+_AIM_SECONDS = HOLD_SECONDS / 2  # a claim whose delivery takes twice as long as expected is still delivered whole
 _GROWTH = 4  # 1, 4, 16, 64, 256, 1000: one quick key proves little, and the sixth claim has full size all the same
 
 
 class Demand(Protocol):
-    """What a source may ask for.
+    """How many keys a source may claim. `Pace` for plain keys, `Slots` for claims.
 
     Attributes:
-        hold_seconds: for which a claim may be in hand before what is left of it goes back.
+        hold_seconds: the longest time for which a source may hold a claim before it hands back the rest.
     """
 
     hold_seconds: float
-
-    @property
-    def frees_in(self) -> float:
-        """Where no key may be taken: the seconds until some may."""
-        ...
 
     @property
     def keys(self) -> int:
         """How many keys the next claim may take."""
         ...
 
-    def show(self, keys: int, seconds: float) -> None:
-        """Hear that so many keys were delivered in so long."""
+    @property
+    def seconds_until_free(self) -> float:
+        """The seconds until a claim may take keys again, where `keys` was 0."""
         ...
 
-    def forget(self) -> None:
-        """Begin afresh: nobody is left of those who showed it."""
+    def note_delivery(self, keys: int, seconds: float) -> None:
+        """Take into account how many keys were delivered in how many seconds."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the subscribers that left: the next ones may be slower."""
         ...
 
 
 class Pace:
-    """The demand of subscribers whose `on_next` takes its time: one key at first, then by their pace.
+    """The demand of subscribers whose `on_next` takes time: one key at first, then by their pace.
 
-        claims     1  4  16  64  256  1000  1000  ...      a subscriber that takes a key in 10 us
-        claims     1  1   1   1    1     1     1  ...      one that takes 50 ms
+        claims     1  4  16  64  256  1000  1000  ...      a subscriber that receives a key in 10 us
+        claims     1  1   1   1    1     1     1  ...      one that needs 50 ms
 
     Args:
-        limit: keys; the ceiling.
+        limit: the most keys that one claim may take.
     """
 
     hold_seconds = HOLD_SECONDS
-    frees_in = 0.0  # it always asks for some
+    seconds_until_free = 0.0  # `keys` is never 0
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -59,11 +59,11 @@ class Pace:
         """How many keys the next claim may take."""
         return self._keys
 
-    def show(self, keys: int, seconds: float) -> None:
-        """Hear that so many keys were delivered in so long."""
+    def note_delivery(self, keys: int, seconds: float) -> None:
+        """Adapt the next claim to the pace at which these keys were delivered."""
         fits = self._limit if seconds <= 0 else int(keys * _AIM_SECONDS / seconds)
         self._keys = max(1, min(self._limit, fits, max(self._keys, keys * _GROWTH)))
 
-    def forget(self) -> None:
-        """Begin afresh: nobody is left of those who showed it."""
+    def reset(self) -> None:
+        """Begin with one key again: the pace was that of subscribers that left."""
         self._keys = 1

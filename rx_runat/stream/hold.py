@@ -1,4 +1,4 @@
-"""What a source has taken and nobody has received, and how it goes back."""
+"""What a source has claimed and no subscriber has received, and how it goes back to Redis."""
 
 from __future__ import annotations
 
@@ -13,66 +13,82 @@ from rx_runat.model.batch import Entry
 from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.claiming import C, Claiming
 
-LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or this where that is long
-SHORTEST_SILENCE = 1.0  # seconds; a busy server or host is silent for longer than a short interval, and not gone
+LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or after this if that is less
+SHORTEST_SILENCE = 1.0  # seconds; a server or host that is only busy may be silent for longer than a short interval
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
 
 class Hold(Generic[C]):
-    """Between a source and the store: takes, holds what was not received, and gives it back. One look at a time.
+    """Claims keys for a source, holds those that nobody received, and hands them back. Not for two threads at once.
 
     Args:
         store: where keys are claimed.
-        claiming: makes the claimer, for as long as somebody subscribes.
-        interval: seconds; the patience with an absent Redis when all must go back.
+        claiming: makes the claimer: a new one for each time that somebody subscribes.
+        interval: seconds; how long to retry against an absent Redis when everything must go back.
+
+    Attributes:
+        undelivered: the keys to hand back.
+        break_off: makes a call to Redis that is under way fail, from another thread.
     """
 
     def __init__(self, store: Store, claiming: Claiming[C], interval: float) -> None:
-        self.left: list[Entry] = []
+        self.undelivered: list[Entry] = []
+        self.break_off = store.close
         self._claiming = claiming
         self._store = store
-        self.break_off = store.close
         self._claimer: Claimer[C] | None = None
-        self._asked_at: float | None = None
+        self._called_at: float | None = None  # when the call to Redis began that is under way
         self._patience = min(interval, LONGEST_PATIENCE)
-        self._silence = max(self._patience, SHORTEST_SILENCE)
+        self._longest_silence = max(self._patience, SHORTEST_SILENCE)
 
     def claim(self, limit: int) -> C:
-        """Take what is due, at most `limit` keys. Raises StoreError; the next call asks for the same claim again."""
+        """Claim what is due, at most `limit` keys.
+
+        Raises:
+            StoreError: Redis did not answer; the next call asks for the same claim again.
+        """
         if self._claimer is None:
             self._claimer = self._claiming.claimer()
-        with self._asking():
+        with self._calling():
             return self._claimer.claim(limit)
 
-    def settle(self, resting: bool) -> bool:
-        """Return what is left; was there anything?
+    def hand_back(self, closes: bool) -> bool:
+        """Return what is undelivered to Redis.
 
         Args:
-            resting: nobody listens: ask for a claim whose answer was lost, return that too, and leave no receipt.
+            closes: True if nobody subscribes any more. Then the claimer is closed: a claim whose answer was lost is
+                asked for again, its keys go back too, and no receipt is left behind.
+
+        Returns:
+            True if there was something to hand back.
 
         Raises:
             StoreError: Redis did not answer; call it again.
         """
-        plain_claimer, returned = self._claimer, False
-        while plain_claimer is not None:
-            with self._asking():
-                if self.left:
-                    plain_claimer.hand_back(self.left)
-                    returned = True
-                self.left = plain_claimer.close() if resting else []
-            if not self.left:
-                if resting:
+        claimer, handed_back = self._claimer, False
+        while claimer is not None:
+            with self._calling():
+                if self.undelivered:
+                    claimer.hand_back(self.undelivered)
+                    handed_back = True
+                self.undelivered = claimer.close() if closes else []
+            if not self.undelivered:
+                if closes:
                     self._claimer = None
                 break
-        return returned
+        return handed_back
 
-    def give_all_back(self) -> NotReturned | None:
-        """Return everything while there is patience; answers what could not be returned."""
-        self._store.shorten_timeout(self._silence)
+    def hand_back_everything(self) -> NotReturned | None:
+        """Hand back and close, and retry during an outage for as long as an interval.
+
+        Returns:
+            None, or a notice of what could not be handed back.
+        """
+        self._store.shorten_timeout(self._longest_silence)
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                self.settle(resting=True)
+                self.hand_back(closes=True)
                 return None
             except StoreError as error:
                 if isinstance(error, Refused) or time.monotonic() >= deadline:
@@ -80,27 +96,27 @@ class Hold(Generic[C]):
             threading.Event().wait(_PAUSE)
 
     def hangs(self, since: float) -> bool:
-        """Has Redis been silent for too long, in a call of ours, since a moment of the monotonic clock?"""
-        asked_at = self._asked_at
-        return asked_at is not None and time.monotonic() - max(asked_at, since) > self._silence
+        """True if a call to Redis has been silent for too long; time before `since`, monotonic, does not count."""
+        called_at = self._called_at
+        return called_at is not None and time.monotonic() - max(called_at, since) > self._longest_silence
 
     @property
-    def is_asking(self) -> bool:
-        """Is a call of ours to Redis under way?"""
-        return self._asked_at is not None
+    def is_calling(self) -> bool:
+        """True while a call to Redis is under way."""
+        return self._called_at is not None
 
     def _not_returned(self, error: StoreError) -> NotReturned | None:
-        keys = [entry.key for entry in self.left]
+        keys = [entry.key for entry in self.undelivered]
         if keys:
             return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)
         if self._claimer is not None and self._claimer.is_owed:
             return NotReturned(f"stopped, and what the last claim took is unknown, its answer was lost: {error}", ())
-        return None  # a receipt of nothing is left, and expires
+        return None  # only a receipt is left, of keys that were delivered, and it expires
 
     @contextmanager
-    def _asking(self) -> Generator[None]:
-        self._asked_at = time.monotonic()
+    def _calling(self) -> Generator[None]:
+        self._called_at = time.monotonic()
         try:
             yield
         finally:
-            self._asked_at = None
+            self._called_at = None

@@ -1,7 +1,9 @@
-"""Hot Observables whose subscribers are guarded: what one of them raises stays with that one.
+"""Hot Observables that call each subscriber directly: an exception of one subscriber ends that one alone.
 
-RxPY's `Subject` lets a subscriber's exception reach whoever calls `on_next`, and hides whether a value was received.
-Here each subscriber is called directly, and the caller learns what became of the call.
+    Hot.subscribe(...)  -->  Publisher.join(Subscriber)      the publisher calls `Subscriber.on_next` for each value
+
+RxPY's `Subject` raises a subscriber's exception at the caller of `on_next`, and hides whether a value was received.
+Here the publisher calls each subscriber itself, and so knows whether it received the value, left, or raised.
 """
 
 from __future__ import annotations
@@ -10,29 +12,28 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rx_runat.stream.rendezvous import Rendezvous, event_loop
+from rx_runat.stream.rendezvous import LoopHandler, event_loop
 
 _T = TypeVar("_T")
 
 
 class Subscriber(Generic[_T]):
-    """Who subscribed: what to call, and where.
+    """One subscription: the user's three callbacks, and the thread that they run on.
 
     Args:
-        on_next: the subscriber's own, kept as `handler`. Called as `on_next` it waits until the handler is done,
-            raises what that raises, and `NotTaken` if the subscriber left before.
-        on_error: for a terminal error; None if the subscriber gave none.
-        on_completed: for the end.
-        scheduler: of the subscription; an asyncio one says where all three run.
+        on_next: the user's callback, kept as `handler`. The attribute `on_next` is what a publisher calls: it returns
+            when the handler has, raises what the handler raised, and `NotReceived` if the subscriber left before.
+        on_error: for the error that ends the stream; None if the user gave none.
+        on_completed: for the end of the stream.
+        scheduler: of the subscription; if it is an asyncio one, all three run on its event loop.
     """
 
-    __slots__ = ("_meet", "_on_completed", "_on_error", "handler", "on_next", "scheduler")
+    __slots__ = ("_loop_handler", "_on_completed", "_on_error", "handler", "on_next", "scheduler")
 
     def __init__(
         self,
@@ -46,81 +47,81 @@ class Subscriber(Generic[_T]):
         self.on_next = self.handler
         self._on_error = on_error
         self._on_completed = on_completed
-        self._meet: Rendezvous[_T] | None = None
+        self._loop_handler: LoopHandler[_T] | None = None
         loop = event_loop(scheduler)
         if loop is not None:
-            self._meet = Rendezvous(loop, self.handler)
-            self.on_next = self._meet.on_next
+            self._loop_handler = LoopHandler(loop, self.handler)
+            self.on_next = self._loop_handler.on_next
 
-    def mark(self, context: Callable[[], AbstractContextManager[None]]) -> None:
-        """Enter a context around the subscriber's own code where that runs on another thread than its source."""
-        if self._meet is None:
+    def wrap_handler(self, context: Callable[[], AbstractContextManager[None]]) -> None:
+        """Run the handler inside a context, if it runs on an event loop; on the source's thread it does not need to."""
+        if self._loop_handler is None:
             return
-        handler = self._meet.handler
+        handler = self._loop_handler.handler
 
-        def marked(value: _T) -> None:
+        def wrapped(value: _T) -> None:
             with context():
                 handler(value)
 
-        self._meet.handler = marked
+        self._loop_handler.handler = wrapped
 
     def fail(self, error: BaseException) -> None:
-        """End with an error: the subscriber's own `on_error`, or the interpreter's hook for threads."""
+        """End with an error, given to the user's `on_error`, or else to the interpreter's hook for threads."""
         on_error = self._on_error
         if on_error is None or not isinstance(error, Exception):
             unhandled(error)
         else:
-            self._last(lambda: on_error(error))
+            self._run_last(lambda: on_error(error))
 
     def complete(self) -> None:
-        """End well."""
+        """End without an error."""
         if self._on_completed is not None:
-            self._last(self._on_completed)
+            self._run_last(self._on_completed)
 
-    def withdraw(self) -> None:
-        """Let a source go on that waits for this subscriber's event loop."""
-        if self._meet is not None:
-            self._meet.withdraw()
+    def unblock_source(self) -> None:
+        """End the wait of a source for this subscriber's event loop: its current value and later ones go back."""
+        if self._loop_handler is not None:
+            self._loop_handler.close()
 
     def run(self, action: Callable[[], object]) -> None:
-        """Run something where the subscriber's own code runs, without waiting for it."""
-        if self._meet is None:
+        """Run an action where the callbacks run: here, or soon on their event loop, without waiting for it."""
+        if self._loop_handler is None:
             action()
         else:
-            self._meet.post(action)
+            self._loop_handler.post(action)  # if that event loop is closed, nobody is left to run it for
 
-    def _last(self, action: Callable[[], object]) -> None:
+    def _run_last(self, action: Callable[[], object]) -> None:
         def guarded() -> None:
             try:
                 action()
-            except BaseException as error:  # the last call to it: nobody is left to be told but the hook
+            except BaseException as error:  # the subscription has ended: only the hook is left to report it
                 unhandled(error)
 
         self.run(guarded)
 
 
-class Crowd(Protocol[_T]):
-    """Where subscribers join and leave."""
+class Publisher(Protocol[_T]):
+    """Gives values to subscribers: a source gives keys, a `Broadcast` gives notices."""
 
     def join(self, subscriber: Subscriber[_T]) -> None:
-        """Let it have what comes from now on."""
+        """Give a subscriber the values from now on."""
         ...
 
     def leave(self, subscriber: Subscriber[_T]) -> None:
-        """Let it have no more; may be repeated."""
+        """Give a subscriber no more values; may be repeated."""
         ...
 
 
 class Hot(Observable[_T]):
-    """An Observable whose subscribers join a crowd, each called directly.
+    """The Observable of a publisher.
 
     Args:
-        crowd: that they join.
+        publisher: calls the subscribers.
     """
 
-    def __init__(self, crowd: Crowd[_T]) -> None:
+    def __init__(self, publisher: Publisher[_T]) -> None:
         super().__init__()
-        self._crowd = crowd
+        self._publisher = publisher
 
     def subscribe(
         self,
@@ -133,10 +134,11 @@ class Hot(Observable[_T]):
         """Subscribe an observer, or callbacks, to what comes from now on.
 
         Args:
-            on_next: called with each value, one at a time; or an observer, then the others are ignored.
+            on_next: called with each value, one at a time; or an observer, and then the other callbacks are ignored.
             on_error: called at most once, with what ended the stream or with what `on_next` raised.
             on_completed: called at most once.
-            scheduler: an asyncio one says where these run, the source waiting; others are ignored.
+            scheduler: if it is an asyncio one, the callbacks run on its event loop, one value at a time, while the
+                source waits; other schedulers are ignored.
 
         Returns:
             The subscription; dispose of it to leave.
@@ -145,56 +147,12 @@ class Hot(Observable[_T]):
             observer = cast("abc.ObserverBase[_T]", on_next)
             on_next, on_error, on_completed = observer.on_next, observer.on_error, observer.on_completed
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
-        self._crowd.join(subscriber)
-        return Disposable(lambda: self._crowd.leave(subscriber))
-
-
-class Notices(Generic[_T]):
-    """A crowd that hears what is published: on the publisher's thread, or soon on the event loop that it named."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._subscribers: tuple[Subscriber[_T], ...] = ()
-        self._ended = False
-
-    def join(self, subscriber: Subscriber[_T]) -> None:
-        """Hear what is published from now on; after the end, complete at once."""
-        with self._lock:
-            ended = self._ended
-            if not ended:
-                self._subscribers += (subscriber,)
-        if ended:
-            subscriber.complete()
-
-    def leave(self, subscriber: Subscriber[_T]) -> None:
-        """Hear no more."""
-        with self._lock:
-            self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
-
-    def publish(self, value: _T) -> None:
-        """Tell everyone; who raises leaves. An event loop is told when it comes to it: nobody waits for it."""
-        for subscriber in self._subscribers:
-            subscriber.run(partial(self._tell, subscriber, value))
-
-    def end(self) -> None:
-        """Complete everyone; may be repeated."""
-        with self._lock:
-            ended, self._ended = self._ended, True
-        if not ended:
-            for subscriber in self._subscribers:
-                subscriber.complete()
-
-    def _tell(self, subscriber: Subscriber[_T], value: _T) -> None:
-        if subscriber in self._subscribers:  # it may have left before its event loop came to it
-            try:
-                subscriber.handler(value)
-            except BaseException as error:  # its bug stays with it
-                self.leave(subscriber)
-                subscriber.fail(error)
+        self._publisher.join(subscriber)
+        return Disposable(lambda: self._publisher.leave(subscriber))
 
 
 def unhandled(error: BaseException) -> None:
-    """Show an exception that has nobody to go to, as Python shows those that end a thread."""
+    """Report an exception that nobody handles, as Python reports one that ends a thread."""
     hook_args = (type(error), error, error.__traceback__, threading.current_thread())
     try:
         threading.excepthook(threading.ExceptHookArgs(hook_args))

@@ -1,30 +1,70 @@
-"""The stream of `queue.jobs`: the keys of a source, each as a `Due`."""
+"""The streams that a queue has beside itself, each with a name: `queue.jobs`, `queue.errors` and `queue.claims()`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from rx_runat.model.job import Due
-from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.async_iteration import Iteration
+from rx_runat.stream.hot import Hot, Publisher, Subscriber
 from rx_runat.stream.source import Source
+
+_T = TypeVar("_T")
+
+
+class Named(Hot[_T]):
+    """A hot stream with a name.
+
+    Args:
+        publisher: of its values.
+        name: of the stream.
+        owner: returns the repr of the queue that it belongs to.
+        card: returns its rich form, under a title.
+    """
+
+    def __init__(
+        self, publisher: Publisher[_T], name: str, owner: Callable[[], str], card: Callable[[str], str]
+    ) -> None:
+        super().__init__(publisher)
+        self._name = name
+        self._owner = owner
+        self._card = card
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of {self._owner()}>"
+
+    def _repr_html_(self) -> str:
+        return self._card(f"{self._name} of RunAt")
+
+
+class Jobs(Named[Due]):
+    """A hot stream of `Due`s, for `subscribe`, operators and `async for`."""
+
+    def __aiter__(self) -> Iteration[Due]:
+        return Iteration(self._publisher)
 
 
 class Dues:
-    """The crowd of a source for those who want each key as a `Due`; the claim is the same."""
+    """The publisher of `Due`s: the subscribers join the source of bare keys, and share its claims.
+
+    Args:
+        source: of the keys.
+    """
 
     def __init__(self, source: Source[Any]) -> None:
         self._source = source
 
     def join(self, subscriber: Subscriber[Due]) -> None:
-        """Let a subscriber have the next key, as a Due."""
-        take, source = subscriber.on_next, self._source
+        """Give a subscriber the next keys, each as a `Due`."""
+        receive, source = subscriber.on_next, self._source
 
-        def take_due(_: object) -> None:
-            take(source.due())
+        def receive_due(_: object) -> None:
+            receive(source.due())
 
-        subscriber.on_next = take_due
+        subscriber.on_next = receive_due
         source.join(subscriber)
 
     def leave(self, subscriber: Subscriber[Due]) -> None:
-        """Let a subscriber have no more."""
+        """Give a subscriber no more."""
         self._source.leave(subscriber)

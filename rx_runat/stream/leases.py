@@ -85,7 +85,7 @@ class LeaseManager:
 
     def _wake_source(self) -> None:
         if self._source is not None:
-            self._source.written(-math.inf)
+            self._source.wake_for(-math.inf)
 
     # What the source asks for.
 
@@ -165,14 +165,14 @@ class LeaseManager:
         """True while more claims are on their way to the subscribers."""
         return self._delivery is not None and self._delivery.goes_on
 
-    def admit(self, holder: LeaseHolder) -> Callable[[], None]:
+    def register(self, holder: LeaseHolder) -> Callable[[], None]:
         """Register a holder of leases.
 
         The store stays open, and `stop` waits, until the returned callback is called. All leases of the holder must be
         settled or lost by then.
         """
         self._holders.add(holder)
-        leave_queue = self._sources.admit(holder)
+        leave_queue = self._sources.register(holder)
 
         def leave() -> None:
             self._holders.discard(holder)

@@ -19,10 +19,10 @@ _T = TypeVar("_T")
 
 
 class Loop(EventLoopScheduler):
-    """RxPY's `EventLoopScheduler` on monotonic time; its thread lives while there is something to do.
+    """RxPY's `EventLoopScheduler` on monotonic time. Its thread ends when nothing is planned, and starts when needed.
 
-    RxPY's own reads the wall clock: set back by an hour, it would not tick for an hour. `now` counts from an
-    arbitrary moment and is good for differences only.
+    RxPY's own scheduler reads the wall clock: if that is set back by an hour, it does not tick for an hour. Here `now`
+    counts from an arbitrary moment, so only differences of it mean something.
 
     Args:
         name: of the thread, as a debugger shows it.
@@ -30,26 +30,27 @@ class Loop(EventLoopScheduler):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._last: threading.Thread | None = None
+        self._latest: threading.Thread | None = None
 
         def thread(target: Callable[..., None]) -> threading.Thread:
-            # A daemon: a script that subscribes and ends must end. `queue.py` hands back before the interpreter goes.
-            started = self._last = threading.Thread(target=target, name=name, daemon=True)
+            # A daemon thread, so that a script ends though it still subscribes. `at_exit.py` hands back before that.
+            started = self._latest = threading.Thread(target=target, name=name, daemon=True)
             return started
 
         super().__init__(thread, exit_if_empty=True)
 
     @property
     def now(self) -> datetime:
-        """Monotonic time, as a datetime."""
+        """Returns monotonic time, as a datetime."""
         return EPOCH + timedelta(seconds=time.monotonic())
 
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[_T], state: _T | None = None
     ) -> abc.DisposableBase:
-        """Plan an action. Disposed of, it is forgotten at once; on a loop that has ended, it is dropped.
+        """Plan an action; after the loop's end it is dropped. Returns its disposable, which removes it at once.
 
-        RxPY's own keeps what was cancelled until its time: each look replaces an alarm that may be a day away.
+        RxPY's own scheduler keeps a cancelled action until its time. Here each look replaces an alarm that may be a day
+        away, so cancelled alarms would pile up.
         """
         item: ScheduledItem = ScheduledItem(self, state, action, self.to_datetime(duetime))
 
@@ -73,7 +74,8 @@ class Loop(EventLoopScheduler):
     def dispose(self) -> None:
         """Drop what is planned; an action under way is the last. May be repeated.
 
-        RxPY's own notifies a thread that may be in an action, and then sleeps until the next item: it finds none here.
+        RxPY's own scheduler notifies its thread, but a thread that is in an action at that moment goes on to wait for
+        the next item. Here the queues are empty then, so the thread ends.
         """
         super().dispose()
         with self._condition:
@@ -82,12 +84,16 @@ class Loop(EventLoopScheduler):
             self._condition.notify()
 
     def end(self, longest: float = -1) -> None:
-        """Drop what is planned, and wait for the thread, unless called on it; so many seconds at most."""
+        """Drop what is planned, and wait for the thread as `join` does."""
         self.dispose()
         self.join(longest)
 
     def join(self, longest: float = -1) -> None:
-        """Wait for the thread, unless called on it; so many seconds at most."""
-        thread = self._last
+        """Wait for the thread to end, unless this is called on it.
+
+        Args:
+            longest: seconds to wait; negative: as long as it takes.
+        """
+        thread = self._latest
         if thread is not None and thread is not threading.current_thread():
             thread.join(None if longest < 0 else longest)

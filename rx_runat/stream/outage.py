@@ -1,4 +1,4 @@
-"""Outages are survived: said once, looked at again with backoff, and said to be over."""
+"""An outage of Redis is survived: reported once, retried with backoff, and its end reported once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 from reactivex import abc
 
 from rx_runat.errors import Recovered, StoreError
-from rx_runat.stream.hot import Notices
+from rx_runat.stream.broadcast import Broadcast
 
 log = logging.getLogger("rx_runat")
 
-FIRST_BACKOFF = 0.05  # a connection that was cut is back before anyone notices
-LONGEST_BACKOFF = 2.0  # the end of an outage is noticed within this; a server coming up is not stormed
+FIRST_BACKOFF = 0.05  # a connection that was cut is back before a user notices
+LONGEST_BACKOFF = 2.0  # so the end of an outage is noticed within 2 s, and a server that starts is not flooded
 
 
 def backoff(failures: int) -> float:
-    """Seconds until another try, after one that failed and so many failures before it.
+    """Returns the seconds until the next try, after a failure that had so many failures before it.
 
     >>> [backoff(n) for n in (0, 1, 5, 6, 10_000)]
     [0.05, 0.1, 1.6, 2.0, 2.0]
@@ -26,7 +26,7 @@ def backoff(failures: int) -> float:
 
 
 class Outage:
-    """Whether Redis is away, since when, and when to look again.
+    """Whether Redis is away, since when, and when the next look is allowed.
 
         looks     ok  x   x       x               x  ok
         errors        E                              Recovered
@@ -35,10 +35,10 @@ class Outage:
     Args:
         where: the server, in messages.
         scheduler: whose clock counts.
-        errors: hears of the beginning and the end.
+        errors: publishes the beginning and the end.
     """
 
-    def __init__(self, where: str, scheduler: abc.SchedulerBase, errors: Notices[StoreError]) -> None:
+    def __init__(self, where: str, scheduler: abc.SchedulerBase, errors: Broadcast[StoreError]) -> None:
         self._where = where
         self._scheduler = scheduler
         self._errors = errors
@@ -46,12 +46,12 @@ class Outage:
         self._retry_at: datetime | None = None
         self._failures = 0
 
-    def lets_look(self, _: object = None) -> bool:
-        """Is a tick worth a look, or would it come too soon after a failure?"""
+    def allows_look(self, _: object = None) -> bool:
+        """True if a tick may look at Redis, False while the backoff after a failure lasts."""
         return self._retry_at is None or self._scheduler.now >= self._retry_at
 
-    def survive(self, error: StoreError) -> float:
-        """Note a failure; answers the seconds until it is worth another look."""
+    def note_failure(self, error: StoreError) -> float:
+        """Report the outage if it has just begun. Returns the seconds until the next look."""
         now = self._scheduler.now
         if self._since is None:
             self._since = now
@@ -62,17 +62,17 @@ class Outage:
         self._retry_at = now + timedelta(seconds=seconds)
         return seconds
 
-    def recover(self) -> None:
-        """Note a success."""
+    def note_success(self) -> None:
+        """Report the end of the outage, if there was one."""
         if self._since is None:
             return
         seconds = (self._scheduler.now - self._since).total_seconds()
-        self.forget()
+        self.reset()
         notice = Recovered(f"{self._where} answers again, after {seconds:.1f} s", seconds)
         log.warning("%s", notice)
         self._errors.publish(notice)
 
-    def forget(self) -> None:
-        """Begin afresh."""
+    def reset(self) -> None:
+        """Forget the outage without a report: nobody subscribes any more, or the stream has failed."""
         self._since = self._retry_at = None
         self._failures = 0

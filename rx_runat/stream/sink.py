@@ -1,4 +1,4 @@
-"""A store as an Observer of jobs: what is written is written when `on_next` returns."""
+"""The sink: an Observer that writes jobs to the schedule. When `on_next` returns, Redis has them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rx_runat.stream.writes import Writes
 
 
 class Sink(abc.ObserverBase[Schedulable]):
-    """The write side of a queue, for as many producers as like to share it.
+    """The write side of a queue, shared by any number of producers.
 
-    It derives from RxPY's abstract observer and not from `Observer`, which drops everything after its first
-    `on_completed`: here a producer's end is its own.
+    It derives from RxPY's abstract observer and not from `Observer`, because an `Observer` drops everything after its
+    first `on_completed`; here one producer that completes does not end the sink for the others.
 
     Args:
         writes: to the queue's store.
@@ -22,19 +22,14 @@ class Sink(abc.ObserverBase[Schedulable]):
         self._writes = writes
 
     def on_next(self, value: Schedulable) -> None:
-        """Schedule a job, or a list of jobs: all of it or nothing; returns once Redis has answered.
-
-        Raises:
-            InvalidJob: before Redis was touched.
-            StoreError: what Redis said; `OutcomeUnknown` if it did not answer.
-        """
+        """See `RunAt.on_next`."""
         jobs = to_jobs(value)
         if jobs:
             self._writes.schedule(jobs, "last")
 
     def on_error(self, error: Exception) -> None:
-        """Raise what a producer ended with, as Rx does where nobody handles it; the queue goes on."""
+        """See `RunAt.on_error`."""
         raise error
 
     def on_completed(self) -> None:
-        """Nothing: a producer that completes ends itself, not the queue."""
+        """See `RunAt.on_completed`."""

@@ -1,61 +1,79 @@
-"""Until when a source sleeps, what is worth waking it for, and who wakes first."""
+"""When a source looks next: how long it sleeps, which writes wake it, and how long it lets other sources go first."""
 
 from __future__ import annotations
 
 import math
+import sys
 import threading
+from collections.abc import Callable
+
+from rx_runat.model.batch import Claimed, Leased
+
+# Sleep until called by `Ticker.wake`: earlier than the run_at of any key, and later than the -inf that `wake` reports.
+_UNTIL_CALLED = -sys.float_info.max
 
 
 class WakeFilter:
-    """What a source hears of while it sleeps, looks, and goes to sleep again; from any thread.
+    """Decides which writes wake a source that sleeps. Writes are reported from any thread, looks by the source.
 
         source    sleeps until 9   | looks ...          | sleeps until 7
-        hears         9     8          6       7   5
-        wakes it            8                      5        heard in the look, and earlier than what the look found
+        reported      9     8          6       7   5
+        wakes               8                      5        reported during the look, and earlier than what it found
 
     Times are run_ats in epoch milliseconds.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until = math.inf
-        self._heard = math.inf
-        self._looks = False
-        self._woken = False
+        self._until = math.inf  # the run_at that the source sleeps for
+        self._earliest = math.inf  # the earliest run_at that was reported since the last look began
+        self._is_looking = False
+        self._is_woken = False
 
-    def wakes(self, run_at: float) -> bool:
-        """Is this worth a look now? A source that is awake, or woken already, hears of it when it has looked."""
+    def is_worth_a_look(self, run_at: float) -> bool:
+        """Report a write. Returns True if the source must look now.
+
+        Returns False if the source looks already or was woken already: then `look_ended` takes the write into account.
+        """
         with self._lock:
-            self._heard = min(self._heard, run_at)
-            if self._looks or self._woken or run_at >= self._until:
+            self._earliest = min(self._earliest, run_at)
+            if self._is_looking or self._is_woken or run_at >= self._until:
                 return False
-            self._woken = True
+            self._is_woken = True
             return True
 
-    def ends(self) -> None:
-        """A look begins: it will find what was heard of until now."""
+    def look_begins(self) -> None:
+        """Note that a look begins: it will find all that was written until now."""
         with self._lock:
-            self._looks, self._woken, self._heard = True, False, math.inf
+            self._is_looking, self._is_woken, self._earliest = True, False, math.inf
 
-    def begins(self, until: float) -> bool:
-        """A look has found the next run_at; is one that was heard of meanwhile earlier, so that it must look again?"""
+    def look_ended(self, until: float) -> bool:
+        """Note that a look has ended, and for which run_at the source will sleep.
+
+        Returns:
+            True if an earlier run_at was reported during the look, so that the source must look again at once.
+        """
         with self._lock:
-            self._looks, self._until = False, until
-            self._woken = self._heard < until
-            return self._woken
+            self._is_looking, self._until = False, until
+            self._is_woken = self._earliest < until
+            return self._is_woken
 
 
 class ContentionDelay:
-    """Who came for a key and found it taken lets the others go first next time.
+    """Delays the next look of a source that came too late for a key, so that other sources go first next time.
 
         sources   a b c  all wake at 9, one gets the key, say b
         sources     b    wakes at 12, and has the processor to itself
                     a c  wake 1 ms later; in case b is busy, the key is theirs
 
-    Else sixteen sources on one machine that fall upon one key make the one that gets it wait for the other fifteen.
+    Without the delay, sixteen sources on one machine would look for one key at the same moment, and the one that gets
+    the key would share the processor with fifteen that get nothing.
 
     Args:
         longest: seconds; a claim takes a tenth of a millisecond, and sixteen of them a few. 0 where nobody competes.
+
+    Attributes:
+        seconds: the delay of the next look.
     """
 
     _FIRST = 0.001
@@ -63,12 +81,71 @@ class ContentionDelay:
     def __init__(self, longest: float = 0.004) -> None:
         self.seconds = 0.0
         self._longest = longest
-        self._expected = math.inf
+        self._expected = math.inf  # when the next key was to fall due, as the last claim found
 
-    def looked(self, now: float, got: bool, next_run_at: float) -> None:
-        """Hear of a claim: when it was, whether it took anything, and what falls due next; epoch milliseconds."""
-        if got:
+    def note_claim(self, now: float, found_keys: bool, next_run_at: float) -> None:
+        """Adapt the delay to a claim.
+
+        Args:
+            now: when it was, epoch milliseconds.
+            found_keys: True if it took any.
+            next_run_at: when the next key falls due, epoch milliseconds.
+        """
+        if found_keys:
             self.seconds = 0.0
         elif now >= self._expected:
             self.seconds = min(max(2 * self.seconds, self._FIRST), self._longest)
         self._expected = next_run_at
+
+
+class Sleep:
+    """How long a source sleeps after a look: planned by the look's last claim, begun when the look ends.
+
+    Args:
+        now: returns seconds, on a clock that nobody sets.
+        contention: delays looks where other sources compete for the same key.
+
+    Attributes:
+        wake_filter: decides which writes end the sleep.
+    """
+
+    def __init__(self, now: Callable[[], float], contention: ContentionDelay) -> None:
+        self.wake_filter = WakeFilter()
+        self._now = now
+        self._contention = contention
+        self._planned_at = 0.0
+        self._seconds: float | None = None  # from then; 0.0: look again at once; None: no longer than to the heartbeat
+        self._until = math.inf  # the run_at to sleep for, in epoch milliseconds
+
+    def plan_after(self, claimed: Claimed | Leased) -> None:
+        """Plan to sleep until the next key falls due, as a claim has found."""
+        self._planned_at = self._now()
+        now = claimed.now / 1e3
+        self._seconds = claimed.wait
+        self._until = math.inf if claimed.wait is None else now + claimed.wait * 1e3
+        self._contention.note_claim(now, bool(claimed.keys), self._until)
+
+    def plan_after_hand_back(self, is_stuck: bool) -> None:
+        """Plan to look again at once; where the subscribers are stuck, at the heartbeat, whatever is written."""
+        self._seconds = None if is_stuck else 0.0
+        if is_stuck:
+            self._until = _UNTIL_CALLED
+
+    def look_begins(self) -> None:
+        """Note that a look begins."""
+        self.wake_filter.look_begins()
+
+    def begin(self) -> float | None:
+        """End the look. Returns the seconds that are left to sleep, since the delivery took some of them."""
+        if self.wake_filter.look_ended(self._until):
+            return 0.0
+        seconds = self._seconds
+        return seconds and max(0.0, seconds + self._contention.seconds - (self._now() - self._planned_at))
+
+    def begin_until_called(self) -> bool:
+        """End a look without a claim: no write is worth a look. Returns False if the source was called meanwhile."""
+        return not self.wake_filter.look_ended(_UNTIL_CALLED)
+
+    def begin_backoff(self) -> None:
+        """End a look that met an outage: nothing is worth a look before the backoff is over."""
+        self.wake_filter.look_ended(-math.inf)

@@ -52,7 +52,7 @@ class Slots:
             return min(free, _LARGEST_CLAIM)
 
     @property
-    def frees_in(self) -> float:
+    def seconds_until_free(self) -> float:
         """The seconds until a slot is free, if no lease ends before its deadline; 0.0 if one is free."""
         with self._lock:
             if len(self._ends) < self._max:
@@ -87,8 +87,8 @@ class Slots:
         if calls:
             self._freed()
 
-    def show(self, keys: int, seconds: float) -> None:
+    def note_delivery(self, keys: int, seconds: float) -> None:
         """Nothing: how fast subscribers take claims says nothing about how long the work takes."""
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Nothing: a claim that is out holds its slot whether anybody subscribes or not."""

@@ -1,339 +1,265 @@
-"""A store and ticks make a hot stream: each tick claims what is due, its keys go to the subscribers of the moment.
+"""One look at Redis: each tick claims what is due, delivers it to the subscribers of the moment, hands back the rest.
 
-    ticks  -->  look  -->  claim  -->  key, key, key  -->  subscribers
-      ^          |                          |                  |
-      '-- wait --'                          |                  '-- how fast they take: the next claim's size
-                                            '-- what nobody received in time: handed back
+    tick  -->  claim  -->  key, key, key  -->  subscribers
+     ^           |              |                   |
+     '-- wait ---'              |                   '-- how fast they receive: the size of the next claim
+                                '-- what nobody received in time: handed back
 
-One source claims for itself, as if in a process of its own. Looks come one at a time (`_turn`); subscribers come and
-go at any time (`_lock`). No subscriber is ever called with the gate held.
+A source claims for itself, as if in a process of its own. Looks come one at a time, under the `LookLock`. Subscribers
+join and leave at any time, and no subscriber is called under the lock that guards `Subscribers`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import sys
-import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, Protocol
+from collections.abc import Callable
+from typing import Any, Generic
 
-import reactivex as rx
 from reactivex import Observable, abc
-from reactivex import operators as ops
-from reactivex.disposable import SerialDisposable
-from reactivex.scheduler import ImmediateScheduler
-from reactivex.subject import Subject
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.job import Due
+from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.hold import Hold
-from rx_runat.stream.hot import Notices, Subscriber
+from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.look_lock import LookLock
 from rx_runat.stream.outage import Outage
-from rx_runat.stream.sleep import ContentionDelay, WakeFilter
-from rx_runat.stream.ticks import Seconds, ticks
+from rx_runat.stream.sleep import ContentionDelay, Sleep
+from rx_runat.stream.subscribers import Subscribers
+from rx_runat.stream.taps import Taps
+from rx_runat.stream.ticks import Seconds, Ticker
 
 log = logging.getLogger("rx_runat")
 
-# A backlog is claimed within one tick, since planning another takes a tenth as long as a claim of a thousand; but only
-# so long, because the scheduler may be the user's, and others wait for it.
-_TURN_SECONDS = 0.05
-
-# Earlier than any schedule, and later than what says "look, whatever is written".
-_ONLY_WHEN_CALLED = -sys.float_info.max
-
-
-class Tap(Protocol):
-    """Looks on at sources, for pictures. It starts no claim, keeps none going, and must not raise or take long."""
-
-    def claimed(self, claimed: Claimed | Leased) -> None:
-        """Keys were claimed, and are about to be delivered."""
-        ...
-
-    def delivered(self, claimed: Claimed | Leased, left: Sequence[Entry]) -> None:
-        """They were, but for what is left: that goes back."""
-        ...
+# Seconds. A backlog is claimed in one look, because to plan another tick takes a tenth as long as to claim a thousand
+# keys. A look ends after this time, because the scheduler may be the user's, and its other actions wait meanwhile.
+_LONGEST_LOOK = 0.05
 
 
 class Source(Generic[C]):
-    """The read side of a queue: a crowd for keys. `Dues` is the same crowd, for Dues.
+    """The read side of a queue: publishes keys, each to all who subscribe at the moment.
 
     Args:
         where: the server, in messages.
-        hand: takes keys, and returns them.
-        claiming: how many keys a claim may take, and how they are delivered.
-        interval: seconds between heartbeats; None: none.
+        hold: claims keys, and hands them back.
+        claiming: decides how many keys a claim may take, and what is delivered for each.
+        interval: seconds between heartbeats; None: no heartbeat.
         scheduler: where ticks come, one at a time.
-        now: seconds, on a clock that nobody sets: how long the subscribers take.
+        now: returns seconds, on a clock that nobody sets; measures how long the subscribers take.
         heads: the schedule's head whenever others may have changed it.
-        courtesy: towards other sources that wait for the same key.
-        errors: hears of what went wrong and was survived.
-        finished: called once, when a stopped source has let go of everything.
+        contention: delays looks where other sources compete for the same key.
+        errors: publishes the errors that were survived, or that ended the stream.
+        taps: told of each claim and delivery.
+        finished: called once, when a stopped source has handed back and completed.
 
     Attributes:
-        subscribers: who is there; another tuple whenever one comes or goes.
-        taps: who looks on.
+        subscribers: who subscribes at the moment.
     """
 
     def __init__(
         self,
         where: str,
-        hand: Hold[C],
+        hold: Hold[C],
         *,
         claiming: Claiming[C],
         interval: Seconds | None,
         scheduler: abc.SchedulerBase,
         now: Callable[[], float],
         heads: Observable[float],
-        courtesy: ContentionDelay,
-        errors: Notices[StoreError],
+        contention: ContentionDelay,
+        errors: Broadcast[StoreError],
+        taps: Taps,
         finished: Callable[[], None],
     ) -> None:
         self._where = where
-        self._hold = hand
+        self._hold = hold
         self._claiming = claiming
-        self._scheduler = scheduler
         self._demand = claiming.demand
+        self._scheduler = scheduler
         self._now = now
         self._errors = errors
-        self._outage = Outage(where, scheduler, errors)
+        self._taps = taps
         self._finished = finished
-        self._sleep = WakeFilter()
-        self._courtesy = courtesy
-        self._waits: Subject[float | None] = Subject()
-        self._written: Subject[float] = Subject()
-        asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
-        wake = rx.merge(self._written, asleep.pipe(ops.flat_map(lambda _: heads))).pipe(ops.filter(self._sleep.wakes))
-        self._looks = ticks(interval, self._waits, wake, scheduler).pipe(
-            ops.filter(self._outage.lets_look), ops.map(self._look)
+        self._outage = Outage(where, scheduler, errors)
+        self._sleep = Sleep(now, contention)
+        self._ticker = Ticker(
+            self._look,
+            interval=interval,
+            scheduler=scheduler,
+            heads=heads,
+            wake_filter=self._sleep.wake_filter,
+            outage=self._outage,
         )
-        self._lock = threading.Lock()  # over the five below
-        self.subscribers: tuple[Subscriber[Any], ...] = ()
-        self._leaving: tuple[Subscriber[Any], ...] = ()
-        self._ticking = SerialDisposable()
-        self._active = False
-        self._stopped = False
-        self._turn = threading.Lock()  # over the rest: one look at a time, then the end
-        self._here = threading.local()
+        self.subscribers = Subscribers(self._ticker)
+        self._look_lock = LookLock()  # guards the two below, and the hold
         self._delivery: Delivery | None = None
-        self._done = False
-        self.taps: Sequence[Tap] = ()
+        self._is_finished = False
 
-    # Subscribers come and go, on any thread.
+    # From any thread.
 
     def join(self, subscriber: Subscriber[Any]) -> None:
-        """Let a subscriber have the next key; the first one starts the ticks. After `stop` it completes at once."""
-        subscriber.mark(self._inside)
-        with self._lock:
-            stopped = self._stopped
-            starts = not stopped and not self._active
-            if not stopped:
-                self.subscribers += (subscriber,)
-                self._active = True
-        if starts:
-            # At once, even inside a trampoline of RxPY's, which would begin when what runs there has ended.
-            at_once = ImmediateScheduler.singleton()
-            self._ticking.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
-        if stopped:
-            subscriber.complete()
+        """Give a subscriber the next key; the first one starts the ticks. After `stop` it completes at once."""
+        subscriber.wrap_handler(self._look_lock.inside)
+        self.subscribers.join(subscriber)
 
     def leave(self, subscriber: Subscriber[Any]) -> None:
-        """Let a subscriber have no more keys; when the last one goes, the ticks end and what is in hand goes back."""
-        with self._lock:
-            self.subscribers = tuple(each for each in self.subscribers if each is not subscriber)
-            self._leaving = tuple(each for each in self._leaving if each is not subscriber)
-            last = not self.subscribers
-        subscriber.withdraw()
-        if last:
-            self.written(-math.inf)
+        """Give a subscriber no more keys; may be repeated."""
+        self.subscribers.leave(subscriber)
 
-    def written(self, run_at: float) -> None:
-        """Hear of a run_at, in epoch milliseconds; wake up if it is earlier than what we sleep for."""
-        self._written.on_next(run_at)
+    def wake_for(self, run_at: float) -> None:
+        """Look now if a run_at, in epoch milliseconds, is earlier than what the source sleeps for."""
+        self._ticker.wake_for(run_at)
 
-    def stop(self, longest: float = -1, waits: bool = True) -> None:
-        """Hold back, complete, let go; waits for the `on_next` in progress, unless called from it. May be repeated.
-
-        Args:
-            longest: seconds to wait for that `on_next`; by default as long as it takes.
-            waits: False: the source ends by itself, soon.
-        """
-        with self._lock:
-            self._stopped = True
-            leaving, self.subscribers = self.subscribers, ()
-            self._leaving += leaving
-        for subscriber in leaving:
-            subscriber.withdraw()
-        if self.is_inside():
-            return  # the look that called us finishes
-        if not waits and not self._turn.acquire(blocking=False):
-            self._scheduler.schedule(self._stop_soon)  # after the look that is under way
-            return
-        if not waits:
-            self._end_turn()
-            return
-        if not self._take_last_turn(longest):
-            log.error("stopped, but an on_next did not return: what its source had in hand is lost")
-            return
-        self._end_turn()
-
-    def _stop_soon(self, _: abc.SchedulerBase, __: object = None) -> None:
-        self.stop()
-
-    def _end_turn(self) -> None:
-        try:
-            with self._inside():
-                self._finish()
-        finally:
-            self._turn.release()
-
-    def _take_last_turn(self, longest: float) -> bool:
-        began = time.monotonic()
-        while not self._turn.acquire(timeout=0.02):
-            if self._hold.hangs(began):
-                self._hold.break_off()
-            elif not self._hold.is_asking and 0 <= longest < time.monotonic() - began:
-                return False
-        return True
-
-    # Ticks, one at a time, on the scheduler.
+    # A look, on the scheduler: tick -> claim -> deliver -> hand back the rest.
 
     def _look(self, _: object) -> float | None:
-        """One tick: claim, deliver, hand back, until no more is due. Answers the seconds until the next is worth it."""
-        with self._turn, self._inside():
-            turn_ends = self._now() + _TURN_SECONDS
+        """Claim and deliver until no more is due. Returns the seconds until the next look, None: no wait."""
+        with self._look_lock:
+            look_ends = self._now() + _LONGEST_LOOK
             wait: float | None = 0.0
             try:
-                while wait == 0.0 and not self._stopped:  # 0.0: more is due already
+                while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
                     wait = self._claim_and_deliver()
-                    if self._now() > turn_ends:
+                    if self._now() > look_ends:
                         break
                 return wait
             except Refused as error:
                 self._fail(error)
             except StoreError as error:
-                self._sleep.begins(-math.inf)  # through the backoff, whoever writes
-                return self._outage.survive(error)
-            except Exception as error:  # a bug of ours: better a dead stream that says so than a silent one
+                self._sleep.begin_backoff()
+                return self._outage.note_failure(error)
+            except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
                 log.exception("the source of %s failed", self._where)
                 self._fail(error)
             finally:
-                if self._stopped:
+                if self.subscribers.is_stopped:
                     self._finish()
             return None
 
     def _claim_and_deliver(self) -> float | None:
-        """One claim on its way to the subscribers, and what is left of it on its way back."""
-        self._sleep.ends()
-        if self._hold.left or not self.subscribers:
-            self._settle()
+        """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it."""
+        self._sleep.look_begins()
+        self._hand_back_earlier()
         if self._rests():
             return None
         keys = self._demand.keys
-        if not keys:  # no slot is free: until one is, nothing that Redis could say is worth a look
-            return 0.0 if self._sleep.begins(_ONLY_WHEN_CALLED) else self._demand.frees_in
+        if not keys:  # until a slot is free, nothing that Redis reports is worth a look
+            return self._demand.seconds_until_free if self._sleep.begin_until_called() else 0.0
         claimed = self._hold.claim(keys)
-        claimed_at = self._now()
-        self._outage.recover()
-        wait = claimed.wait
-        next_run_at = math.inf if wait is None else claimed.now / 1e3 + wait * 1e3
-        self._courtesy.looked(claimed.now / 1e3, bool(claimed.keys), next_run_at)
+        self._sleep.plan_after(claimed)
+        self._outage.note_success()
         if claimed.keys:
-            subscribers = self.subscribers
-            for tap in tuple(self.taps):
-                tap.claimed(claimed)
-            self._deliver(self._claiming.delivery(claimed))
-            for tap in tuple(self.taps):
-                tap.delivered(claimed, self._hold.left)
-            if self._hold.left and not self._stopped:
-                # Those who are there and take nothing, because their event loop does not run, wait for the heartbeat.
-                stuck = len(self._hold.left) == len(claimed.keys) and subscribers is self.subscribers
-                self._settle()
-                wait = None if stuck else 0.0
-                if stuck:  # what we put back ourselves is no reason to look
-                    next_run_at = _ONLY_WHEN_CALLED
+            is_stuck = self._deliver(claimed)
+            if self._hand_back_rest():
+                self._sleep.plan_after_hand_back(is_stuck)
             if not self.subscribers:
-                return 0.0
-        if self._sleep.begins(next_run_at):
-            return 0.0
-        return wait and max(0.0, wait + self._courtesy.seconds - (self._now() - claimed_at))  # on_next took its time
+                return 0.0  # to hand back everything, and rest
+        return self._sleep.begin()
 
-    def _deliver(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+    def _deliver(self, claimed: C) -> bool:
+        """Deliver a claim; what nobody received is in the hold afterwards.
+
+        Returns:
+            True if the subscribers are stuck: all of them are still there, and received nothing, because their event
+            loops do not run. Their keys go back, which is no reason to look again before the heartbeat.
+        """
+        present = self.subscribers.present
+        self._taps.claimed(claimed)
+        delivery = self._delivery = self._claiming.delivery(claimed)
         began = self._now()
-        keys = delivery.give(self, self._now, began + self._demand.hold_seconds, self._hold.left)
-        self._demand.show(keys, self._now() - began)
+        undelivered = self._hold.undelivered
+        given = delivery.give(self.subscribers, self._now, began + self._demand.hold_seconds, undelivered)
+        self._demand.note_delivery(given, self._now() - began)
         self._delivery = None
+        self._taps.delivered(claimed, undelivered)
+        return len(undelivered) == len(claimed.keys) and present is self.subscribers.present
 
-    def _settle(self) -> None:
-        if self._hold.settle(resting=not self.subscribers):
-            self._outage.recover()
-
-    def _rests(self) -> bool:
-        """Nobody listens: end the ticks. Whoever joins from now on starts them anew."""
-        with self._lock:
-            if self.subscribers:
-                return False
-            self._active = False
-            self._ticking.disposable = None
-        self._outage.forget()
-        self._demand.forget()
+    def _hand_back_rest(self) -> bool:
+        """Hand back what nobody received. Returns True if there was something; after `stop` this is left to the end."""
+        if not self._hold.undelivered or self.subscribers.is_stopped:
+            return False
+        self._hand_back()
         return True
 
+    def _hand_back_earlier(self) -> None:
+        """Hand back what an earlier look could not, and everything if nobody subscribes any more."""
+        if self._hold.undelivered or not self.subscribers:
+            self._hand_back()
+
+    def _hand_back(self) -> None:
+        if self._hold.hand_back(closes=not self.subscribers):
+            self._outage.note_success()
+
     def due(self) -> Due:
-        """The key in delivery, as a Due."""
+        """Returns the key in delivery as a Due."""
         assert self._delivery is not None
         return self._delivery.due()
 
-    # What goes wrong.
+    def _rests(self) -> bool:
+        """Rest if nobody subscribes, until the next one does. Returns True if the source rests."""
+        if not self.subscribers.pause_ticks_without_any():
+            return False
+        self._outage.reset()
+        self._demand.reset()
+        return True
 
-    def _fail(self, error: Exception) -> None:
-        """End the stream for all who listen now; a new subscription starts afresh."""
-        with self._lock:
-            subscribers, self.subscribers = self.subscribers, ()
-            self._active = False
-            self._ticking.disposable = None
-        self._outage.forget()
-        log.error("%s", error)
-        if isinstance(error, StoreError):
-            self._errors.publish(error)
-        for subscriber in subscribers:
-            subscriber.withdraw()
-            subscriber.fail(error)
+    # The end.
+
+    @property
+    def is_inside(self) -> bool:
+        """True if this thread is in a look of this source, perhaps in a call to a subscriber."""
+        return self._look_lock.is_inside
+
+    def stop(self, longest: float = -1, waits: bool = True) -> None:
+        """Hand back, complete, release the threads; waits for the `on_next` in progress. May be repeated.
+
+        From that `on_next` it returns at once, and the look that made the call finishes.
+
+        Args:
+            longest: seconds to wait for the `on_next`; negative: as long as it takes.
+            waits: False: it does not wait, and the source ends by itself, soon.
+        """
+        self.subscribers.stop()
+        if self.is_inside:
+            return
+        if waits and not self._look_lock.acquire_after_look(self._hold, longest):
+            log.error("stopped, but an on_next did not return: the keys that its source held are lost")
+            return
+        if not waits and not self._look_lock.acquire(timeout=0):
+            self._scheduler.schedule(self._stop_soon)  # after the look in progress
+            return
+        try:
+            self._finish()
+        finally:
+            self._look_lock.release()
+
+    def _stop_soon(self, _: abc.SchedulerBase, __: object = None) -> None:
+        self.stop()
 
     def _finish(self) -> None:
-        """The end, in the last turn: hand back while there is patience, complete, let go."""
-        if self._done:
+        """End a stopped source, under the look lock: hand back, complete, release the threads. Once."""
+        if self._is_finished:
             return
-        self._done = True
-        self._active = False
-        self._ticking.dispose()
+        self._is_finished = True
+        self.subscribers.end_ticks()
         try:
-            notice = self._hold.give_all_back()
+            notice = self._hold.hand_back_everything()
             if notice is not None:
                 log.error("%s", notice)
                 self._errors.publish(notice)
         finally:
-            for subscriber in self._leaving:
-                subscriber.complete()
+            self.subscribers.complete()
             self._finished()
 
-    # Which thread, and when.
-
-    def is_inside(self) -> bool:
-        """Is this thread in a call of ours to a subscriber?"""
-        return getattr(self._here, "inside", False)
-
-    @contextmanager
-    def _inside(self) -> Generator[None]:
-        before = self.is_inside()
-        self._here.inside = True
-        try:
-            yield
-        finally:
-            self._here.inside = before
+    def _fail(self, error: Exception) -> None:
+        """End the stream for all who subscribe now; a new subscription starts afresh."""
+        failing = self.subscribers.remove_all()
+        self._outage.reset()
+        log.error("%s", error)
+        if isinstance(error, StoreError):
+            self._errors.publish(error)
+        for subscriber in failing:
+            subscriber.unblock_source()
+            subscriber.fail(error)

@@ -12,31 +12,38 @@ from reactivex import abc
 
 from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.protocols import Clock, Store
+from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.hold import Hold
-from rx_runat.stream.hot import Notices
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.sleep import ContentionDelay
-from rx_runat.stream.source import Source, Tap
+from rx_runat.stream.source import Source
 from rx_runat.stream.stoppable import Stoppable
+from rx_runat.stream.taps import Taps
 from rx_runat.stream.ticks import Seconds, to_seconds
-from rx_runat.stream.wake import heads
+from rx_runat.stream.wake import head_changes
 
-LONGEST_LOOKOUT = 1.0  # seconds; one that is just connecting to a server that is silent ends by itself, later
+LONGEST_LISTENER_END = 1.0  # seconds; a listener that connects to a silent server just now ends by itself, later
 
 
 class Sources:
-    """Opens sources on a store and ends them.
+    """Opens sources on a store and stops them.
 
-    Each real source has threads of its own: one to tick and deliver on, so that slow subscribers of one source delay
-    no other, and one to listen for what others write.
+    Each source in real time has threads of its own: one to tick and deliver on, so that slow subscribers of one source
+    delay no other, and one that listens for what others write.
 
     Args:
         store: where keys are claimed.
         name: of the threads, as a debugger shows it.
-        interval: seconds between heartbeats; None: none.
-        clock: epoch microseconds in virtual time; None: Redis's own clock rules.
-        finished: called once, when all have been stopped and have let go.
+        interval: seconds between heartbeats; None: no heartbeat.
+        clock: returns epoch microseconds in virtual time; None: Redis's own clock counts.
+        finished: called once, when everything that was opened or registered has ended.
+
+    Attributes:
+        errors: publishes errors that were survived, or that ended a stream.
+        taps: of all sources, including those that are opened later.
+        now: returns seconds, on a clock that nobody sets.
+        is_stopped: True after `stop`.
     """
 
     def __init__(
@@ -48,36 +55,39 @@ class Sources:
         clock: Clock | None,
         finished: Callable[[], None],
     ) -> None:
-        self.errors: Notices[StoreError] = Notices()
-        self.taps: list[Tap] = []  # on all of them, those that are opened later too
+        self.errors: Broadcast[StoreError] = Broadcast()
+        self.taps = Taps()
         self.now: Callable[[], float] = time.monotonic if clock is None else lambda: clock() / 1e6
         self._store = store
         self._name = name
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
-        self._lock = threading.Lock()  # over the four below
+        self._lock = threading.Lock()  # guards the four below
         self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
-        self._guests: tuple[Stoppable, ...] = ()
+        self._stoppables: tuple[Stoppable, ...] = ()
         self._unfinished = 0
-        self._stopped = False
+        self.is_stopped = False
 
     def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None) -> Source[C]:
-        """A source more.
+        """Returns a new source.
 
         Args:
             claiming: how it claims.
             scheduler: where it ticks; None: a loop of its own.
+
+        Raises:
+            Stopped: the queue was stopped.
         """
         loops: tuple[Loop, ...] = ()
         if scheduler is None:
             scheduler = Loop(self._name)
             loops = (scheduler,)
-        others = rx.never()
-        if not self._is_virtual:  # where all writes pass the queue's own sink
-            lookout = Loop(f"{self._name} lookout")
-            loops = (lookout, *loops)
-            others = heads(claiming.head_tracker, lookout)
+        heads = rx.never()
+        if not self._is_virtual:  # in virtual time all writes pass the queue's own sink
+            listener = Loop(f"{self._name} listener")
+            loops = (listener, *loops)
+            heads = head_changes(claiming.head_tracker, listener)
 
         def finished() -> None:
             for loop in loops:
@@ -91,14 +101,14 @@ class Sources:
             interval=self._interval,
             scheduler=scheduler,
             now=self.now,
-            heads=others,
-            courtesy=ContentionDelay(0.0) if self._is_virtual else ContentionDelay(),
+            heads=heads,
+            contention=ContentionDelay(0.0) if self._is_virtual else ContentionDelay(),
             errors=self.errors,
+            taps=self.taps,
             finished=finished,
         )
-        source.taps = self.taps
         with self._lock:
-            if self._stopped:
+            if self.is_stopped:
                 raise Stopped("the queue was stopped; make a new one to go on")
             self._opened += ((source, loops),)
             self._unfinished += 1
@@ -106,58 +116,68 @@ class Sources:
 
     @property
     def are_claiming(self) -> bool:
-        """Does anybody listen to one of them?"""
+        """True if one of the sources has a subscriber."""
         return any(source.subscribers for source, _ in self._opened)
 
-    def written(self, run_at: float) -> None:
-        """Hear of a run_at, in epoch milliseconds; wake up who sleeps for a later one."""
+    def wake_for(self, run_at: float) -> None:
+        """Wake the sources that sleep until later than a run_at, in epoch milliseconds."""
         for source, _ in self._opened:
-            source.written(run_at)
+            source.wake_for(run_at)
 
-    def admit(self, guest: Stoppable) -> Callable[[], None]:
-        """Keep the store open, and `stop` waiting, for one who works on claims; until what this answers is called."""
+    def register(self, stoppable: Stoppable) -> Callable[[], None]:
+        """Register work on claims of this queue. The store stays open, and `stop` waits, until the work has ended.
+
+        After `stop` the work is stopped at once.
+
+        Returns:
+            A callback that the work calls once, when it has ended.
+        """
         with self._lock:
-            stopped, closed = self._stopped, not self._unfinished
+            stopped, closed = self.is_stopped, not self._unfinished
             if not closed:
-                self._guests += (guest,)
+                self._stoppables += (stoppable,)
                 self._unfinished += 1
         if stopped:
-            guest.stop()
+            stoppable.stop()
         if closed:
             return lambda: None
 
-        def leave() -> None:
+        def ended() -> None:
             with self._lock:
-                self._guests = tuple(each for each in self._guests if each is not guest)
+                self._stoppables = tuple(each for each in self._stoppables if each is not stoppable)
             self._one_finished()
 
-        return leave
+        return ended
 
     def stop(self, longest: float) -> None:
-        """End them all; waits for an `on_next` or work in progress, unless called from one. May be repeated.
+        """Stop all sources and registered work, and wait until they have ended. May be repeated.
 
-        From an `on_next` it waits for none: two that did it for each other would wait for ever.
+        From an `on_next`, or from registered work, it does not wait: two callbacks that stop each other's queues would
+        deadlock.
+
+        Args:
+            longest: seconds to wait for an `on_next` or for work; negative: as long as it takes.
         """
         with self._lock:
-            self._stopped = True
-            opened, guests = self._opened, self._guests
-        waits = not any(source.is_inside() for source, _ in opened) and not any(guest.is_inside for guest in guests)
-        for guest in guests:
-            guest.stop()
+            self.is_stopped = True
+            opened, stoppables = self._opened, self._stoppables
+        waits = not any(source.is_inside for source, _ in opened) and not any(each.is_inside for each in stoppables)
+        for stoppable in stoppables:
+            stoppable.stop()
         for source, _ in opened:
             source.stop(longest, waits)
         if waits and not self._is_virtual:  # virtual time stands still while we wait
-            for guest in guests:
-                guest.wait(longest)
+            for stoppable in stoppables:
+                stoppable.wait(longest)
         if waits:
             for _, loops in opened:
                 for loop in loops:
-                    loop.end(longest if loop.name == self._name else LONGEST_LOOKOUT)
+                    loop.end(longest if loop.name == self._name else LONGEST_LISTENER_END)
 
     def _one_finished(self) -> None:
         with self._lock:
             self._unfinished -= 1
-            last = not self._unfinished
-        if last:
+            is_last = not self._unfinished
+        if is_last:
             self.errors.end()
             self._all_finished()

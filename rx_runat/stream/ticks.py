@@ -1,21 +1,29 @@
-"""When to look at Redis: an Observable of ticks, whoever makes them."""
+"""When to look at Redis: an Observable of ticks. For each source a `Ticker` starts it, wakes it and ends it."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import reactivex as rx
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.disposable import SerialDisposable
+from reactivex.scheduler import ImmediateScheduler
+from reactivex.subject import Subject
+
+from rx_runat.stream.outage import Outage
+from rx_runat.stream.sleep import WakeFilter
 
 Seconds = float | timedelta
 
-_LONGEST = 86_400.0  # a wait that Rx's clocks can add to today's date; the look after it brings the next
+_LONGEST = 86_400.0  # seconds; a longer wait could pass the last date of Rx's clocks, and a look a day costs little
 
 
 def to_seconds(interval: Seconds) -> float:
-    """An interval as Rx's clocks count it."""
+    """Returns an interval in seconds, as Rx's clocks count it."""
     return interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
 
 
@@ -25,19 +33,19 @@ def ticks(
     wake: Observable[Any],
     scheduler: abc.SchedulerBase,
 ) -> Observable[Any]:
-    """Ticks at once, at the heartbeat, when the wait that was last announced is over, and when woken.
+    """A tick at once, at each heartbeat, at the end of the wait that was announced last, and at each wake-up.
 
         heartbeat   0---------0---------0---------0-->
         waits          3.2         None
         wake                           w
         ticks       0---------0--0------w-0---------0-->
 
-    Ticks come one at a time on the scheduler; what wakes from another thread is posted to it.
+    Ticks come one at a time on the scheduler; a wake-up from another thread is posted to it.
 
     Args:
         interval: seconds between heartbeats, the longest time between two ticks; None: no heartbeat.
         waits: seconds from now to the next tick; a new wait replaces the old one, None only cancels it.
-        wake: each item is a tick.
+        wake: each item causes a tick.
         scheduler: whose time counts, and where ticks come.
     """
 
@@ -47,9 +55,66 @@ def ticks(
         # Virtual time does not advance by less than a microsecond.
         return rx.timer(min(max(seconds, 1e-6), _LONGEST) if seconds else 0.0, scheduler=scheduler)
 
-    return rx.merge(  # the first tick last: what it announces must find listeners
+    return rx.merge(  # the first tick is subscribed to last: the wait that it announces needs subscribers already
         waits.pipe(ops.map(alarm), ops.switch_latest()),
         wake.pipe(ops.observe_on(scheduler)),
         rx.never() if interval is None else rx.interval(interval, scheduler=scheduler),
         rx.timer(0.0, scheduler=scheduler),
     )
+
+
+class Ticker:
+    """The ticks of one source: each calls `look`, and `look` announces the wait until the next.
+
+        tick  -->  backoff over?  -->  look  -->  seconds until the next look
+          ^                                              |
+          '---- alarm, heartbeat, wake-up ---------------'
+
+    Args:
+        look: called at each tick, one at a time; returns the seconds until the next look, None if there is no wait.
+        interval: seconds between heartbeats; None: no heartbeat.
+        scheduler: where ticks come.
+        heads: the head of the schedule whenever others may have changed it; subscribed to with the first sleep.
+        wake_filter: decides which run_ats cause a tick.
+        outage: while its backoff lasts, ticks are dropped.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[object], float | None],
+        *,
+        interval: Seconds | None,
+        scheduler: abc.SchedulerBase,
+        heads: Observable[float],
+        wake_filter: WakeFilter,
+        outage: Outage,
+    ) -> None:
+        self._waits: Subject[float | None] = Subject()
+        self._written: Subject[float] = Subject()
+        asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
+        run_ats = rx.merge(self._written, asleep.pipe(ops.flat_map(lambda _: heads)))
+        wake = run_ats.pipe(ops.filter(wake_filter.is_worth_a_look))
+        self._looks = ticks(interval, self._waits, wake, scheduler).pipe(ops.filter(outage.allows_look), ops.map(look))
+        self._subscription = SerialDisposable()
+
+    def start(self) -> None:
+        """Tick from now on, the first time at once."""
+        # With this scheduler, because inside a trampoline of RxPY's the first tick would wait for what runs there.
+        at_once = ImmediateScheduler.singleton()
+        self._subscription.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
+
+    def pause(self) -> None:
+        """Tick no more until the next `start`."""
+        self._subscription.disposable = None
+
+    def end(self) -> None:
+        """Tick no more for good."""
+        self._subscription.dispose()
+
+    def wake_for(self, run_at: float) -> None:
+        """Tick now if a run_at, in epoch milliseconds, is earlier than what the source sleeps for. From any thread."""
+        self._written.on_next(run_at)
+
+    def wake(self) -> None:
+        """Tick now, no matter what the source sleeps for. From any thread."""
+        self.wake_for(-math.inf)

@@ -1,4 +1,4 @@
-"""What comes next in Redis as a stream, whoever changes it: so that a source that sleeps is woken by anyone."""
+"""The head of the schedule as a stream, so that a source that sleeps is woken by the writes of any process."""
 
 from __future__ import annotations
 
@@ -17,76 +17,76 @@ from rx_runat.stream.outage import backoff
 
 log = logging.getLogger("rx_runat")
 
-CHECK_SECONDS = 5.0  # a connection may die in silence: so often it has to answer
+CHECK_SECONDS = 5.0  # a connection may die without an error: it must prove itself by a read this often
 _FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.05  # 20 small reads a second and source, whatever others write
+_LONGEST_PAUSE = 0.05  # 20 small reads a second and source, no matter how much others write
 
 
-def heads(watch: Callable[[], HeadTracker], scheduler: abc.SchedulerBase) -> Observable[float]:
-    """The earliest run_at in Redis, in epoch milliseconds, whenever it may have changed; inf: nothing is scheduled.
+def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.SchedulerBase) -> Observable[float]:
+    """The earliest run_at in Redis, in epoch milliseconds, whenever it may have changed; inf if nothing is scheduled.
 
-    For a source of claims the earliest end of a lease counts as a run_at: a key that is out under the lease of another
-    process, which may be killed, comes back then.
+    For a source of claims the earliest end of a lease counts as a run_at: a process that holds a lease may be killed,
+    and then its key comes back at that moment.
 
         others' writes   ----10-----9-50-60-70-------8-->
-        reads            0----r-----r--r---r---------r-->     the more in vain, the longer apart: 1 to 50 ms
-        heads           inf---10----9--9---9---------8-->
+        reads            0----r-----r--r---r---------r-->     after vain reads 1, 2, 4 .. 50 ms apart
+        head_changes    inf---10----9--9---9---------8-->
 
-    A hint: what is lost, late or twice costs a look at Redis or the wait for the heartbeat, never a key. A source hears
-    of what it did itself as well, and sleeps on: it knows that moment from its own look.
+    A head is a hint: one that is lost, late or repeated costs a look at Redis or a wait until the heartbeat, never a
+    key. A source also receives the heads that its own claims cause, and sleeps on: its look has found the same moment.
 
-    Temperature: cold; a connection each.
-    Delivery:    the newest head; what changed and changed back between two reads is not seen.
-    Clock:       run_at is of Redis's; pauses are of the scheduler's.
+    Temperature: cold; each subscriber has a connection of its own.
+    Delivery:    the newest head; a change that is undone between two reads is not seen.
+    Clock:       run_at is on Redis's clock; pauses are on the scheduler's.
     Scheduler:   waits on it, and so keeps it busy: give it one that nothing else uses.
-    Errors:      an outage is sat out with backoff, and nobody told: the source looks at the same server, and tells.
-                 Where the server refuses to track, what others claim is found by the read every 5 s only. Where it
-                 refuses both ways to listen, nothing comes.
-    Disposal:    breaks off the wait, from any thread, and closes the connection.
-    Redis:       a read per change, of those that bring nothing earlier 20 a second at most, and every 5 s:
-                 `ZRANGE Q 0 0`, and where leases count the same of `{Q}:claimed`.
+    Errors:      an outage is retried with backoff and not reported: the source looks at the same server and reports it.
+                 Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s only.
+                 Where it refuses `SUBSCRIBE` as well, nothing comes.
+    Disposal:    ends the wait, from any thread, and closes the connection.
+    Redis:       a read per change, and one every 5 s; while changes bring nothing earlier, at most 20 reads a second.
+                 A read is `ZRANGE Q 0 0`, and for a source of claims the same of `{Q}:claimed`.
 
     Args:
-        watch: opens an eye on the schedule.
+        new_tracker: returns a new tracker of the head.
         scheduler: where it waits.
     """
 
     def subscribe(observer: abc.ObserverBase[float], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        eye = watch()
-        next_look = SerialDisposable()
-        over = Disposable()
+        tracker = new_tracker()
+        next_read = SerialDisposable()
+        disposed = Disposable()
         known = math.inf
         pause = 0.0
         failures = 0
 
-        def look(at: abc.SchedulerBase, _: object = None) -> None:
+        def read(at: abc.SchedulerBase, _: object = None) -> None:
             nonlocal known, pause, failures
-            if over.is_disposed:
+            if disposed.is_disposed:
                 return
-            looked_at = at.now
+            read_at = at.now
             try:
-                head = eye.head()
+                head = tracker.head()
                 failures = 0
                 observer.on_next(head)
                 pause = 0.0 if head < known else min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                 known = head
-                eye.wait(CHECK_SECONDS)
-                wait = pause - (at.now - looked_at).total_seconds()
+                tracker.wait(CHECK_SECONDS)
+                wait = pause - (at.now - read_at).total_seconds()
             except Refused as error:
-                log.info("woken by the heartbeat only: %s", error)
+                log.info("only the heartbeat finds what others write: %s", error)
                 return
             except StoreError:
                 wait = backoff(failures)
                 failures += 1
-            if not over.is_disposed:
-                next_look.disposable = at.schedule_relative(timedelta(seconds=max(wait, 0.0)), look)
+            if not disposed.is_disposed:
+                next_read.disposable = at.schedule_relative(timedelta(seconds=max(wait, 0.0)), read)
 
         def dispose() -> None:
-            over.dispose()
-            next_look.dispose()
-            eye.close()
+            disposed.dispose()
+            next_read.dispose()
+            tracker.close()
 
-        next_look.disposable = scheduler.schedule(look)
+        next_read.disposable = scheduler.schedule(read)
         return Disposable(dispose)
 
     return rx.create(subscribe)

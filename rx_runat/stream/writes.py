@@ -1,8 +1,8 @@
-"""Write to the schedule, then tell the queue's own sources: the one place where both happen.
+"""Write to the schedule, then wake the queue's own sources: the one place where both happen.
 
-    job, settle request, dead letter  -->  store  -->  sources: "this run_at is new"
+    jobs, settle requests, dead letters  -->  store  -->  sources.wake_for(run_at)
 
-A source that sleeps until a later moment wakes up. Sources of other processes are woken by Redis.
+Only a source that sleeps until a later run_at wakes up. Sources of other processes are woken by Redis: see `wake.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rx_runat.stream.sources import Sources
 
 
 class Writes:
-    """The writes that can bring a key into the schedule. From any thread.
+    """The writes that can put a key into the schedule. From any thread.
 
     Args:
         store: where the schedule is.
@@ -31,19 +31,19 @@ class Writes:
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
         """Write all jobs or none. Returns the earliest run_at that stands for them, in epoch milliseconds."""
         run_at = self._store.schedule(jobs, keep)
-        self._sources.written(run_at)
+        self._sources.wake_for(run_at)
         return run_at
 
     def settle(self, requests: Sequence[SettleRequest], resent: bool) -> SettleReply:
         """End or extend leases; see `Store.settle`."""
         reply = self._store.settle(requests, resent)
         if reply.earliest is not None:
-            self._sources.written(reply.earliest)
+            self._sources.wake_for(reply.earliest)
         return reply
 
     def revive(self, key: str | None) -> int:
-        """Bring one dead letter back to the schedule, or all. Returns how many came back."""
+        """Put one dead letter, or with None all of them, back into the schedule. Returns how many there were."""
         revived = self._store.revive(key)
         if revived:
-            self._sources.written(-math.inf)
+            self._sources.wake_for(-math.inf)
         return revived

@@ -19,7 +19,7 @@ from tests.benchmarks.scheduling import lists, single
 from tests.benchmarks.settling import settling
 from tests.benchmarks.storm import storm
 from tests.benchmarks.table import origin, table
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     each.__name__: each

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 import redis
 
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.benchmarks.bench import Bench, Q, Row, percentile
 from tests.benchmarks.process import workers
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 def herd(bench: Bench) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from reactivex.scheduler import EventLoopScheduler
 from rx_runat import RunAt
 from tests.benchmarks import bare
 from tests.benchmarks.bench import Bench, Q, Row, percentile
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 TICK = 0.1  # seconds; npm runat's default, and ours
 HEAD_START_MS = 300  # all keys are scheduled before the first falls due

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from rx_runat import Claim, Job, RunAt
 from tests.benchmarks.bench import Bench, Q, Row
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 FAR = 4_000_000_000  # epoch seconds; the year 2096
 

@@ -18,7 +18,7 @@ from tests.benchmarks.__main__ import BENCHMARKS
 from tests.benchmarks.bench import Row
 from tests.benchmarks.picture import draw
 from tests.benchmarks.table import HEAD, table
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 ROOT = Path(__file__).parents[2]
 Q = "RunAt~default"

@@ -1,4 +1,4 @@
-"""Lines of text: what the command reads and prints."""
+"""Jobs and Dues as lines of text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1)
         ("2026-12-24T12:00:00.000001-00:00", NOON + timedelta(microseconds=1)),
     ],
 )
-def test_a_word_is_a_moment(when: str, moment: RunAtTime) -> None:
+def test_when_names_a_moment(when: str, moment: RunAtTime) -> None:
     assert parse_when(when) == moment
 
 
@@ -68,7 +68,7 @@ def test_a_word_is_a_moment(when: str, moment: RunAtTime) -> None:
     ],
     ids=lambda when: when[:20],
 )
-def test_another_word_is_refused_with_the_forms_there_are(when: str) -> None:
+def test_any_other_when_is_refused_with_the_forms_that_are_allowed(when: str) -> None:
     with pytest.raises(InvalidJob) as refusal:
         parse_when(when)
     message = str(refusal.value)
@@ -77,7 +77,7 @@ def test_another_word_is_refused_with_the_forms_there_are(when: str) -> None:
         assert form in message
 
 
-def test_milliseconds_end_with_the_year_9999() -> None:
+def test_milliseconds_after_the_year_9999_are_refused() -> None:
     with pytest.raises(InvalidJob, match=r"^WHEN: got 253402300800000 \(int\); .*years 1 and 9999"):
         parse_when("253402300800000ms")
 
@@ -128,7 +128,7 @@ def test_a_line_is_a_job(line: str, job: Job) -> None:
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else value[0],
 )
-def test_another_line_is_refused_in_words(line: str, words: list[str]) -> None:
+def test_any_other_line_is_refused_with_a_reason(line: str, words: list[str]) -> None:
     with pytest.raises(InvalidJob) as refusal:
         parse_line(line)
     assert [word for word in words if word not in str(refusal.value)] == []

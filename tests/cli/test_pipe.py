@@ -1,4 +1,4 @@
-"""Standard output as a subscriber: a line is delivered when the reader has it."""
+"""Writing to standard output: on a pipe, a line is delivered when the reader has read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from rx_runat.cli import pipe as module
 from rx_runat.cli.pipe import PipeWriter
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 class Pipe:
@@ -44,7 +44,7 @@ def pipe() -> Iterator[Pipe]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no test depends on how fast a reader is."""
+    """Waits for a reader for a minute, so that no test depends on how fast its reader is."""
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 60.0)
 
 
@@ -54,7 +54,7 @@ class Writer:
     def __init__(self, descriptor: int, lines: list[str]) -> None:
         self.written: list[str] = []
         self.error: BaseException | None = None
-        self._outlet = PipeWriter(descriptor)
+        self._output = PipeWriter(descriptor)
         self._lines = lines
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -62,7 +62,7 @@ class Writer:
     def _run(self) -> None:
         try:
             for line in self._lines:
-                self._outlet.write(line)
+                self._output.write(line)
                 self.written.append(line)
         except BaseException as error:
             self.error = error
@@ -96,9 +96,9 @@ def test_a_closed_descriptor_is_refused(pipe: Pipe) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_line_is_written_when_the_reader_has_taken_it(pipe: Pipe) -> None:
+def test_a_line_is_written_when_the_reader_has_read_it(pipe: Pipe) -> None:
     writer = Writer(pipe.writer, ["a", "b"])
-    assert os.read(pipe.reader, 100) == b"a\n"  # and not "a\nb\n": the second waits until the first is taken
+    assert os.read(pipe.reader, 100) == b"a\n"  # not "a\nb\n": the second waits until the first is read
     assert os.read(pipe.reader, 100) == b"b\n"
     waits(writer.has_ended)
     assert (writer.written, writer.error) == (["a", "b"], None)
@@ -106,7 +106,7 @@ def test_a_line_is_written_when_the_reader_has_taken_it(pipe: Pipe) -> None:
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("taken", [1, 3])
-def test_a_reader_that_leaves_has_cost_no_line(pipe: Pipe, taken: int) -> None:
+def test_a_reader_that_leaves_loses_no_line(pipe: Pipe, taken: int) -> None:
     lines = [f"line {n}" for n in range(100)]
     writer = Writer(pipe.writer, lines)
     got = b"".join(os.read(pipe.reader, 100) for _ in range(taken))
@@ -117,7 +117,7 @@ def test_a_reader_that_leaves_has_cost_no_line(pipe: Pipe, taken: int) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_line_that_was_taken_before_the_reader_left_is_written(pipe: Pipe) -> None:
+def test_a_line_that_was_read_before_the_reader_left_is_written(pipe: Pipe) -> None:
     writer = Writer(pipe.writer, ["a"])
     os.read(pipe.reader, 100)
     pipe.close(pipe.reader)
@@ -126,7 +126,7 @@ def test_a_line_that_was_taken_before_the_reader_left_is_written(pipe: Pipe) -> 
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_reader_that_leaves_a_line_untaken_has_not_got_it(pipe: Pipe) -> None:
+def test_a_line_that_the_reader_left_unread_is_not_written(pipe: Pipe) -> None:
     writer = Writer(pipe.writer, ["a"])
     poller = select.poll()
     poller.register(pipe.reader, select.POLLIN)
@@ -137,7 +137,7 @@ def test_a_reader_that_leaves_a_line_untaken_has_not_got_it(pipe: Pipe) -> None:
     assert isinstance(writer.error, BrokenPipeError)
 
 
-def test_a_reader_that_has_left_before_is_a_broken_pipe(pipe: Pipe) -> None:
+def test_a_write_after_the_reader_has_left_is_a_broken_pipe(pipe: Pipe) -> None:
     out = PipeWriter(pipe.writer)
     pipe.close(pipe.reader)
     for _ in range(2):
@@ -145,7 +145,9 @@ def test_a_reader_that_has_left_before_is_a_broken_pipe(pipe: Pipe) -> None:
             out.write("a")
 
 
-def test_a_reader_that_never_reads_is_not_waited_for_for_ever(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_does_not_wait_for_ever_for_a_reader_that_never_reads(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
     out = PipeWriter(pipe.writer)
     out.write("a")
@@ -153,7 +155,7 @@ def test_a_reader_that_never_reads_is_not_waited_for_for_ever(pipe: Pipe, monkey
     assert pipe.read_all() == b"a\nb\n"
 
 
-def test_the_patience_is_the_half_second_that_the_readme_names() -> None:
+def test_the_longest_wait_is_the_half_second_that_the_readme_names() -> None:
     assert module.PATIENCE_SECONDS == 0.5
 
 
@@ -191,7 +193,7 @@ def test_many_lines_arrive_in_order(pipe: Pipe) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_system_that_does_not_tell_what_is_unread_is_written_to_without_waiting(
+def test_a_write_does_not_wait_if_the_system_does_not_tell_what_is_unread(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_unread", lambda _: None)

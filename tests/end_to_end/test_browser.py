@@ -19,8 +19,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.helpers import wait_until
-from tests.support.notebooks import FOLDER
+from tests.support.run_notebooks import FOLDER
+from tests.support.waiting import wait_until
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A JupyterLab of our own, which asks nobody for news; answers the address of a notebook."""
+    """Start a JupyterLab that sends no requests to other hosts. Yields an address, with `{}` for a notebook's name."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(FOLDER, home / "notebooks")
     with socket.socket() as free:
@@ -70,51 +70,56 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     def is_up() -> bool:
         assert server.poll() is None, (home / "log").read_text()
         try:
-            with urlopen(f"http://127.0.0.1:{port}/api/status?token={token}") as answer:
-                return answer.status == 200
+            with urlopen(f"http://127.0.0.1:{port}/api/status?token={token}") as response:
+                return response.status == 200
         except OSError:
             return False
 
-    wait_until(is_up, "JupyterLab answers", 60)
+    wait_until(is_up, "JupyterLab replies", 60)
     yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
     server.terminate()
     server.wait(30)
 
 
 class Browser:
-    """A page that remembers what it asked for, and what it complained of."""
+    """A page, with the requests that it sent and the errors that it showed.
+
+    Attributes:
+        requests: the addresses of its requests and web sockets.
+        errors: of its console and of its scripts.
+    """
 
     def __init__(self, page: Any, shots: Path) -> None:
         self.page = page
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.errors: list[str] = []
         self._shots = shots
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("websocket", lambda channel: self.asked.append(channel.url))
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("websocket", lambda channel: self.requests.append(channel.url))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, address: str) -> None:
         self.page.goto(address)
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=60_000)
 
     def do(self, command: str, **arguments: object) -> None:
-        """Have JupyterLab do something, without waiting for it."""
+        """Start a command of JupyterLab, without waiting for its end."""
         script = "([command, args]) => { jupyterapp.commands.execute(command, args); }"
         self.page.evaluate(script, [command, arguments])
 
     def pixels(self, number: int = 0) -> str:
-        """What a timeline shows."""
+        """Returns the picture of a timeline."""
         script = "n => document.querySelectorAll('.rx-runat-timeline canvas')[n].toDataURL()"
         return self.page.evaluate(script, number)
 
     def hosts(self) -> set[str | None]:
-        """Whom it asked for something; what a page holds itself (data:, blob:) is nobody's."""
-        parts = [urlsplit(url) for url in self.asked]
+        """Returns the hosts of its requests; data: and blob: addresses have none."""
+        parts = [urlsplit(url) for url in self.requests]
         return {each.hostname for each in parts if each.scheme not in ("data", "blob")}
 
     def state(self, number: int = 0) -> str:
-        """The words that a timeline has for those who cannot see it; it may not be there yet."""
+        """Returns the description of a timeline for screen readers, or "" if the timeline is not there yet."""
         script = "n => [...document.querySelectorAll('.rx-runat-timeline canvas')].at(n)?.getAttribute('aria-label')"
         return self.page.evaluate(script, number) or ""
 
@@ -135,7 +140,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 def run_all(browser: Browser, theme: str) -> None:
-    """Run all cells, and watch: the pictures draw and move."""
+    """Run all cells, and wait until the pictures are drawn and move."""
     browser.do("runmenu:run-all")
     browser.page.wait_for_function("document.body.innerText.includes('Got key')", timeout=60_000)
     browser.page.wait_for_selector(".rx-runat-timeline canvas", timeout=60_000)
@@ -150,35 +155,35 @@ def run_all(browser: Browser, theme: str) -> None:
 
 
 def test_the_first_notebook_lives(lab: str, browser: Browser) -> None:
-    """All cells run, twice in one kernel; nothing complains, and nobody else is asked for anything."""
+    """All cells run twice in one kernel, without an error, and without a request to another host."""
     browser.open(lab.format("1-schedule-and-receive.ipynb"))
     run_all(browser, "light")
-    said = browser.page.inner_text(".jp-Notebook")
-    assert "Got key 'first'\nGot key 'middle'\nGot key 'last'" in said
-    assert "cup 3" in said
+    text = browser.page.inner_text(".jp-Notebook")
+    assert "Got key 'first'\nGot key 'middle'\nGot key 'last'" in text
+    assert "cup 3" in text
     browser.do("apputils:change-theme", theme="JupyterLab Dark")
     browser.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
     run_all(browser, "dark")
     assert browser.page.inner_text(".jp-Notebook").count("Got key 'first'") == 1
-    assert browser.complaints == []
+    assert browser.errors == []
     assert browser.hosts() == {"127.0.0.1"}
 
 
 def test_the_fourth_notebook_lives(lab: str, browser: Browser) -> None:
-    """Claims are out, come back and die while somebody watches."""
+    """The timeline shows claims that are out, come again and end as dead letters."""
     browser.open(lab.format("4-at-least-once.ipynb"))
     browser.do("editmenu:clear-all")
     browser.page.wait_for_function("!document.body.innerText.includes('attempt 2')")
     browser.do("runmenu:run-all")
-    wait_until(lambda: "4 claimed" in browser.state(), "the worker has them", 60)
+    wait_until(lambda: "4 claimed" in browser.state(), "the worker has claimed them", 60)
     browser.shoot("claims-out")
     browser.page.wait_for_function("document.body.innerText.includes('order 4, attempt 2')", timeout=60_000)
     browser.shoot("claims-back")
-    wait_until(lambda: "1 claimed · 1 dead" in browser.state(-1), "one is dead, and one is out", 60)
+    wait_until(lambda: "1 claimed · 1 dead" in browser.state(-1), "one key is dead, and one is claimed", 60)
     browser.shoot("claims-dead")
     browser.page.wait_for_function("document.body.innerText.includes('dead: 0 waiting: 0')", timeout=60_000)
     assert "dead letters of RunAt" in browser.page.inner_text(".jp-Notebook")
     wait_until(lambda: "the queue was stopped" in browser.state(-1), "the last cell has run")
     browser.shoot("claims-end")
-    assert browser.complaints == []
+    assert browser.errors == []
     assert browser.hosts() == {"127.0.0.1"}

@@ -1,7 +1,7 @@
-"""The wall clock of a consumer's host steps by an hour, and nothing happens: no tick stalls, no key comes early.
+"""The wall clock of a consumer's host steps by an hour: no tick stalls, and no key comes early.
 
-The step is real for the consumer's process: libfaketime stands between it and the system's clock. Redis and this
-process, which schedules, live in true time.
+The step is real for the consumer's process: libfaketime changes the time that it reads. Redis, and this process, which
+schedules, keep the true time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import pytest
 import redis
 
 from rx_runat import Job, RunAt
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 Q = "RunAt~default"
 HOUR = 3600
-ON_TIME = 30.0  # seconds: room for a busy machine; what the step could do wrong would be an hour
+ON_TIME = 30.0  # seconds: enough for a busy machine, and far less than the hour that a fault would cause
 
 CONSUMER = """
 import json, sys, threading, time
@@ -65,26 +66,26 @@ class Host:
         self._popen = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self, seconds: int) -> None:
-        """Set its wall clock that far from the truth, at once: it never reads half a file."""
+        """Set its wall clock so many seconds from the truth. The file is replaced whole: it cannot read half of it."""
         fresh = self._offset.with_suffix(".fresh")
         fresh.write_text(f"{seconds:+d}\n")
         fresh.replace(self._offset)
 
     def clocks(self) -> tuple[float, float]:
-        """How far its clocks are from ours, in seconds: wall and monotonic."""
+        """Returns how far its clocks are from ours, in seconds: wall clock and monotonic clock."""
         assert self._popen.stdin is not None
         print(file=self._popen.stdin, flush=True)
-        while (said := self._read())[0] != "clocks":
-            self._keys.append(said)
-        _, wall, monotonic = said
+        while (line := self._read())[0] != "clocks":
+            self._keys.append(line)
+        _, wall, monotonic = line
         return wall - time.time(), monotonic - time.monotonic()
 
-    def hear(self) -> list[Any]:
-        """The next key that it got, and how late that was."""
+    def next_key(self) -> list[Any]:
+        """Waits for the next key that it receives. Returns the key and its lateness in seconds."""
         return self._keys.popleft() if self._keys else self._read()
 
     def end(self) -> str:
-        """Let it end; what it printed and nobody heard."""
+        """End its input, and wait until it has ended. Returns the output that was not read before."""
         rest, _ = self._popen.communicate(timeout=20)
         assert self._popen.returncode == 0
         return rest
@@ -109,40 +110,42 @@ def host(server: Server, tmp_path: Path) -> Iterator[Host]:
 def test_a_step_of_the_wall_clock_neither_stalls_the_ticks_nor_fires_anything_early(
     step: int, host: Host, server: Server, client: redis.Redis
 ) -> None:
-    far = [Job(f"far:{minutes}", timedelta(minutes=minutes)) for minutes in (50, 59, 61)]  # due now, if the wall ruled
+    far = [
+        Job(f"far:{minutes}", timedelta(minutes=minutes)) for minutes in (50, 59, 61)
+    ]  # due at once if its wall clock decided
     with RunAt(server.url) as queue:
         queue.on_next([Job("first", timedelta(0)), *far])
-        assert host.hear()[0] == "first"  # it ticks
+        assert host.next_key()[0] == "first"  # the source ticks
         assert host.clocks() == pytest.approx((0, 0), abs=ON_TIME)
 
         queue.on_next(Job("waits", timedelta(seconds=0.3)))
         host.step(step)
         assert host.clocks() == pytest.approx((step, 0), abs=ON_TIME)
-        _comes_on_time(host, "waits")
+        _assert_on_time(host, "waits")
 
         for number in range(5):
             queue.on_next(Job(f"after:{number}", timedelta(seconds=0.1)))
-            _comes_on_time(host, f"after:{number}")
+            _assert_on_time(host, f"after:{number}")
 
         queue.on_next(Job("waits again", timedelta(seconds=0.3)))
         host.step(0)
         assert host.clocks() == pytest.approx((0, 0), abs=ON_TIME)
-        _comes_on_time(host, "waits again")
+        _assert_on_time(host, "waits again")
 
     assert host.end() == ""
     assert client.zrange(Q, 0, -1) == [job.key.encode() for job in far]
-    wait_until(lambda: client.keys() == [Q.encode()], "the consumer has left nothing else")
+    wait_until(lambda: client.keys() == [Q.encode()], "the consumer has left no other key")
 
 
-def _comes_on_time(host: Host, key: str) -> None:
-    """It is the next to come, not before its time by Redis's clock, and not late."""
-    came, lateness = host.hear()
+def _assert_on_time(host: Host, key: str) -> None:
+    """Assert that this key comes next, neither early by Redis's clock nor late."""
+    came, lateness = host.next_key()
     assert came == key
     assert 0 <= lateness < ON_TIME
 
 
 def _library() -> Path:
-    """libfaketime for programs with threads."""
+    """Returns the path of libfaketime, in its variant for programs with threads."""
     for folder in ("/usr/lib", "/usr/local/lib", "/opt/homebrew/lib"):
         for found in sorted(Path(folder).glob("**/faketime/libfaketimeMT.so.1")):
             return found

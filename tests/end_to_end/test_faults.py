@@ -1,4 +1,4 @@
-"""Faults, made for real: answers cut by a proxy, a full server, a server killed, threads that come and go."""
+"""Real faults: replies that a proxy cuts, servers that are full, frozen, demoted or killed, threads that compete."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Job, OutcomeUnknown, Recovered, RunAt, RunAtError, StoreError, Unavailable
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.jobs import overdue_jobs
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 
 
-def due(n: int) -> list[Job]:
-    return [Job(f"k{i:06}", 1) for i in range(n)]
-
-
 @pytest.mark.parametrize("cuts", [1, 2, 5])
-def test_a_claim_whose_answer_is_cut_gives_the_same_keys(
+def test_a_claim_whose_reply_is_cut_brings_the_same_keys(
     make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
 ) -> None:
     queue = make(proxy.url, limit=10, interval=0.05)
-    queue.on_next(due(50))
+    queue.on_next(overdue_jobs(50))
     got: list[str] = []
     proxy.of, proxy.cut = b":receipt:", cuts
     queue.subscribe(got.append)
     wait_until(lambda: len(got) == 50, "all keys came")
-    assert got == [job.key for job in due(50)]
+    assert got == [job.key for job in overdue_jobs(50)]
     assert proxy.cuts == cuts
     assert client.zcard(Q) == 0
 
 
 @pytest.mark.parametrize("cuts", [1, 2, 5])
-def test_a_hand_back_whose_answer_is_cut_is_done_once(
+def test_a_hand_back_whose_reply_is_cut_is_done_once(
     make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
 ) -> None:
-    """Between the first asking and the second another source takes a key: it must not come back."""
+    """Before the request is resent, another client takes some of the keys: they must not come back."""
     queue = make(proxy.url, interval=0.05)
-    queue.on_next(due(10))
+    queue.on_next(overdue_jobs(10))
     taken: list[bytes] = []
 
     def cut_and_leave(_: str) -> None:
@@ -53,29 +52,29 @@ def test_a_hand_back_whose_answer_is_cut_is_done_once(
         threading.Thread(target=steal).start()
 
     def steal() -> None:
-        wait_until(lambda: client.zcard(Q) > 0, "the first asking has acted")
+        wait_until(lambda: client.zcard(Q) > 0, "the first request has acted")
         taken.extend(member for member, _ in client.zpopmin(Q, 4))
 
     subscription = queue.subscribe(cut_and_leave)
-    wait_until(lambda: len(taken) == 4 and proxy.cuts == cuts, "another took what was handed back")
+    wait_until(lambda: len(taken) == 4 and proxy.cuts == cuts, "another client took keys that were handed back")
     queue.stop()
-    assert Counter(taken + client.zrange(Q, 0, -1)) == Counter(job.key.encode() for job in due(10)[1:])
+    assert Counter(taken + client.zrange(Q, 0, -1)) == Counter(job.key.encode() for job in overdue_jobs(10)[1:])
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
-def test_verbs_whose_answers_are_cut_tell_the_truth(
+def test_verbs_of_a_queue_whose_replies_are_cut_return_the_truth(
     make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
 ) -> None:
     queue = make(proxy.url)
 
-    assert queue.size() == 0  # there is a connection: a cut while it is made is no lost answer
-    assert not queue.cancel("nobody")  # the server knows the script: "no such script" is no lost answer either
+    assert queue.size() == 0  # makes a connection first: a cut while it is made would not be a lost reply
+    assert not queue.cancel("nobody")  # loads the script first: the loss of a NOSCRIPT error would not be one either
 
     def cut() -> None:
         proxy.cut = cuts
 
     cut()
-    queue.on_next(due(3))
+    queue.on_next(overdue_jobs(3))
     assert client.zcard(Q) == 3
     cut()
     stands = queue.schedule("a", timedelta(hours=1), keep="first")
@@ -95,7 +94,7 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
     assert not queue.cancel("a")
 
 
-def test_a_write_that_is_never_answered_is_of_unknown_outcome(
+def test_the_outcome_of_a_write_without_any_reply_is_unknown(
     make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
 ) -> None:
     queue = make(proxy.url)
@@ -108,7 +107,7 @@ def test_a_write_that_is_never_answered_is_of_unknown_outcome(
 
 def test_a_full_server_lets_keys_out_and_back(own_server: Server) -> None:
     with RunAt(own_server.url, interval=0.05, limit=100) as queue, own_server.client() as client:
-        queue.on_next(due(1000))
+        queue.on_next(overdue_jobs(1000))
         client.config_set("maxmemory", 1)
         with pytest.raises(Unavailable, match="OOM"):
             queue.on_next(Job("more", 1))
@@ -135,9 +134,9 @@ def test_a_frozen_server_is_an_outage_that_is_survived(own_server: Server) -> No
 
 
 def test_ten_threads_that_come_and_go_lose_nothing(make: Callable[..., RunAt], client: redis.Redis) -> None:
-    """10 threads x 50 times subscribe and dispose, while keys flow; those who are there together see the same keys."""
+    """10 threads subscribe and dispose, 50 times each, while keys flow: each key came or is left, and none is both."""
     queue = make(limit=50)
-    queue.on_next(due(20_000))
+    queue.on_next(overdue_jobs(20_000))
     got: list[str] = []
 
     def come_and_go() -> None:
@@ -159,14 +158,14 @@ def test_ten_threads_that_come_and_go_lose_nothing(make: Callable[..., RunAt], c
         thread.join()
     queue.stop()
     left = [member.decode() for member in client.zrange(Q, 0, -1)]
-    assert set(got) | set(left) == {job.key for job in due(20_000)}
+    assert set(got) | set(left) == {job.key for job in overdue_jobs(20_000)}
     assert not set(got) & set(left)
     assert client.keys("*receipt*") == []
 
 
 def test_start_and_stop_of_many_sources_loses_nothing(make: Callable[..., RunAt], client: redis.Redis) -> None:
-    """10 threads, each 5 times a queue of its own that takes some and stops: each key once."""
-    make().on_next(due(5000))
+    """10 threads each make a queue that takes some keys and stops, 5 times: each key came once or is left."""
+    make().on_next(overdue_jobs(5000))
     got: list[str] = []
 
     def start_and_stop() -> None:
@@ -188,32 +187,32 @@ def test_start_and_stop_of_many_sources_loses_nothing(make: Callable[..., RunAt]
     for thread in threads:
         thread.join()
     left = [member.decode() for member in client.zrange(Q, 0, -1)]
-    assert Counter(got + left) == Counter(job.key for job in due(5000))
+    assert Counter(got + left) == Counter(job.key for job in overdue_jobs(5000))
     assert client.keys() in ([Q.encode()], [])
 
 
 def test_a_failover_behind_one_address_is_followed(server: Server, own_server: Server, proxy: Proxy) -> None:
-    """The primary is demoted and keeps our connection open; the address leads to another one now."""
+    """The primary is demoted and keeps our connection open, while its address leads to another server."""
     with RunAt(proxy.url, interval=0.05) as queue, server.client() as old, own_server.client() as new:
         got: list[str] = []
         notices: list[type[StoreError]] = []
         queue.errors.subscribe(lambda error: notices.append(type(error)))
         queue.subscribe(got.append)
         queue.schedule("a", 1)
-        wait_until(lambda: got == ["a"], "it works")
+        wait_until(lambda: got == ["a"], "the source works")
         proxy.target = own_server.path
         old.replicaof("127.0.0.1", 1)
         try:
             new.zadd(Q, {"b": 1})
             wait_until(lambda: got == ["a", "b"], "the source has followed")
             queue.schedule("c", 1)
-            wait_until(lambda: got == ["a", "b", "c"], "and the sink")
+            wait_until(lambda: got == ["a", "b", "c"], "the sink has followed")
         finally:
             old.replicaof("NO", "ONE")
         assert notices == [Unavailable, Recovered]
 
 
-def test_a_lost_claim_of_nothing_is_settled_on_a_full_server(own_server: Server) -> None:
+def test_a_lost_reply_to_an_empty_claim_is_resolved_on_a_full_server(own_server: Server) -> None:
     proxy = Proxy(own_server)
     try:
         with RunAt(proxy.url, interval=0.05) as queue, own_server.client() as client:
@@ -223,7 +222,7 @@ def test_a_lost_claim_of_nothing_is_settled_on_a_full_server(own_server: Server)
             queue.subscribe(got.append)
             client.config_set("maxmemory", 1)
             proxy.of, proxy.cut = b":receipt:", 1
-            wait_until(lambda: proxy.cuts == 1, "an answer was cut")
+            wait_until(lambda: proxy.cuts == 1, "a reply was cut")
             client.config_set("maxmemory", 0)
             queue.schedule("a", 1)
             wait_until(lambda: got == ["a"], "the source goes on")
@@ -232,21 +231,19 @@ def test_a_lost_claim_of_nothing_is_settled_on_a_full_server(own_server: Server)
         proxy.end()
 
 
-def test_stops_beside_the_verbs_of_other_threads_leave_no_socket(
-    make: Callable[..., RunAt], client: redis.Redis
-) -> None:
+def test_stop_during_verbs_of_other_threads_leaves_no_socket(make: Callable[..., RunAt], client: redis.Redis) -> None:
     queues = [make() for _ in range(20)]
     for queue in queues:
         failures: list[BaseException] = []
 
-        def ask(queue: RunAt = queue, failures: list[BaseException] = failures) -> None:
+        def call_size(queue: RunAt = queue, failures: list[BaseException] = failures) -> None:
             try:
                 while True:
                     queue.size()
             except BaseException as error:
                 failures.append(error)
 
-        threads = [threading.Thread(target=ask) for _ in range(4)]
+        threads = [threading.Thread(target=call_size) for _ in range(4)]
         for thread in threads:
             thread.start()
         queue.size()
@@ -257,7 +254,7 @@ def test_stops_beside_the_verbs_of_other_threads_leave_no_socket(
     wait_until(lambda: len(client.client_list()) == 1, "our connections are closed")
 
 
-def test_stop_in_a_coroutine_while_errors_are_told_to_its_event_loop(own_server: Server) -> None:
+def test_stop_in_a_coroutine_while_errors_are_reported_to_its_event_loop(own_server: Server) -> None:
     import asyncio
 
     from reactivex.scheduler.eventloop import AsyncIOScheduler
@@ -277,9 +274,9 @@ def test_stop_in_a_coroutine_while_errors_are_told_to_its_event_loop(own_server:
 
 def test_an_on_next_that_never_returns_does_not_keep_the_interpreter() -> None:
     script = """
-import threading, rx_runat.queue
+import threading, rx_runat.stream.at_exit
 from rx_runat import RunAt
-rx_runat.queue.LONGEST_AT_EXIT = 0.1
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.1
 queue = RunAt("memory://")
 queue.schedule("a", 0)
 arrived = threading.Event()

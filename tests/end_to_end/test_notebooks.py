@@ -1,7 +1,8 @@
-"""The notebooks run from top to bottom, and are committed as executed: small, and without a word about the machine."""
+"""The notebooks run from top to bottom, and are committed as executed: small, and without traces of a machine."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,12 +10,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nbformat
 import pytest
 
-from tests.support.notebooks import FOLDER, PATHS, STILLS, WIDGET, complaints, outputs, pictures, tidy
+from tests.support.quick_nbformat import nbformat
+from tests.support.run_notebooks import (
+    FOLDER,
+    PATHS,
+    README_PICTURES,
+    WIDGET,
+    outputs,
+    pictures,
+    standard_error,
+    tidy,
+)
 
-pytestmark = pytest.mark.timeout(120)  # kernels take their time on a busy machine
+pytestmark = pytest.mark.timeout(120)  # on a busy machine kernels are slow to start
 
 RAISES = """
 import asyncio
@@ -29,35 +39,28 @@ queue.stop()
 """
 
 
-SLOW = ("2", "4", "5")  # the default run does without these
+SLOW = ("2", "4", "5")  # the default run leaves these out
 PARAMS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * path.name.startswith(SLOW)) for path in PATHS]
 
 
 @pytest.fixture(scope="module")
 def executed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All that are asked for, at once: most of their time is waiting."""
-    calls = [
+    """The notebooks that the selected tests need, executed side by side in one process."""
+    selected = [
         getattr(item, "callspec", None)
         for item in request.session.items
         if "executed" in getattr(item, "fixturenames", ())
     ]
-    asked = {call.params["path"] for call in calls if call is not None}
-    there = tmp_path_factory.mktemp("books")
-    raises = there / "raises.ipynb"
+    home = tmp_path_factory.mktemp("books")
+    raises = home / "raises.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(RAISES)]), raises)
-    running = {}
-    for path in [*asked, raises]:
-        arguments = [str(path), str(there / f"done-{path.name}"), str(tmp_path_factory.mktemp("rx"))]
-        running[path.name] = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.notebooks", *arguments],
-            cwd=FOLDER.parent,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    for process in running.values():
-        said = process.communicate()[1]
-        assert process.returncode == 0, said
-    return {name: nbformat.read(there / f"done-{name}", as_version=4) for name in running}
+    paths = [*{call.params["path"] for call in selected if call is not None}, raises]
+    done = {path.name: home / f"done-{path.name}" for path in paths}
+    jobs = [(str(path), str(done[path.name]), str(tmp_path_factory.mktemp("rx"))) for path in paths]
+    subprocess.run(
+        [sys.executable, "-m", "tests.support.run_notebooks", json.dumps(jobs)], cwd=FOLDER.parent, check=True
+    )
+    return {name: nbformat.read(path, as_version=4) for name, path in done.items()}
 
 
 def test_they_are_numbered() -> None:
@@ -65,9 +68,9 @@ def test_they_are_numbered() -> None:
 
 
 @pytest.mark.parametrize("path", PARAMS)
-def test_it_runs_and_nothing_complains(path: Path, executed: dict[str, Any]) -> None:
+def test_it_runs_and_writes_no_warning(path: Path, executed: dict[str, Any]) -> None:
     book = executed[path.name]
-    assert complaints(book) == []
+    assert standard_error(book) == []
     assert any("image/svg+xml" in output.get("data", {}) for output in outputs(book))
 
 
@@ -75,9 +78,7 @@ def test_it_runs_and_nothing_complains(path: Path, executed: dict[str, Any]) -> 
 def test_it_prints_what_is_committed(path: Path, executed: dict[str, Any]) -> None:
     def printed(book: Any) -> list[str]:
         lines = "".join(output.text for output in outputs(book) if output.output_type == "stream").splitlines()
-        return [
-            line for line in lines if "->" not in line
-        ]  # a diagram of what was live is a little different each time
+        return [line for line in lines if "->" not in line]  # live diagrams differ a little each time
 
     assert printed(executed[path.name]) == printed(nbformat.read(path, as_version=4))
 
@@ -97,17 +98,17 @@ def test_it_is_committed_as_executed_small_and_tidy(path: Path) -> None:
             ElementTree.fromstring(output.data["image/svg+xml"])
 
 
-def test_what_a_subscriber_raises_in_the_background_shows_in_the_notebook(executed: dict[str, Any]) -> None:
+def test_an_exception_of_a_subscriber_shows_in_the_notebook(executed: dict[str, Any]) -> None:
     book = executed["raises.ipynb"]
-    (said,) = complaints(book)
-    assert "ZeroDivisionError" in said
-    assert "Exception in thread" in said
+    (text,) = standard_error(book)
+    assert "ZeroDivisionError" in text
+    assert "Exception in thread" in text
 
 
-@pytest.mark.parametrize("still", STILLS)
-def test_the_stills_of_the_readme_are_pictures_of_the_notebooks(still: str) -> None:
-    name, place = STILLS[still]
-    text = (FOLDER / still).read_text()
-    assert text.strip() == pictures(nbformat.read(FOLDER / name, as_version=4))[place]
+@pytest.mark.parametrize("picture", README_PICTURES)
+def test_the_readme_shows_pictures_of_the_notebooks(picture: str) -> None:
+    name, number = README_PICTURES[picture]
+    text = (FOLDER / picture).read_text()
+    assert text.strip() == pictures(nbformat.read(FOLDER / name, as_version=4))[number]
     assert len(list(ElementTree.fromstring(text).iter())) > 20
-    assert f"(notebooks/{still})" in (FOLDER.parent / "README.md").read_text()
+    assert f"(notebooks/{picture})" in (FOLDER.parent / "README.md").read_text()

@@ -9,7 +9,8 @@ from collections import Counter
 import redis
 
 from rx_runat import Job, RunAt
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 
@@ -23,16 +24,18 @@ with RunAt(sys.argv[1], limit=100) as queue:
 """
 
 
-def start(server: Server) -> subprocess.Popen[str]:
+def start_workers(server: Server, n: int) -> list[subprocess.Popen[str]]:
+    """Start n processes at once, and wait until each is subscribed."""
     command = [sys.executable, "-c", WORKER, server.url]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "ready\n"
-    return worker
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    return workers
 
 
 def test_four_processes_get_each_of_20_000_keys_exactly_once(server: Server, client: redis.Redis) -> None:
-    workers = [start(server) for _ in range(4)]
+    workers = start_workers(server, 4)
     with RunAt(server.url) as queue:
         for first in range(0, 20_000, 1000):
             queue.on_next([Job(f"k{i}", 1) for i in range(first, first + 1000)])
@@ -43,12 +46,12 @@ def test_four_processes_get_each_of_20_000_keys_exactly_once(server: Server, cli
     assert client.keys() == []
 
 
-def test_a_killed_process_loses_no_more_than_it_had_claimed(server: Server, client: redis.Redis) -> None:
+def test_a_killed_process_loses_no_more_than_it_held(server: Server, client: redis.Redis) -> None:
     with RunAt(server.url) as queue:
         queue.on_next([Job(f"k{i}", 1) for i in range(1000)])
         command = [sys.executable, "-c", WORKER.replace("print(key)", "__import__('time').sleep(99)"), server.url]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        wait_until(lambda: client.zcard(Q) < 1000, "it has claimed")
+        wait_until(lambda: client.zcard(Q) < 1000, "the worker has claimed")
         worker.kill()
         worker.communicate()
         assert queue.size() == 999

@@ -1,4 +1,4 @@
-"""The README's blocks run as written, and print what they say."""
+"""The README's code blocks run as written and print what they claim; its rules and links hold."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.helpers import Server
+from tests.support.servers import Server
 
 README = Path(__file__).parents[2] / "README.md"
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """Code of a language, each with the text block that follows it at once."""
+    """The code blocks of a language; each with the `text` block that follows at once, which is its output, or ""."""
     found = [(each.group(1), each.group(2), each.start(), each.end()) for each in BLOCK.finditer(README.read_text())]
     pairs = []
     for place, (kind, code, _, end) in enumerate(found):
-        said = found[place + 1] if place + 1 < len(found) else ("", "", 0, 0)
-        follows = said[0] == "text" and said[2] == end + 1
+        following = found[place + 1] if place + 1 < len(found) else ("", "", 0, 0)
+        is_output = following[0] == "text" and following[2] == end + 1
         if kind == language:
-            pairs.append((code, said[1] if follows else ""))
+            pairs.append((code, following[1] if is_output else ""))
     return pairs
 
 
+def run_at_home(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose home directory is `home`: the README keeps its durable queue there."""
+    env = {"PATH": PATH, "HOME": str(home)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
 def test_the_python_blocks_print_what_they_say(tmp_path: Path) -> None:
-    """One process runs all, in order, as a reader would."""
+    """One process runs all blocks in order, as a reader would."""
     codes = blocks("python")
-    assert len(codes) >= 7
+    assert len(codes) == README.read_text().count("```python") >= 6
     mark = "-- end of block --\n"
     script = "".join(f"{code}\nprint({mark.strip()!r})\n" for code, _ in codes)
-    script = script.replace("/tmp/rx-runat-readme", str(tmp_path / "data"))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    done = run_at_home(tmp_path, sys.executable, "-W", "error", "-c", script)
     assert done.stderr == ""
-    assert done.stdout.split(mark)[:-1] == [said for _, said in codes]
+    assert done.stdout.split(mark)[:-1] == [output for _, output in codes]
 
 
-@pytest.mark.parametrize("code, said", blocks("sh"))
-def test_the_shell_blocks_print_what_they_say(code: str, said: str, tmp_path: Path) -> None:
-    code = code.replace("/tmp/rx-runat-readme", str(tmp_path / "data"))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(["sh", "-ec", code], capture_output=True, text=True, check=False, env={"PATH": path})
-    assert (done.stdout, done.stderr) == (said, "")
+@pytest.mark.parametrize("code, output", blocks("sh"))
+def test_the_shell_blocks_print_what_they_say(code: str, output: str, tmp_path: Path) -> None:
+    done = run_at_home(tmp_path, "sh", "-ec", code)
+    assert (done.stdout, done.stderr) == (output, "")
 
 
 def test_the_acl_is_enough(own_server: Server) -> None:
@@ -66,10 +70,10 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.size(until=1) <= len(queue.peek()) <= 2
         store = queue._store
         for leases in (False, True):
-            eye = store.head_tracker(leases)
-            eye.head()
-            assert eye._tracks
-            eye.close()
+            tracker = store.head_tracker(leases)
+            tracker.head()
+            assert tracker._tracks
+            tracker.close()
         leasing_claimer = store.leasing_claimer(60_000)
         queue.on_next([Job(key, 1) for key in "defgh"])
         leased = leasing_claimer.claim(10)
@@ -102,8 +106,20 @@ def test_both_commands_stand_on_the_first_screen() -> None:
 
 
 def test_the_tests_that_the_table_names_exist() -> None:
-    text = README.read_text()
-    for name, path in re.findall(r"\[(test_\w+)\]\((tests/[\w/]+\.py)\)", text):
+    named = re.findall(r"\[(test_\w+)\]\((tests/[\w/]+\.py)\)", README.read_text())
+    assert len(named) >= 15
+    for name, path in named:
         target = README.parent / path
         assert target.exists()
         assert target.stem == name or f"def {name}" in target.read_text()
+
+
+def test_every_link_leads_somewhere() -> None:
+    """To a file of the repository, or to a heading of the page."""
+    for page in (README, README.parent / "tests/benchmarks/README.md"):
+        text = page.read_text()
+        headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.MULTILINE)}
+        links = re.findall(r"\]\((?!https://)([^)]+)\)", text)
+        assert links
+        for link in links:
+            assert link.removeprefix("#") in headings if link.startswith("#") else (page.parent / link).exists(), link

@@ -1,7 +1,7 @@
-"""Claims survive: workers killed, stalled and cut off in the middle of work, a server killed under them.
+"""Claims survive: workers are killed, stalled and cut off in the middle of work, and their server is killed.
 
-`python -m pytest tests/end_to_end/test_survival.py -m "slow or not slow" -rP --show-capture=stdout` shows the figures.
-What fails shows its seed: `SURVIVAL_SEED=... python -m pytest tests/end_to_end/test_survival.py` rolls the same dice.
+`python -m pytest tests/end_to_end/test_survival.py -m "slow or not slow" -rP --show-capture=stdout` shows the counts.
+A failing test shows its seed; `SURVIVAL_SEED=... python -m pytest ...` draws the same random numbers again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import redis
 from rx_runat import Claim, Job, OutcomeUnknown, RunAt
 from rx_runat.store.client import TRIES
 from rx_runat.store.keys import claimed_key
-from tests.support.crew import LONG, Crew
-from tests.support.helpers import Proxy, Server, wait_until
-from tests.support.ledger import Figures, Ledger, judge
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
+from tests.support.work_log import Summary, WorkLog, check_work_log
+from tests.support.worker_pool import LONG, WorkerPool
 
 Q = "RunAt~default"
 HOUR = 3600.0
@@ -31,54 +33,57 @@ slow = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def dice() -> random.Random:
+def rng() -> random.Random:
     seed = int(os.environ.get("SURVIVAL_SEED", random.SystemRandom().randrange(2**32)))
     print(f"SURVIVAL_SEED={seed}")
     return random.Random(seed)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger")
-    yield ledger
-    ledger.close()
+def log(tmp_path: Path) -> Iterator[WorkLog]:
+    log = WorkLog(tmp_path / "log")
+    yield log
+    log.close()
 
 
-def soon(dice: random.Random, seconds: float = 0.02) -> None:
-    """A random moment: a step of a claim takes less than that."""
-    threading.Event().wait(dice.uniform(0, seconds))
+def wait_at_random(rng: random.Random, seconds: float = 0.02) -> None:
+    """Wait for a random time up to `seconds`; the default is longer than any step of a claim."""
+    threading.Event().wait(rng.uniform(0, seconds))
 
 
 by_hand_and_by_settle = pytest.mark.parametrize("settles", [False, True], ids=["by-hand", "by-settle"])
 
-# The judge.
+# The check of the log.
 
-RUN = ["1 out a 1 0 1000", "1 done a 1 0 1000", "2 out a 2 1000 2000", "2 done a 2 1000 2000", "2 yes a 2 1000 2000"]
+RUN = [
+    *("1 claimed a 1 0 1000", "1 done a 1 0 1000"),
+    *("2 claimed a 2 1000 2000", "2 done a 2 1000 2000", "2 acked a 2 1000 2000"),
+]
 
 
 @pytest.mark.parametrize(
-    "lines, said",
+    "lines, message",
     [
-        (RUN[:1], "lost"),
-        ([*RUN, "1 out b 1 0 1000", "1 done b 1 0 1000"], "made up"),
-        ([*RUN, "3 out a 2 1000 2000"], "one claim, twice"),
-        ([*RUN, "3 out a 3 1999 2999"], "out twice"),
-        ([*RUN, "3 out a 3 2000 3000"], "came again after a yes"),
-        ([*RUN[:4], "2 no a 2 1000 2000"], "at last: no"),
-        ([*RUN[:4], "2 away a 2 1000 2000"], "at last: away"),
-        (RUN[:4], "at last: None"),
+        (RUN[:1], "keys are missing"),
+        ([*RUN, "1 claimed b 1 0 1000", "1 done b 1 0 1000"], "keys came that nobody scheduled"),
+        ([*RUN, "3 claimed a 2 1000 2000"], "one claim came twice"),
+        ([*RUN, "3 claimed a 3 1999 2999"], "claimed during a lease"),
+        ([*RUN, "3 claimed a 3 2000 3000"], "came again after its ack"),
+        ([*RUN[:4], "2 lost a 2 1000 2000"], "the last verdict on a: lost"),
+        ([*RUN[:4], "2 away a 2 1000 2000"], "the last verdict on a: away"),
+        (RUN[:4], "the last verdict on a: None"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(lines: list[str], said: str, ledger: Ledger) -> None:
-    ledger.path.write_text("".join(f"{line}\n" for line in lines))
-    with pytest.raises(AssertionError, match=said):
-        judge(ledger, ["a"], killed={1})
+def test_the_check_finds_what_is_wrong(lines: list[str], message: str, log: WorkLog) -> None:
+    log.path.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(AssertionError, match=message):
+        check_work_log(log, ["a"], killed={1})
 
 
-def test_the_judge_counts(ledger: Ledger) -> None:
-    ledger.path.write_text("".join(f"{line}\n" for line in RUN))
-    assert judge(ledger, ["a"], killed={1}) == Figures(
-        keys=1, claims=2, killed_in_hand=1, twice=1, by_kill=1, by_lease=0, late_ms=(0, 0)
+def test_the_check_counts(log: WorkLog) -> None:
+    log.path.write_text("".join(f"{line}\n" for line in RUN))
+    assert check_work_log(log, ["a"], killed={1}) == Summary(
+        keys=1, claims=2, unsettled_by_kill=1, twice=1, by_kill=1, by_lease=0, late_ms=(0, 0)
     )
 
 
@@ -99,111 +104,120 @@ def test_workers_killed_at_random_lose_nothing(
     kills: int,
     server: Server,
     client: redis.Redis,
-    ledger: Ledger,
-    dice: random.Random,
+    log: WorkLog,
+    rng: random.Random,
     record_property: Record,
 ) -> None:
-    with Crew(server.url, client, ledger, dice, settles=settles) as crew:
-        crew.schedule(keys)
-        crew.hire(3)
-        for mark in crew.marks(kills):
-            victim = dice.choice(crew.at_work(mark))
-            soon(dice)
-            crew.kill(victim)
-            crew.hire()
-        figures = crew.end(receipts=kills)
-    figures.show(record_property, kills=kills)
-    assert figures.killed_in_hand > 0
+    with WorkerPool(server.url, client, log, rng, settles=settles) as pool:
+        pool.schedule(keys)
+        pool.start(3)
+        for milestone in pool.random_milestones(kills):
+            victim = rng.choice(pool.busy_at(milestone))
+            wait_at_random(rng)
+            pool.kill(victim)
+            pool.start()
+        summary = pool.end(receipts=kills)
+    summary.show(record_property, kills=kills)
+    assert summary.unsettled_by_kill > 0
 
 
 @pytest.mark.parametrize(
     "settles, dies, come_again, twice",
     [
-        pytest.param(False, "out", 10, 0, id="by-hand-out"),
+        pytest.param(False, "claimed", 10, 0, id="by-hand-claimed"),
         pytest.param(False, "done", 10, 1, id="by-hand-done"),
-        pytest.param(False, "yes", 9, 0, id="by-hand-yes"),
-        pytest.param(True, "out", 10, 0, id="by-settle-out", marks=slow),
+        pytest.param(False, "acked", 9, 0, id="by-hand-acked"),
+        pytest.param(True, "claimed", 10, 0, id="by-settle-claimed", marks=slow),
         pytest.param(True, "done", 10, 1, id="by-settle-done", marks=slow),
-        # After a yes, settle has gone on, as it should, and how far is chance.
+        # After `acked`, settle has gone on with other claims, as it should; with how many is chance.
     ],
 )
-def test_what_a_killed_worker_had_in_hand_comes_when_its_lease_ends(
+def test_the_claims_of_a_killed_worker_come_again_when_their_leases_end(
     settles: bool,
     dies: str,
     come_again: int,
     twice: int,
     server: Server,
     client: redis.Redis,
-    ledger: Ledger,
-    dice: random.Random,
+    log: WorkLog,
+    rng: random.Random,
     record_property: Record,
 ) -> None:
-    """To one that sleeps, saw nothing of the claim, and has its next heartbeat in an hour: the lease alone wakes it."""
-    with Crew(server.url, client, ledger, dice, interval=HOUR, settles=settles) as crew:
-        heir = crew.hire(lease=HOUR)
-        victim = crew.hire(lease=0.5, threads=1, dies=dies)
-        wait_until(lambda: sum("t" in each["flags"] for each in client.client_list()) == 2, "both sleep, and listen")
-        heir.stall()
-        crew.schedule(10)
-        wait_until(victim.is_dead, "it has died")
-        heir.go_on()
-        crew.kill(victim)
-        figures = crew.end(receipts=1)
-        came = ledger.of(heir.pid, "out")
-    assert [(note.key, note.attempt) for note in came] == [(key, 2) for key in crew.keys[-come_again:]]
-    assert figures.twice == figures.by_kill == twice
-    figures.show(record_property)
+    """They come to a worker whose next heartbeat is in an hour, and which stood still while they were claimed.
+
+    Only the end of the leases can wake its source.
+    """
+    with WorkerPool(server.url, client, log, rng, interval=HOUR, settles=settles) as pool:
+        other = pool.start(lease=HOUR)
+        victim = pool.start(lease=0.5, threads=1, dies=dies)
+        wait_until(
+            lambda: sum("t" in each["flags"] for each in client.client_list()) == 2,
+            "both sources sleep and are tracked",
+        )
+        other.stall()
+        pool.schedule(10)
+        wait_until(victim.is_dead, "the worker has died")
+        other.go_on()
+        pool.kill(victim)
+        summary = pool.end(receipts=1)
+        came = log.lines_of(other.pid, "claimed")
+    assert [(line.key, line.attempt) for line in came] == [(key, 2) for key in pool.keys[-come_again:]]
+    assert summary.twice == summary.by_kill == twice
+    summary.show(record_property)
 
 
 # Workers that stall.
 
 
 @by_hand_and_by_settle
-def test_a_worker_that_stalls_is_told_no_and_harms_nobody(
-    settles: bool, server: Server, client: redis.Redis, ledger: Ledger, dice: random.Random, record_property: Record
+def test_the_late_acks_of_a_stalled_worker_return_false_and_harm_nobody(
+    settles: bool, server: Server, client: redis.Redis, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
-    """It wakes up when its lease has ended, half of its keys are done, and the others are out; it renews, and acks."""
-    with Crew(server.url, client, ledger, dice, settles=settles) as crew:
-        crew.schedule(10)
-        stalled = crew.hire(lease=0.5, threads=10, waits=True, renews=not settles)
-        wait_until(lambda: len(ledger.of(stalled.pid, "begun")) == 10, "it works on them all", LONG)
+    """When it goes on, its lease has ended: half of its keys are done by others, half are claimed by others.
+
+    Now it renews and acks all ten.
+    """
+    with WorkerPool(server.url, client, log, rng, settles=settles) as pool:
+        pool.schedule(10)
+        stalled = pool.start(lease=0.5, threads=10, waits=True, renews=not settles)
+        wait_until(lambda: len(log.lines_of(stalled.pid, "begun")) == 10, "it works on all of them", LONG)
         stalled.stall()
-        holder = crew.hire(lease=HOUR, in_flight=5, waits=True)
-        wait_until(lambda: len(ledger.in_hand(holder.pid)) == 5, "another one has five", LONG)
-        quick = crew.hire(lease=HOUR)
-        wait_until(lambda: len(ledger.of(quick.pid, "yes")) == 5, "and five are done", LONG)
+        holder = pool.start(lease=HOUR, in_flight=5, waits=True)
+        wait_until(lambda: len(log.unsettled(holder.pid)) == 5, "a second worker has claimed five", LONG)
+        quick = pool.start(lease=HOUR)
+        wait_until(lambda: len(log.lines_of(quick.pid, "acked")) == 5, "a third worker has done the other five", LONG)
         held = client.zrange(claimed_key(Q), 0, -1, withscores=True)
         stalled.open_gate()
         stalled.go_on()
-        crew.dismiss(stalled)
-        assert len(ledger.of(stalled.pid, "no")) == len(ledger.of(stalled.pid, "begun"))
+        pool.finish(stalled)
+        assert len(log.lines_of(stalled.pid, "lost")) == len(log.lines_of(stalled.pid, "begun"))
         assert client.zrange(claimed_key(Q), 0, -1, withscores=True) == held
         assert len(held) == 5
         holder.open_gate()
-        figures = crew.end()
-    assert len(ledger.of(holder.pid, "yes")) == 5
-    assert figures.by_lease == 10
-    figures.show(record_property)
+        summary = pool.end()
+    assert len(log.lines_of(holder.pid, "acked")) == 5
+    assert summary.by_lease == 10
+    summary.show(record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_workers_that_stall_at_random_lose_nothing(
-    server: Server, client: redis.Redis, ledger: Ledger, dice: random.Random, record_property: Record
+    server: Server, client: redis.Redis, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
-    """Each wakes up at the very moment at which its leases end."""
-    with Crew(server.url, client, ledger, dice, settles=True) as crew:
-        crew.schedule(2000)
-        crew.hire(3)
-        for mark in crew.marks(8):
-            stalled = dice.choice(crew.at_work(mark))
-            soon(dice)
+    """Each goes on at the very moment at which its leases end."""
+    with WorkerPool(server.url, client, log, rng, settles=True) as pool:
+        pool.schedule(2000)
+        pool.start(3)
+        for milestone in pool.random_milestones(8):
+            stalled = rng.choice(pool.busy_at(milestone))
+            wait_at_random(rng)
             stalled.stall()
-            ends = max((note.ends for note in ledger.in_hand(stalled.pid)), default=0)
+            ends = max((line.ends for line in log.unsettled(stalled.pid)), default=0)
             wait_until(lambda: now_ms(client) >= ends, "its leases have ended")  # noqa: B023
             stalled.go_on()
-        figures = crew.end()
-    figures.show(record_property, stalls=8)
+        summary = pool.end()
+    summary.show(record_property, stalls=8)
 
 
 def now_ms(client: redis.Redis) -> int:
@@ -224,27 +238,27 @@ def now_ms(client: redis.Redis) -> int:
     ],
 )
 def test_a_server_killed_and_restarted_on_its_append_only_file_loses_nothing(
-    settles: bool, fsync: str, keys: int, kills: int, ledger: Ledger, dice: random.Random, record_property: Record
+    settles: bool, fsync: str, keys: int, kills: int, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
-    """`always` keeps what was answered; `everysec` may forget some, and then work is done twice."""
+    """`always` keeps every acknowledged write; `everysec` may lose some, and then work is done twice."""
     server = Server("--appendfsync", fsync)
     try:
-        with server.client() as client, Crew(server.url, client, ledger, dice, lease=0.5, settles=settles) as crew:
-            crew.schedule(keys)
-            crew.hire(3)
-            for mark in crew.marks(kills):
-                crew.at_work(mark)
-                soon(dice)
+        with server.client() as client, WorkerPool(server.url, client, log, rng, lease=0.5, settles=settles) as pool:
+            pool.schedule(keys)
+            pool.start(3)
+            for milestone in pool.random_milestones(kills):
+                pool.busy_at(milestone)
+                wait_at_random(rng)
                 server.kill()
-                soon(dice, 0.2)
+                wait_at_random(rng, 0.2)
                 server.start()
-            figures = crew.end(forgetful=fsync != "always", receipts=3 * kills)
+            summary = pool.end(server_forgot=fsync != "always", receipts=3 * kills)
     finally:
         server.end()
-    figures.show(record_property, kills=kills)
+    summary.show(record_property, kills=kills)
 
 
-# Answers that are cut.
+# Replies that are cut.
 
 VERBS: dict[str, Callable[[Claim], bool]] = {
     "ack": Claim.ack,
@@ -254,13 +268,13 @@ VERBS: dict[str, Callable[[Claim], bool]] = {
 }
 
 
-def asks(verb: str) -> bytes:
-    """What a request holds that asks for it: the word as the protocol spells it."""
+def argument(verb: str) -> bytes:
+    """The bytes of a request that has the verb among its arguments, as the protocol writes it."""
     return f"\r\n{verb}\r\n".encode()
 
 
 @pytest.mark.parametrize("cuts", [1, 2, TRIES, TRIES + 2])
-def test_claims_whose_answers_are_cut_come_once(
+def test_claims_whose_replies_are_cut_come_once(
     cuts: int, make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
 ) -> None:
     queue = make(proxy.url, interval=0.05)
@@ -276,7 +290,7 @@ def test_claims_whose_answers_are_cut_come_once(
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("cuts", [1, TRIES - 1, TRIES])
-def test_verbs_whose_answers_are_cut_tell_the_truth(
+def test_verbs_of_a_claim_whose_replies_are_cut_return_the_truth(
     verb: str, cuts: int, make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
 ) -> None:
     queue = make(proxy.url)
@@ -285,7 +299,7 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
     queue.schedule("a", 1)
     wait_until(lambda: got, "it came")
     (claim,) = got
-    proxy.of, proxy.cut = asks(verb), cuts
+    proxy.of, proxy.cut = argument(verb), cuts
     if cuts == TRIES:
         with pytest.raises(OutcomeUnknown):
             VERBS[verb](claim)
@@ -307,72 +321,73 @@ def test_verbs_whose_answers_are_cut_tell_the_truth(
         pytest.param(False, 3000, 200, id="by-hand-full", marks=slow),
     ],
 )
-def test_workers_whose_answers_are_cut_at_random_lose_nothing(
+def test_workers_whose_replies_are_cut_at_random_lose_nothing(
     settles: bool,
     keys: int,
     times: int,
     proxy: Proxy,
     client: redis.Redis,
-    ledger: Ledger,
-    dice: random.Random,
+    log: WorkLog,
+    rng: random.Random,
     record_property: Record,
 ) -> None:
-    with Crew(proxy.url, client, ledger, dice, renews=not settles, settles=settles) as crew:
-        crew.schedule(keys)
-        crew.hire(3)
-        for mark in crew.marks(times):
-            crew.at_work(mark)
-            proxy.of, proxy.cut = dice.choice([b":receipt:", asks("ack"), asks("extend")]), dice.randint(1, TRIES + 1)
+    with WorkerPool(proxy.url, client, log, rng, renews=not settles, settles=settles) as pool:
+        pool.schedule(keys)
+        pool.start(3)
+        for milestone in pool.random_milestones(times):
+            pool.busy_at(milestone)
+            proxy.of = rng.choice([b":receipt:", argument("ack"), argument("extend")])
+            proxy.cut = rng.randint(1, TRIES + 1)
         proxy.cut = 0
-        figures = crew.end(receipts=proxy.cuts)
-    figures.show(record_property, cuts=proxy.cuts)
+        summary = pool.end(receipts=proxy.cuts)
+    summary.show(record_property, cuts=proxy.cuts)
     assert proxy.cuts > 0
 
 
-# All of it.
+# All faults together.
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @by_hand_and_by_settle
 def test_everything_at_once_loses_nothing(
-    settles: bool, ledger: Ledger, dice: random.Random, record_property: Record
+    settles: bool, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
     server = Server("--appendfsync", "always")
     proxy = Proxy(server)
-    faults = dice.choices(["kill", "stall", "server", "cut"], k=40)
+    faults = rng.choices(["kill", "stall", "server", "cut"], k=40)
     stalled = None
     try:
         with (
             server.client() as client,
-            Crew(proxy.url, client, ledger, dice, renews=not settles, settles=settles) as crew,
+            WorkerPool(proxy.url, client, log, rng, renews=not settles, settles=settles) as pool,
         ):
-            crew.schedule(4000)
-            crew.hire(4)
-            for mark, fault in zip(crew.marks(len(faults)), faults, strict=True):
-                victim = dice.choice(crew.at_work(mark))
-                soon(dice)
+            pool.schedule(4000)
+            pool.start(4)
+            for milestone, fault in zip(pool.random_milestones(len(faults)), faults, strict=True):
+                victim = rng.choice(pool.busy_at(milestone))
+                wait_at_random(rng)
                 if stalled:
                     stalled.go_on()
                     stalled = None
                 if fault == "kill":
-                    crew.kill(victim)
-                    crew.hire()
+                    pool.kill(victim)
+                    pool.start()
                 elif fault == "stall":
                     stalled = victim
                     stalled.stall()
                 elif fault == "server":
                     server.kill()
-                    soon(dice, 0.2)
+                    wait_at_random(rng, 0.2)
                     server.start()
                 else:
-                    proxy.of = dice.choice([b":receipt:", asks("ack"), asks("extend")])
-                    proxy.cut = dice.randint(1, TRIES + 1)
+                    proxy.of = rng.choice([b":receipt:", argument("ack"), argument("extend")])
+                    proxy.cut = rng.randint(1, TRIES + 1)
             if stalled:
                 stalled.go_on()
             proxy.cut = 0
-            figures = crew.end(receipts=4 * len(faults))
+            summary = pool.end(receipts=4 * len(faults))
     finally:
         proxy.end()
         server.end()
-    figures.show(record_property, cuts=proxy.cuts, **{fault: faults.count(fault) for fault in sorted(set(faults))})
+    summary.show(record_property, cuts=proxy.cuts, **{fault: faults.count(fault) for fault in sorted(set(faults))})

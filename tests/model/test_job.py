@@ -1,4 +1,4 @@
-"""Jobs: validated once, when they are made; what the sink takes, and what it refuses before Redis is touched."""
+"""Jobs: checked once, when they are made; what the sink takes, and what it refuses before any request to Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 import math
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -18,27 +18,16 @@ from rx_runat import Due, InvalidJob, InvalidSetting, Job, RunAtError
 from rx_runat.model.job import KEEP, check_keep, to_jobs
 from rx_runat.model.times import EPOCH
 from rx_runat.testing import Faults, virtual_queue
+from tests.support.awkward_values import RaisingRepr, RaisingZone
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-
-
-class Broken(tzinfo):
-    def utcoffset(self, when: datetime | None) -> timedelta:
-        raise ZeroDivisionError("no offset today")
-
-    dst = tzname = utcoffset  # type: ignore[assignment]
-
-
-class Mute:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
 
 
 class Color(enum.StrEnum):
     RED = "red"
 
 
-# The values.
+# Job and Due.
 
 
 @pytest.mark.parametrize("run_at", [NOON, 1700000000, 1700000000.5, timedelta(minutes=5), -1, timedelta(days=-1)])
@@ -92,7 +81,7 @@ def test_runats_own_form_is_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict])
-def test_any_mapping_will_do(kind: Callable[..., Any]) -> None:
+def test_any_mapping_is_taken(kind: Callable[..., Any]) -> None:
     assert [job.key for job in to_jobs(kind({"key": "a", "runAt": 1}))] == ["a"]
 
 
@@ -106,7 +95,7 @@ def test_an_empty_list_is_nothing_to_do(faults: Faults) -> None:
     assert faults.commands == []
 
 
-# What is refused, in words.
+# What is refused, and how the message says why.
 
 
 @pytest.mark.parametrize(
@@ -120,13 +109,13 @@ def test_an_empty_list_is_nothing_to_do(faults: Faults) -> None:
         (1, ["job: got 1 (int)", "Job(key, run_at)"]),
         (Job, ["(type)", "Job(key, run_at)"]),
         (iter([Job("a", 1)]), ["(list_iterator)", "list of them"]),
-        (Mute(), ["(Mute)", "Job(key, run_at)"]),
+        (RaisingRepr(), ["(RaisingRepr)", "Job(key, run_at)"]),
         ({}, ["key: missing in {} (dict)", '{"runAt": <epoch ms>, "key": <str>}']),
         ({"runAt": 1}, ["key: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
         ({"key": "a"}, ["runAt: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
         ({"key": "a", "run_at": 1}, ["runAt: missing", '"run_at" is for Job(key, run_at)']),
         ({"key": "a", "runAt": 1, "prio": 2}, ["'prio' (str)", "unknown field", 'only "runAt" and "key"']),
-        ({"key": "a", "runAt": 1, Mute(): 2}, ["(Mute)", "unknown field"]),
+        ({"key": "a", "runAt": 1, RaisingRepr(): 2}, ["(RaisingRepr)", "unknown field"]),
         ({"key": "", "runAt": 1}, ["key: got ''", "non-empty str"]),
         ({"key": 7, "runAt": 1}, ["key: got 7 (int)", "non-empty str"]),
         ({"key": "a", "runAt": "soon"}, ["runAt: got 'soon' (str)", "epoch milliseconds"]),
@@ -154,9 +143,9 @@ def test_a_refusal_names_the_field_the_type_and_the_remedy(item: Any, words: lis
         ("", 1, ["key: got ''", "non-empty str"]),
         (None, 1, ["key: got None (NoneType)", "non-empty str"]),
         (b"a", 1, ["key: got b'a' (bytes)", "non-empty str"]),
-        (Mute(), 1, ["key: got ", "(Mute)", "non-empty str"]),
+        (RaisingRepr(), 1, ["key: got ", "(RaisingRepr)", "non-empty str"]),
         ("a", datetime(2026, 1, 1), ["run_at: got ", "(datetime)", "aware datetime", "timezone.utc"]),
-        ("a", datetime(2026, 1, 1, tzinfo=Broken()), ["run_at: got ", "time zone", "no offset today"]),
+        ("a", datetime(2026, 1, 1, tzinfo=RaisingZone()), ["run_at: got ", "time zone", "no offset today"]),
         ("a", math.inf, ["run_at: got inf (float)", "finite"]),
         ("a", True, ["run_at: got True (bool)", "epoch seconds"]),
         ("a", 1_700_000_000_000, ["run_at: got 1700000000000 (int)", "milliseconds", '{"runAt": <milliseconds>']),
@@ -196,7 +185,7 @@ def test_there_are_four_policies(keep: str) -> None:
     assert check_keep(keep) == keep
 
 
-@pytest.mark.parametrize("keep", ["", "LAST", "newest", None, 1, b"last", Mute()])
+@pytest.mark.parametrize("keep", ["", "LAST", "newest", None, 1, b"last", RaisingRepr()])
 def test_another_policy_is_refused_with_the_four_there_are(keep: Any, faults: Faults) -> None:
     queue, _ = virtual_queue(faults=faults)
     with pytest.raises(InvalidSetting, match=r"^keep: got .*'last', 'first', 'earliest', 'latest'$"):
@@ -204,7 +193,7 @@ def test_another_policy_is_refused_with_the_four_there_are(keep: Any, faults: Fa
     assert faults.commands == []
 
 
-# Anything at all.
+# Any value at all is either written or refused.
 
 zones = st.builds(timezone, st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)))
 oddities = st.one_of(
@@ -220,10 +209,10 @@ oddities = st.one_of(
     st.binary(max_size=3),
     st.datetimes(),
     st.datetimes(timezones=zones),
-    st.datetimes().map(lambda moment: moment.replace(tzinfo=Broken())),
+    st.datetimes().map(lambda moment: moment.replace(tzinfo=RaisingZone())),
     st.sampled_from([datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))), datetime.min.replace(tzinfo=UTC)]),
     st.timedeltas(),
-    st.builds(Mute),
+    st.builds(RaisingRepr),
     st.builds(object),
     st.sampled_from([Job, Due, math, Color.RED, NOON.date(), 1j, range(3), iter("ab")]),
 )
@@ -237,7 +226,7 @@ items = st.one_of(oddities, jobs, plain_jobs, mappings, plain_mappings, dues)
 
 
 def made(item: Any) -> Any:
-    """The item itself: jobs are made inside the test, where their refusal is caught."""
+    """Returns the item. A job is made inside the test, because the test catches its refusal."""
     if isinstance(item, list | tuple):
         return type(item)(map(made, item))
     return item() if callable(item) and getattr(item, "__name__", "") == "<lambda>" else item
@@ -275,4 +264,4 @@ def _shared() -> tuple[Any, Faults]:
     return virtual_queue(faults=faults)[0], faults
 
 
-SHARED = _shared()  # one for thousands of examples: each leaves it as empty as it was
+SHARED = _shared()  # one queue for thousands of examples: each example leaves it empty

@@ -1,9 +1,9 @@
-"""The wire: what a key and a moment look like in Redis, and what is refused before they get there."""
+"""Moments: how they are written as scores, how scores are read, and which values are refused."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 
@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_runat import InvalidJob
-from rx_runat.model.checks import show
-from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH, from_milliseconds, from_score, to_microseconds, to_time
-from rx_runat.store.receipts import to_parts
+from tests.support.awkward_values import NoOffsetZone, RaisingRepr, RaisingZone, name_of
 
 quick = settings(deadline=None, max_examples=100)
 
@@ -29,37 +27,7 @@ moments = st.datetimes(timezones=offsets | st.just(UTC))
 near = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=offsets)
 
 
-class Broken(tzinfo):
-    """Anybody's code, and it fails."""
-
-    def utcoffset(self, when: datetime | None) -> timedelta:
-        raise ZeroDivisionError("no offset today")
-
-    dst = tzname = utcoffset  # type: ignore[assignment]
-
-
-class Mute:
-    """Something that cannot even be shown."""
-
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
-
-
-class Aimless(tzinfo):
-    """A time zone that knows no offset, which makes a datetime naive."""
-
-    def utcoffset(self, when: datetime | None) -> None:
-        return None
-
-    dst = tzname = utcoffset
-
-
-def name_of(value: object) -> str:
-    """A parameter's name; pytest's own fails with an int of 5000 digits."""
-    return value[0] if isinstance(value, list) and isinstance(value[0], str) else type(value).__name__
-
-
-# Moments go in.
+# Moments are written.
 
 
 @quick
@@ -113,7 +81,7 @@ def test_whole_epoch_seconds_are_exact(seconds: int) -> None:
 
 
 @quick
-@given(st.integers(-(2**32) * 1000, 2**32 * 1000))  # till 2106 a float of epoch seconds holds the microsecond
+@given(st.integers(-(2**32) * 1000, 2**32 * 1000))  # until 2106 a float of epoch seconds is precise to the microsecond
 def test_a_float_that_means_a_millisecond_is_that_millisecond(milliseconds: int) -> None:
     assert to_time(milliseconds / 1000) == str(milliseconds)
 
@@ -125,7 +93,7 @@ def test_a_float_is_rounded_up_after_the_microsecond(seconds: float) -> None:
     assert -1 < late < 1001
 
 
-def test_time_in_the_past_is_taken_as_it_is() -> None:
+def test_a_moment_in_the_past_is_written_unchanged() -> None:
     assert to_time(-1.5) == "-1500"
 
 
@@ -142,12 +110,12 @@ def test_runats_fractions_are_rounded_up(given_ms: float, milliseconds: int) -> 
     assert from_milliseconds(given_ms) == EPOCH + timedelta(milliseconds=milliseconds)
 
 
-# Moments come out.
+# Scores are read.
 
 
 @quick
 @given(moments.filter(lambda moment: moment <= LAST - timedelta(milliseconds=1)))
-def test_a_moment_comes_out_as_it_went_in_rounded_up(moment: datetime) -> None:
+def test_a_moment_is_read_as_it_was_written_rounded_up(moment: datetime) -> None:
     assert timedelta(0) <= from_score(to_time(moment).encode()) - moment < timedelta(milliseconds=1) or moment < FIRST
 
 
@@ -204,8 +172,11 @@ def test_a_virtual_clock_tells_whole_microseconds(moment: datetime) -> None:
     "run_at, words",
     [
         (datetime(2026, 1, 1), ["datetime.datetime(2026, 1, 1", "(datetime)", "aware datetime", "timezone.utc"]),
-        (datetime(2026, 1, 1, tzinfo=Aimless()), ["(datetime)", "aware datetime", "time zone"]),
-        (datetime(2026, 1, 1, tzinfo=Broken()), ["(datetime)", "time zone", "no offset today", "ZeroDivisionError"]),
+        (datetime(2026, 1, 1, tzinfo=NoOffsetZone()), ["(datetime)", "aware datetime", "time zone"]),
+        (
+            datetime(2026, 1, 1, tzinfo=RaisingZone()),
+            ["(datetime)", "time zone", "no offset today", "ZeroDivisionError"],
+        ),
         (math.nan, ["nan (float)", "finite epoch seconds"]),
         (math.inf, ["inf (float)", "finite epoch seconds"]),
         (-math.inf, ["-inf (float)", "finite epoch seconds"]),
@@ -218,7 +189,7 @@ def test_a_virtual_clock_tells_whole_microseconds(moment: datetime) -> None:
         (Decimal(1), ["Decimal('1') (Decimal)", "epoch seconds"]),
         (1j, ["1j (complex)", "epoch seconds"]),
         ((1, 2), ["(1, 2) (tuple)", "epoch seconds"]),
-        (Mute(), ["(Mute)", "epoch seconds"]),
+        (RaisingRepr(), ["(RaisingRepr)", "epoch seconds"]),
         (1_700_000_000_000, ["1700000000000 (int)", "milliseconds", "divide by a thousand", '{"runAt": <mill']),
         (1_700_000_000_000.5, ["(float)", "milliseconds", "divide by a thousand", '"key": <str>}']),
         (253_402_300_800, ["253402300800 (int)", "milliseconds"]),
@@ -235,7 +206,7 @@ def test_a_virtual_clock_tells_whole_microseconds(moment: datetime) -> None:
     ],
     ids=name_of,
 )
-def test_what_is_no_moment_is_refused_with_field_type_and_remedy(run_at: object, words: list[str]) -> None:
+def test_a_value_that_is_no_moment_is_refused_with_field_type_and_remedy(run_at: object, words: list[str]) -> None:
     with pytest.raises(InvalidJob) as refusal:
         to_time(run_at)
     message = str(refusal.value)
@@ -260,90 +231,7 @@ def test_runats_milliseconds_are_finite(value: float) -> None:
         from_milliseconds(value)
 
 
-@pytest.mark.parametrize("value", [True, None, "1700000000000", MOMENT, timedelta(1), Mute()])
+@pytest.mark.parametrize("value", [True, None, "1700000000000", MOMENT, timedelta(1), RaisingRepr()])
 def test_runats_milliseconds_are_a_number(value: object) -> None:
     with pytest.raises(InvalidJob, match=rf"^runAt: got .*\({type(value).__name__}\); .*epoch milliseconds, a number"):
         from_milliseconds(value)
-
-
-# Keys.
-
-UNENCODABLE = [*map(chr, (0xD800, 0xDFFF)), "\udc80" + chr(0xD800), "\udcc3\udca9"]  # the last: bytes that *are* UTF-8
-
-
-@quick
-@given(st.binary(min_size=1))
-def test_any_bytes_in_redis_have_a_key_and_the_key_goes_back_as_these_bytes(member: bytes) -> None:
-    assert to_member(to_key(member)) == member
-
-
-@quick
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_a_key_is_its_utf8(key: str) -> None:
-    assert to_member(key) == key.encode()
-    assert to_key(key.encode()) == key
-
-
-@quick
-@given(st.text(st.characters(categories=["Cs"]) | st.sampled_from("aé€😀\udcc3\udca9"), min_size=1))
-def test_no_two_keys_share_a_member(key: str) -> None:
-    try:
-        member = to_member(key)
-    except InvalidJob:
-        return
-    assert to_key(member) == key
-
-
-@quick
-@given(st.lists(st.binary()))
-def test_many_members_become_keys_as_one_does(members: list[bytes]) -> None:
-    joined = b"c0ffee".join(members)
-    assert to_parts(joined, "c0ffee") == ([to_key(member) for member in members] if joined else [])
-
-
-@pytest.mark.parametrize("key", [None, 1, 1.5, True, b"a", ["a"], ("a",), {"a": 1}, Mute()])
-def test_a_key_that_is_no_str_is_refused_with_its_type(key: object) -> None:
-    with pytest.raises(InvalidJob, match=rf"^key: got .*\({type(key).__name__}\); a key is a non-empty str$"):
-        to_member(key)
-
-
-def test_an_empty_key_is_refused() -> None:
-    with pytest.raises(InvalidJob, match=r"^key: got ''; a key is a non-empty str$"):
-        to_member("")
-
-
-@pytest.mark.parametrize("key", UNENCODABLE)
-def test_a_key_that_utf8_cannot_hold_is_refused(key: str) -> None:
-    with pytest.raises(InvalidJob, match=r"^key: got .* \(str\), which UTF-8 cannot hold; take out the lone surrog"):
-        to_member(key)
-
-
-# How a value is shown.
-
-NESTED: list[object] = []
-for _ in range(8):
-    NESTED = [NESTED] * 10
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "x" * 10_000,
-        b"x" * 10_000,
-        [*range(10_000)],
-        dict.fromkeys(range(10_000)),
-        10**4000,
-        10**5000,
-        -(10**5000),
-        [10**5000],
-        {"runAt": 10**5000},
-        NESTED,
-        Mute(),
-        [Mute()],
-    ],
-    ids=name_of,
-)
-def test_a_value_is_shown_short_and_with_its_type(value: object) -> None:
-    shown = show(value)
-    assert shown.endswith(f" ({type(value).__name__})")
-    assert len(shown) < 1000

@@ -1,4 +1,4 @@
-"""Cells that are run again: one subscription, not two."""
+"""`fresh`: a cell that is run twice has one subscription."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from reactivex.disposable import Disposable
 
 from rx_runat import RunAt
 from rx_runat.notebook import fresh
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
-def test_the_old_one_is_disposed_of_before_the_new_one_is_made() -> None:
+def test_the_old_disposable_is_disposed_of_before_the_new_one_is_made() -> None:
     happened: list[str] = []
 
     def make(name: str) -> Disposable:
@@ -33,7 +33,7 @@ def test_a_cell_that_is_run_twice_prints_once(queue: RunAt) -> None:
     assert got == ["a"]
 
 
-def test_a_queue_that_is_made_twice_is_one() -> None:
+def test_of_a_queue_that_is_made_twice_the_first_is_stopped() -> None:
     first = fresh("queue", RunAt, "memory://fresh", interval=0.5)
     second = fresh("queue", RunAt, "memory://fresh", interval=0.5)
     assert repr(first) == "<RunAt 'RunAt~default' on memory://fresh, stopped>"
@@ -41,7 +41,7 @@ def test_a_queue_that_is_made_twice_is_one() -> None:
     second.stop()
 
 
-def test_what_fails_to_be_made_leaves_the_place_empty() -> None:
+def test_if_making_fails_the_name_stands_for_nothing() -> None:
     gone: list[int] = []
     fresh("x", lambda: Disposable(lambda: gone.append(1)))
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""How late keys come, in words and as a picture."""
+"""How late keys come, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_memory_is_bounded_whatever_the_lateness() -> None:
     words(picture.svg())
 
 
-def test_an_error_is_said() -> None:
+def test_an_error_is_shown() -> None:
     assert str(recorded(0.001, error=ValueError("broken"))) == "1 key, 1 ms late; ValueError: broken"
 
 
-def test_a_stream_of_other_things_is_said_and_the_others_go_on() -> None:
+def test_any_value_with_a_lateness_counts() -> None:
     class Bare:
         lateness = 0.5
 

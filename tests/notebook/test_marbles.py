@@ -1,4 +1,4 @@
-"""Marble diagrams: what streams do, recorded side by side."""
+"""Marble diagrams: what streams did, recorded side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from rx_runat import InvalidSetting, Job, RunAt
 from rx_runat.notebook import marbles
 from rx_runat.testing import virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
 
@@ -30,7 +30,7 @@ def recorded(*messages: object, hot: bool = True, **settings: object):
 
 
 def parse(svg: str) -> str:
-    """The words of a picture, if it is one."""
+    """The text of a picture; fails if it is no XML."""
     return " ".join(ElementTree.fromstring(svg).itertext())
 
 
@@ -67,7 +67,7 @@ def test_error() -> None:
 
 
 def test_endless() -> None:
-    """What is still running at the end is left."""
+    """A stream that has not ended is unsubscribed at the end."""
     _, track, stream = recorded(*(on_next(second, second) for second in range(1, 100)))
     assert len(track.marbles) == 10
     assert [(each.subscribe, each.unsubscribe) for each in stream.subscriptions] == [(0, 10)]
@@ -111,7 +111,7 @@ def test_bursts_are_counted() -> None:
     assert "1,200" in parse(recording.svg())
 
 
-def test_labels_stand_in_rows_and_what_finds_no_place_is_under_the_pointer() -> None:
+def test_labels_stand_in_rows_and_the_pointer_shows_those_without_room() -> None:
     recording, _, _ = recorded(*(on_next(5 + i / 5, f"a long label {i}") for i in range(6)))
     svg = ElementTree.fromstring(recording.svg())
     space = "{http://www.w3.org/2000/svg}"
@@ -146,7 +146,7 @@ def test_an_hour_of_schedule_is_drawn_at_once() -> None:
 # Live.
 
 
-def test_a_queue_is_recorded_live_and_left_with_what_was_not_taken(queue: RunAt) -> None:
+def test_a_queue_is_recorded_live_and_keeps_the_keys_that_were_not_taken(queue: RunAt) -> None:
     queue.on_next([Job("a", timedelta(seconds=0.02)), Job("b", timedelta(seconds=0.05)), Job("z", 4e9)])
     recording = marbles(60, two=queue.pipe(ops.take(2))).run()
     assert [label for _, label in recording.tracks["two"].marbles] == ["a", "b"]
@@ -173,7 +173,7 @@ def test_await_in_a_running_event_loop(queue: RunAt) -> None:
     wait_until(lambda: queue.size() == 2, "the others are back")
 
 
-def test_a_cancelled_await_leaves_the_streams() -> None:
+def test_a_cancelled_await_unsubscribes() -> None:
     stream = Subject[int]()
     recording = marbles(60, s=stream)
 
@@ -187,7 +187,7 @@ def test_a_cancelled_await_leaves_the_streams() -> None:
 
 
 def test_streams_on_many_threads() -> None:
-    """Each is recorded where it comes, all on one clock."""
+    """Each stream is recorded on its own thread, all on one clock."""
     streams = {f"s{i}": Subject[int]() for i in range(4)}
     recording = marbles(60, streams)
 

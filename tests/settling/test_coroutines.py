@@ -12,8 +12,8 @@ from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rx_runat import Claim, Outcome, RunAt, settle
-from tests.support.helpers import wait_until
 from tests.support.settling import CLAIMED, Q, deadline, jobs, verdicts
+from tests.support.waiting import wait_until
 
 
 def test_coroutines_run_on_the_event_loop_that_awaits(make: Callable[..., RunAt]) -> None:

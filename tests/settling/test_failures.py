@@ -13,8 +13,10 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, InvalidSetting, Outcome, Refused, RunAt, settle
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
 from tests.support.settling import CLAIMED, Works, deadline, fail, jobs, short, verdicts
+from tests.support.waiting import wait_until
 
 
 def test_what_is_not_a_claim_ends_the_stream_in_words() -> None:

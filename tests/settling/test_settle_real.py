@@ -11,8 +11,8 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Outcome, RunAt, settle
-from tests.support.helpers import wait_until
 from tests.support.settling import deadline, jobs, verdicts
+from tests.support.waiting import wait_until
 
 
 def test_a_thousand_keys_are_settled_once_each(make: Callable[..., RunAt], client: redis.Redis) -> None:

@@ -15,8 +15,9 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, Job, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
 from tests.support.settling import PAST, Q, jobs, verdicts
+from tests.support.waiting import wait_until
 
 
 def test_stop_waits_for_a_function_under_way_and_its_ack(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -64,9 +65,9 @@ def test_stop_from_work_or_from_on_next_waits_for_nothing(
 
 def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(server: Server) -> None:
     script = """
-import sys, threading, rx_runat.queue
+import sys, threading, rx_runat.stream.at_exit
 from rx_runat import Job, RunAt, settle
-rx_runat.queue.LONGEST_AT_EXIT = 2.0
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 2.0
 queue = RunAt(sys.argv[1])
 queue.on_next([Job(f"k{i}", 1) for i in range(8)])
 arrived = threading.Semaphore(0)
@@ -93,7 +94,7 @@ def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytes
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    queue._stop(5)
+    queue._sources.stop(5)
     assert got == ["acked", "end"]
 
 

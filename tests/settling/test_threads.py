@@ -10,8 +10,8 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, Outcome, RunAt, settle
 from rx_runat.settling.threads import Pool
-from tests.support.helpers import wait_until
 from tests.support.settling import jobs
+from tests.support.waiting import wait_until
 
 
 def test_work_runs_on_threads_of_ours_and_outcomes_come_on_one(make: Callable[..., RunAt]) -> None:

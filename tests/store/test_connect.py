@@ -21,7 +21,9 @@ from redis.retry import Retry
 from rx_runat import InvalidSetting, Job, OutcomeUnknown, Refused, RunAt, Unavailable
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import connect
-from tests.support.helpers import Proxy, Server, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 SECRET = "hunter2"

@@ -22,7 +22,7 @@ import pytest
 from rx_runat import Job, RunAt, ServerError, Unavailable
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.embedded import find_server
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 PAST = 1.0

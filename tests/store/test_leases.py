@@ -25,7 +25,7 @@ from rx_runat.store.receipts import RECEIPT_TTL_MS
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.store.test_store import LUA, ODD, at, inside, put, runs_of, watched
-from tests.support.helpers import Server
+from tests.support.servers import Server
 from tests.support.stores import MS, Clock, Line, T
 
 Q = "RunAt~default"

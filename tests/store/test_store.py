@@ -24,8 +24,9 @@ from rx_runat.store.plain_claimer import PlainClaimer
 from rx_runat.store.receipts import RECEIPT_TTL_MS
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
 from tests.support.stores import MS, Clock, Line, T
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 RECEIPTS = f"{{{Q}}}:receipt:*"

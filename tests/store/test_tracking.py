@@ -16,9 +16,10 @@ from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
 from rx_runat.stream.sleep import ContentionDelay, WakeFilter
-from rx_runat.stream.wake import CHECK_SECONDS, heads
+from rx_runat.stream.wake import CHECK_SECONDS, head_changes
 from tests.store.test_store import runs_of, watched
-from tests.support.helpers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 MS = 1_700_000_000_000
@@ -175,7 +176,7 @@ def test_the_watch_ends_with_the_ticks(make: Callable[..., RunAt], client: redis
         wait_for_watches(client, 1)
         subscription.dispose()
         wait_for_watches(client, 0)
-    wait_until(lambda: not [t for t in threading.enumerate() if "lookout" in t.name], "its thread has ended")
+    wait_until(lambda: not [t for t in threading.enumerate() if "listener" in t.name], "its thread has ended")
 
 
 def test_a_server_that_tracks_is_not_published_to(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -332,7 +333,7 @@ def observe(looks: list[float | Exception], wait: float, until: float) -> tuple[
     scheduler = TestScheduler()
     eye = Eye(scheduler, looks, wait)
     observer = scheduler.create_observer()
-    subscription = heads(lambda: eye, scheduler).subscribe(observer)
+    subscription = head_changes(lambda: eye, scheduler).subscribe(observer)
     scheduler.advance_to(until)
     subscription.dispose()
     assert eye.closed
@@ -376,26 +377,26 @@ def test_where_nobody_may_listen_nothing_comes() -> None:
 
 def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
     sleep = WakeFilter()
-    sleep.ends()
-    assert not sleep.begins(9)
-    assert [sleep.wakes(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
+    sleep.look_begins()
+    assert not sleep.look_ended(9)
+    assert [sleep.is_worth_a_look(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
 
 
 def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
     sleep = WakeFilter()
     for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
-        sleep.ends()
-        assert not sleep.wakes(heard)
-        assert sleep.begins(found) is again
+        sleep.look_begins()
+        assert not sleep.is_worth_a_look(heard)
+        assert sleep.look_ended(found) is again
 
 
 def test_a_look_forgets_what_was_heard_before_it() -> None:
     sleep = WakeFilter()
-    sleep.ends()
-    sleep.begins(9)
-    assert sleep.wakes(5)
-    sleep.ends()
-    assert not sleep.begins(9)
+    sleep.look_begins()
+    sleep.look_ended(9)
+    assert sleep.is_worth_a_look(5)
+    sleep.look_begins()
+    assert not sleep.look_ended(9)
 
 
 def test_calls_that_are_closed_open_nothing(server: Server) -> None:
@@ -422,7 +423,7 @@ def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
         (20, False, 21),  # a heartbeat: nobody took anything
         (21, True, 24),
     ):
-        courtesy.looked(now, got, next_run_at)
+        courtesy.note_claim(now, got, next_run_at)
         waits.append(courtesy.seconds)
     assert waits == [0, 0.001, 0.002, 0.004, 0.004, 0.004, 0]
 
@@ -430,5 +431,5 @@ def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
 def test_a_source_alone_is_never_courteous() -> None:
     courtesy = ContentionDelay()
     for now in range(100):
-        courtesy.looked(now, True, now + 1)
+        courtesy.note_claim(now, True, now + 1)
         assert courtesy.seconds == 0

@@ -13,7 +13,7 @@ from rx_runat.model.claim import Lease
 from rx_runat.stream.acks import Ack, Acks
 from rx_runat.stream.lease_thread import LeaseThread
 from rx_runat.stream.renewals import Renewals
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 class FakeManager:

@@ -1,4 +1,4 @@
-"""`async for key in queue`: one key in hand, and the others stay in Redis."""
+"""`async for key in queue`: the body has one key, and the others stay in Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, Refused, RunAt
 from rx_runat.testing import Faults
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 
@@ -34,7 +34,7 @@ def left(client: redis.Redis) -> list[str]:
     return [member.decode() for member in client.zrange(Q, 0, -1)]
 
 
-def test_leaving_the_loop_hands_back_what_was_not_taken(queue: RunAt, client: redis.Redis) -> None:
+def test_leaving_the_loop_hands_back_what_was_not_received(queue: RunAt, client: redis.Redis) -> None:
     """With 1,000 keys due, 20 times three by `async for` and `break` leaves 940 of them in Redis."""
     everything = [f"k{i:04}" for i in range(1000)]
     queue.on_next([Job(key, 1) for key in everything])
@@ -226,7 +226,7 @@ def test_two_tasks_cannot_wait_for_one_step(queue: RunAt) -> None:
     asyncio.run(main())
 
 
-def test_dues_too(queue: RunAt) -> None:
+def test_jobs_can_be_iterated_over_too(queue: RunAt) -> None:
     queue.schedule("a", 1)
 
     async def main() -> None:
@@ -237,7 +237,7 @@ def test_dues_too(queue: RunAt) -> None:
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
-def test_an_event_loop_that_ended_in_the_middle_takes_nothing(queue: RunAt, client: redis.Redis) -> None:
+def test_an_event_loop_that_ended_in_the_middle_receives_nothing(queue: RunAt, client: redis.Redis) -> None:
     kept: list[object] = []
 
     async def main() -> None:
@@ -253,7 +253,7 @@ def test_an_event_loop_that_ended_in_the_middle_takes_nothing(queue: RunAt, clie
     gc.collect()
 
 
-def test_a_queue_that_ticks_on_the_event_loop_says_that_it_cannot(make: Callable[..., RunAt]) -> None:
+def test_a_queue_that_ticks_on_the_event_loop_refuses_async_for(make: Callable[..., RunAt]) -> None:
     async def main() -> None:
         queue = make(scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
         queue.schedule("a", 1)
@@ -264,7 +264,7 @@ def test_a_queue_that_ticks_on_the_event_loop_says_that_it_cannot(make: Callable
     asyncio.run(main())
 
 
-def test_await_works_on_whatever_is_handed_out(queue: RunAt, faults: Faults) -> None:
+def test_await_works_on_every_stream_of_a_queue(queue: RunAt, faults: Faults) -> None:
     from rx_runat.store.connect import Connected
 
     shaky = RunAt(Connected(faults), interval=0.02)

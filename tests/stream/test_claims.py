@@ -15,7 +15,7 @@ from reactivex import operators as ops
 from rx_runat import Claim, InvalidSetting, Job, OutcomeUnknown, RunAt, Stopped, Unavailable
 from rx_runat.stream.slots import Slots
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 PAST = 1.0
 
@@ -476,7 +476,7 @@ def test_slots() -> None:
     slots = Slots(2, lambda: now, lambda: freed.append(now))
     assert slots.keys == 2
     slots.take(["a", "b"], 10)
-    assert (slots.keys, slots.frees_in) == (0, 10)
+    assert (slots.keys, slots.seconds_until_free) == (0, 10)
     slots.free(["a"])
     slots.free(["a"])
     assert (slots.keys, freed) == (1, [0])

@@ -1,4 +1,4 @@
-"""How many keys a claim takes: by what the subscribers have shown."""
+"""How many keys a claim takes: as many as the subscribers have shown that they receive in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def claims(seconds_per_key: float, n: int, limit: int = 1000) -> list[int]:
     taken = []
     for _ in range(n):
         taken.append(pace.keys)
-        pace.show(pace.keys, pace.keys * seconds_per_key)
+        pace.note_delivery(pace.keys, pace.keys * seconds_per_key)
     return taken
 
 
@@ -36,26 +36,26 @@ def test_the_limit_is_the_ceiling() -> None:
     assert claims(0, 5, limit=10) == [1, 4, 10, 10, 10]
 
 
-def test_it_shrinks_when_they_are_not() -> None:
+def test_it_shrinks_when_claims_are_consumed_slowly() -> None:
     pace = Pace(1000)
     for _ in range(6):
-        pace.show(pace.keys, 0.001)
-    pace.show(1000, 1.0)
+        pace.note_delivery(pace.keys, 0.001)
+    pace.note_delivery(1000, 1.0)
     assert pace.keys == 50
-    pace.show(2, 0.1)
+    pace.note_delivery(2, 0.1)
     assert pace.keys == 1
 
 
-def test_a_small_claim_that_was_quick_takes_nothing_away() -> None:
+def test_a_small_claim_that_was_quick_does_not_shrink_it() -> None:
     pace = Pace(1000)
     for _ in range(6):
-        pace.show(pace.keys, 0.001)
-    pace.show(1, 0.000_01)
+        pace.note_delivery(pace.keys, 0.001)
+    pace.note_delivery(1, 0.000_01)
     assert pace.keys == 1000
 
 
 def test_a_new_first_subscriber_begins_with_one_key() -> None:
-    """What the last ones could take says nothing about it."""
+    """The pace of subscribers that have left says nothing about it."""
     queue, scheduler = virtual_queue()
     queue.on_next([Job(f"k{i:03}", 1) for i in range(500)])
     first = queue.subscribe()

@@ -1,4 +1,4 @@
-"""The queue's own loop: one thread, a clock that nobody sets, an end that does not wait."""
+"""The queue's own loop: one thread, a clock that nobody sets, an end that does not wait for planned actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rx_runat.stream.loop import Loop
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 
 def test_actions_come_in_the_order_of_their_times_on_one_thread() -> None:
@@ -20,9 +20,10 @@ def test_actions_come_in_the_order_of_their_times_on_one_thread() -> None:
     def note(_: Any, state: str | None) -> None:
         got.append((str(state), threading.current_thread().name))
 
-    loop.schedule_relative(0.02, note, "second")
-    loop.schedule_relative(timedelta(seconds=0.01), note, "first")
-    loop.schedule(note, "at once")
+    began = loop.now  # one base for both: a busy host may pause this thread between the two lines
+    loop.schedule_absolute(began + timedelta(seconds=0.2), note, "second")
+    loop.schedule_absolute(began + timedelta(seconds=0.1), note, "first")
+    loop.schedule_absolute(began, note, "at once")
     wait_until(lambda: len(got) == 3, "all ran")
     assert got == [("at once", "a loop"), ("first", "a loop"), ("second", "a loop")]
     loop.end()
@@ -38,7 +39,7 @@ def test_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None
     loop.end()
 
 
-def test_what_is_disposed_of_is_forgotten_and_lets_the_thread_end() -> None:
+def test_an_action_that_is_disposed_of_is_removed_and_the_thread_ends() -> None:
     loop = Loop("a loop to end")
     planned = loop.schedule_relative(3600, lambda *_: None)
     planned.dispose()
@@ -65,7 +66,7 @@ def test_the_end_does_not_wait_for_what_was_planned() -> None:
     assert not ending.is_alive()
 
 
-def test_what_is_planned_after_the_end_is_dropped() -> None:
+def test_an_action_planned_after_the_end_is_dropped() -> None:
     loop = Loop("a loop")
     loop.end()
     loop.schedule(lambda *_: pytest.fail("it ran")).dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -12,13 +13,15 @@ from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rx_runat import Job, RunAt
-from rx_runat.stream.hot import Hot, Notices
-from tests.support.helpers import wait_until
+from rx_runat.stream.broadcast import Broadcast
+from rx_runat.stream.hot import Hot
+from rx_runat.stream.rendezvous import Offer, Rendezvous
+from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 
 
-def test_await_takes_what_it_asks_for_and_no_more(queue: RunAt, client: redis.Redis) -> None:
+def test_await_receives_what_it_asks_for_and_no_more(queue: RunAt, client: redis.Redis) -> None:
     """With 1,000 keys due, 20 times `take(3)` leaves 940 of them in Redis."""
     queue.on_next([Job(f"k{i:04}", 1) for i in range(1000)])
 
@@ -70,7 +73,7 @@ def test_an_exception_on_the_event_loop_ends_that_subscriber(queue: RunAt) -> No
     assert asyncio.run(main()) == "a"
 
 
-def test_a_cancelled_await_takes_nothing(queue: RunAt, client: redis.Redis) -> None:
+def test_a_cancelled_await_receives_nothing(queue: RunAt, client: redis.Redis) -> None:
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(queue.pipe(ops.take(1)), 0.05)
@@ -81,7 +84,7 @@ def test_a_cancelled_await_takes_nothing(queue: RunAt, client: redis.Redis) -> N
     assert client.zcard(Q) == 5
 
 
-def test_an_event_loop_that_ended_takes_nothing_and_holds_up_nobody(queue: RunAt, client: redis.Redis) -> None:
+def test_a_closed_event_loop_receives_nothing_and_delays_nobody(queue: RunAt, client: redis.Redis) -> None:
     async def main() -> None:
         queue.subscribe(print, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
 
@@ -92,7 +95,7 @@ def test_an_event_loop_that_ended_takes_nothing_and_holds_up_nobody(queue: RunAt
 
 
 def test_a_busy_event_loop_may_stop_the_queue(make: Callable[..., RunAt], client: redis.Redis) -> None:
-    """The source waits for the event loop, which waits for the source: the one that waits for a key gives in."""
+    """The source waits for the event loop, which waits for the source in `stop`: `stop` ends the source's wait."""
     queue = make()
     queue.on_next([Job(f"k{i}", 1) for i in range(50)])
 
@@ -136,17 +139,17 @@ def test_beside_a_plain_subscriber_both_get_every_key(queue: RunAt) -> None:
         return await asyncio.wait_for(future, 10)
 
     assert asyncio.run(main()) == [f"k{i:03}" for i in range(100)]
-    wait_until(lambda: len(plain) == 100, "the plain one has them too")
+    wait_until(lambda: len(plain) == 100, "the plain subscriber has them too")
 
 
-def test_who_left_before_the_event_loop_came_to_it_hears_no_notice() -> None:
-    heard: list[object] = []
+def test_a_subscriber_that_left_before_its_event_loop_ran_gets_no_notice() -> None:
+    received: list[object] = []
 
     async def main() -> None:
         here = AsyncIOScheduler(asyncio.get_running_loop())
-        notices: Notices[str] = Notices()
-        left = Hot(notices).subscribe(lambda _: heard.append("left"), scheduler=here)
-        Hot(notices).subscribe(heard.append, on_completed=lambda: heard.append("completed"), scheduler=here)
+        notices: Broadcast[str] = Broadcast()
+        left = Hot(notices).subscribe(lambda _: received.append("left"), scheduler=here)
+        Hot(notices).subscribe(received.append, on_completed=lambda: received.append("completed"), scheduler=here)
         publisher = threading.Thread(target=notices.publish, args=("notice",))
         publisher.start()
         publisher.join()
@@ -156,13 +159,13 @@ def test_who_left_before_the_event_loop_came_to_it_hears_no_notice() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(main())
-    assert heard == ["notice", "completed"]
+    assert received == ["notice", "completed"]
 
 
-def test_an_event_loop_that_does_not_run_is_asked_once_in_a_heartbeat(
+def test_an_event_loop_that_does_not_run_costs_one_claim_a_heartbeat(
     make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
-    """Its keys go back at each look, and the looks do not spin."""
+    """Its keys go back after each claim, and the next claim waits for the heartbeat."""
     queue, loop = make(interval=3600), asyncio.new_event_loop()
     queue.on_next([Job(f"k{n}", 1) for n in range(1000)])
     client.config_resetstat()
@@ -173,3 +176,43 @@ def test_an_event_loop_that_does_not_run_is_asked_once_in_a_heartbeat(
     loop.close()
     wait_until(lambda: client.zcard(Q) == 1000, "all keys are back")
     assert calls <= 4, "a claim and a hand-back, and each once more where the server did not know the script"
+
+
+# The offer itself.
+
+
+def test_an_offer_is_resolved_by_one_thread_of_many() -> None:
+    with ThreadPoolExecutor(6) as threads:
+        for _ in range(50):
+            offer = Offer("a")
+            resolved = threads.map(offer.resolve, [True, False] * 3)
+            assert sorted(resolved) == [False] * 5 + [True]
+
+
+def test_the_source_waits_for_a_received_value_until_it_is_finished() -> None:
+    offer = Offer("a")
+    assert offer.resolve(received=True)
+    assert not offer.wait(0.001)
+    offer.finish()
+    assert offer.wait(10)
+    assert (offer.is_received, offer.error) == (True, None)
+
+
+def test_a_value_that_is_not_received_ends_the_wait_and_stays_so() -> None:
+    offer = Offer("a")
+    assert offer.resolve(received=False)
+    assert not offer.resolve(received=True)
+    assert offer.wait(10)
+    assert not offer.is_received
+
+
+def test_a_closed_rendezvous_resolves_the_current_offer_and_all_later_ones() -> None:
+    loop = asyncio.new_event_loop()
+    rendezvous: Rendezvous[str] = Rendezvous(loop)
+    current = rendezvous.make_offer("a")
+    rendezvous.close()
+    for offer in (current, rendezvous.make_offer("b")):
+        assert not offer.resolve(received=True)
+        assert not offer.is_received
+    loop.close()
+    assert not rendezvous.post(print), "the event loop is closed"

@@ -1,4 +1,4 @@
-"""The source in detail: who receives what, what goes back, and who hears of errors."""
+"""The source in detail: which subscriber receives what, what goes back, and where errors are reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rx_runat import (
     Unavailable,
 )
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.helpers import wait_until
+from tests.support.waiting import wait_until
 
 on_next, on_completed, on_error = ReactiveTest.on_next, ReactiveTest.on_completed, ReactiveTest.on_error
 
@@ -35,7 +35,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> list[type[BaseException] | None]:
     return seen
 
 
-# The six cases that every stream owes, as messages at virtual times.
+# The six cases of every stream, as messages at virtual times.
 
 
 def observe(jobs: list[Job], until: float = 10, **settings: Any) -> list[Any]:
@@ -84,7 +84,7 @@ def test_an_error_that_cannot_heal_ends_the_stream(faults: Faults) -> None:
 
 
 def test_endless_with_a_heartbeat_only() -> None:
-    """Without the alarm of the next due time, keys wait for the heartbeat: others wrote them."""
+    """A key that another queue wrote causes no alarm here, so it waits for the heartbeat."""
     queue, scheduler = virtual_queue(interval=1)
     twin = RunAt(queue_target(queue), scheduler=scheduler, interval=1)
     observer = scheduler.create_observer()
@@ -101,7 +101,7 @@ def queue_target(queue: RunAt) -> Any:
     return Connected(queue._store._client)  # type: ignore[attr-defined]
 
 
-# Who receives.
+# Which subscriber receives what.
 
 
 def test_queue_and_jobs_share_one_claim(faults: Faults) -> None:
@@ -190,7 +190,7 @@ def test_flat_map_of_a_stream_into_the_sink() -> None:
     assert got == ["t", "tl", "tr", "tll", "tlr", "trl", "trr"]
 
 
-# Who raises.
+# Subscribers that raise.
 
 
 def test_the_user_function_raises_and_the_key_that_nobody_received_goes_back() -> None:
@@ -221,10 +221,10 @@ def test_system_exit_and_its_like_end_that_subscriber_only(hook: list[Any], leav
     queue.on_next([Job("a", 1), Job("b", 2)])
     errors: list[Exception] = []
 
-    def leave(key: str) -> None:
+    def exit_(key: str) -> None:
         raise leaving
 
-    queue.subscribe(leave, errors.append)
+    queue.subscribe(exit_, errors.append)
     scheduler.advance_by(1.5)
     assert (hook, errors) == ([leaving], [])
     assert queue.size() == 2
@@ -267,7 +267,7 @@ def test_a_retried_operator_alone_goes_on() -> None:
     assert len(got) == 90
 
 
-def test_on_error_that_raises_is_shown(hook: list[Any]) -> None:
+def test_an_on_error_that_raises_is_shown(hook: list[Any]) -> None:
     queue, scheduler = virtual_queue()
     queue.schedule("a", 1)
 
@@ -279,10 +279,10 @@ def test_on_error_that_raises_is_shown(hook: list[Any]) -> None:
     assert hook == [ZeroDivisionError]
 
 
-# What fails.
+# Outages and refusals.
 
 
-def test_an_outage_is_said_once_and_its_end_once(faults: Faults) -> None:
+def test_an_outage_is_reported_once_and_its_end_once(faults: Faults) -> None:
     queue, scheduler = virtual_queue(faults=faults, interval=0.1)
     notices: list[tuple[float, type[StoreError]]] = []
     queue.errors.subscribe(lambda error: notices.append((scheduler.clock, type(error))))
@@ -299,7 +299,7 @@ def test_an_outage_is_said_once_and_its_end_once(faults: Faults) -> None:
 
 
 def test_looks_back_off_during_an_outage() -> None:
-    """In a minute away: no more looks than the backoff allows, and no heartbeat in between."""
+    """A minute of outage causes no more looks than the backoff allows, and none by the heartbeat."""
 
     class Counting(Faults):
         attempts = 0
@@ -377,7 +377,7 @@ def test_on_next_runs_on_the_queues_own_thread(make: Callable[..., RunAt]) -> No
     assert names == "rx_runat RunAt~default"
 
 
-def test_a_schedulers_of_a_subscription_that_is_no_event_loop_is_ignored(make: Callable[..., RunAt]) -> None:
+def test_a_scheduler_of_a_subscription_that_is_no_event_loop_is_ignored(make: Callable[..., RunAt]) -> None:
     from reactivex.scheduler import ImmediateScheduler
 
     queue = make()
@@ -394,7 +394,7 @@ def test_a_schedulers_of_a_subscription_that_is_no_event_loop_is_ignored(make: C
     assert got == ["rx_runat RunAt~default"]
 
 
-def test_a_scheduler_of_the_users_serves_as_the_loop(make: Callable[..., RunAt]) -> None:
+def test_a_scheduler_of_the_user_serves_as_the_loop(make: Callable[..., RunAt]) -> None:
     from reactivex.scheduler import EventLoopScheduler
 
     scheduler = EventLoopScheduler()
@@ -457,7 +457,7 @@ def test_the_first_claim_comes_at_once_even_inside_a_trampoline(make: Callable[.
     assert got == ["a"]
 
 
-def test_who_was_disposed_by_another_gets_nothing_more() -> None:
+def test_a_subscriber_that_another_disposes_of_receives_nothing_more() -> None:
     queue, scheduler = virtual_queue()
     queue.on_next([Job("a", 1), Job("b", 2)])
     second: list[str] = []
@@ -468,7 +468,7 @@ def test_who_was_disposed_by_another_gets_nothing_more() -> None:
     assert second == []
 
 
-def test_a_second_outage_is_said_though_the_listeners_of_the_first_left(faults: Faults) -> None:
+def test_a_second_outage_is_reported_though_the_subscribers_of_the_first_left(faults: Faults) -> None:
     queue, scheduler = virtual_queue(faults=faults, interval=1)
     notices: list[tuple[int, type[StoreError]]] = []
     queue.errors.subscribe(lambda error: notices.append((int(scheduler.clock), type(error))))
@@ -492,9 +492,7 @@ def test_a_scheduler_that_cannot_wait_is_refused(kind: str) -> None:
         RunAt("memory://", scheduler=getattr(reactivex.scheduler, kind)())
 
 
-def test_an_end_that_fails_half_way_still_completes_and_lets_go(
-    faults: Faults, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_that_fails_half_way_still_completes_and_closes(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, scheduler = virtual_queue(faults=faults)
     completed: list[str] = []
     queue.subscribe(on_completed=lambda: completed.append("completed"))
@@ -503,14 +501,14 @@ def test_an_end_that_fails_half_way_still_completes_and_lets_go(
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue._source._hold, "give_all_back", broken)
+    monkeypatch.setattr(queue._source._hold, "hand_back_everything", broken)
     with pytest.raises(ZeroDivisionError):
         queue.stop()
     assert completed == ["completed"]
     queue.stop()
 
 
-def test_a_stop_while_away_that_owes_nothing_says_nothing(faults: Faults) -> None:
+def test_a_stop_during_an_outage_that_holds_nothing_reports_nothing(faults: Faults) -> None:
     queue, scheduler = virtual_queue(faults=faults, interval=0.01)
     notices: list[StoreError] = []
     got: list[str] = []
@@ -523,7 +521,7 @@ def test_a_stop_while_away_that_owes_nothing_says_nothing(faults: Faults) -> Non
     assert (got, notices) == (["a"], [])
 
 
-def test_a_stop_that_is_owed_a_claim_says_so(faults: Faults) -> None:
+def test_a_stop_after_a_claim_without_an_answer_reports_it(faults: Faults) -> None:
     queue, scheduler = virtual_queue(faults=faults, interval=0.01)
     notices: list[StoreError] = []
     queue.schedule("a", 1)

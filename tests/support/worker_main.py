@@ -1,6 +1,7 @@
-"""A process that works on claims and notes in a ledger what it does: `survivor URL LEDGER SETTINGS`, these in JSON.
+"""The program of a worker process: `python -m tests.support.worker_main URL LOG SETTINGS`, the settings in JSON.
 
-It ends with its input. A line on it opens the gate that work waits at, where `waits` is set.
+It works on claims and logs what it does. It prints `ready` when it has subscribed, and ends with its input. A line on
+its input opens the gate at which work waits if the setting `waits` is true.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from reactivex import Observable
 from reactivex import operators as ops
 
 from rx_runat import Claim, OutcomeUnknown, RunAt, StoreError, settle
-from tests.support.ledger import Ledger
+from tests.support.work_log import WorkLog
 
 
 class Settings(NamedTuple):
-    """How it works.
+    """How the worker works.
 
     Attributes:
         lease: seconds.
         interval: seconds between heartbeats.
         in_flight: how many claims it may have out.
-        threads: how many it works on at a time.
-        seconds: what work takes at most; it takes less or more of that, and has its effect in the middle.
-        waits: work waits until the gate is open.
-        renews: in the middle of work it extends the lease.
-        settles: `settle` has the work done, renews and acks; else we do, with claims alone.
-        dies: after its first note of this word it kills itself, with the signal that nobody can handle.
+        threads: how many claims it works on at a time.
+        seconds: how long work takes at most. It takes a random part of that, and has its effect in the middle.
+        waits: True if work waits until the gate is open.
+        renews: True if work extends the lease in its middle.
+        settles: True if `settle` runs the work, renews and acks; False if the worker does so by claims alone.
+        dies: after it has logged this event once, the worker kills itself with SIGKILL.
     """
 
     lease: float = 1.0
@@ -49,36 +50,33 @@ class Settings(NamedTuple):
     dies: str = ""
 
 
-ANSWERS = {"acked": "yes", "lost": "no", "unknown": "unknown"}
-
-
 def consume_by_settle(
-    claims: Observable[Claim], work: Callable[[Claim], None], answered: Callable[[Claim, str], None], threads: int
+    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
 ) -> Callable[[], None]:
-    """The core: as users write it. Nothing is to be ended: `stop` waits for what is under way."""
+    """Work as users do, by `settle`. Returns what ends it: nothing, because `stop` waits for work under way."""
     outcomes = claims.pipe(settle(work, max_attempts=1000, max_concurrent=threads))
-    outcomes.subscribe(lambda outcome: answered(outcome.claim, ANSWERS[outcome.verdict]))
+    outcomes.subscribe(lambda outcome: log(outcome.verdict, outcome.claim))
     return lambda: None
 
 
 def consume_by_hand(
-    claims: Observable[Claim], work: Callable[[Claim], None], answered: Callable[[Claim, str], None], threads: int
+    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
 ) -> Callable[[], None]:
-    """The same with claims alone. Answers how to end, when all that came has been settled."""
+    """Work by claims alone. Returns what ends it: a function that waits until all claims are settled."""
     pool = ThreadPoolExecutor(threads)
 
     def settle_by_hand(claim: Claim) -> None:
         work(claim)
         try:
-            answer = "yes" if claim.ack() else "no"
+            verdict = "acked" if claim.ack() else "lost"
         except OutcomeUnknown:
-            answer = "unknown"
+            verdict = "unknown"
         except StoreError:
-            answer = "away"
-        answered(claim, answer)
+            verdict = "away"
+        log(verdict, claim)
 
     def submit(claim: Claim) -> None:
-        pool.submit(settle_by_hand, claim).add_done_callback(Future.result)  # a bug of ours is shown
+        pool.submit(settle_by_hand, claim).add_done_callback(Future.result)  # prints what a bug of this file raises
 
     subscription = claims.subscribe(submit)
 
@@ -92,21 +90,21 @@ def consume_by_hand(
 def main(url: str, path: str, settings_json: str) -> None:
     """Work until the input ends."""
     settings = Settings(**json.loads(settings_json))
-    ledger = Ledger(Path(path))
+    work_log = WorkLog(Path(path))
     gate = threading.Event()
     if not settings.waits:
         gate.set()
 
-    def note(word: str, claim: Claim) -> None:
-        ledger.write(word, claim)
-        if word == settings.dies:
+    def log(event: str, claim: Claim) -> None:
+        work_log.write(event, claim)
+        if event == settings.dies:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work(claim: Claim) -> None:
-        note("begun", claim)
+        log("begun", claim)
         gate.wait()
         pause(random.uniform(0, settings.seconds / 2))
-        note("done", claim)
+        log("done", claim)
         if settings.renews:
             try:
                 claim.extend(settings.lease)
@@ -117,12 +115,8 @@ def main(url: str, path: str, settings_json: str) -> None:
     with RunAt(url, interval=settings.interval) as queue:
         claims = queue.claims(lease=settings.lease, max_in_flight=settings.in_flight)
         consume = consume_by_settle if settings.settles else consume_by_hand
-        end = consume(
-            claims.pipe(ops.do_action(lambda claim: note("out", claim))),
-            work,
-            lambda claim, answer: note(answer, claim),
-            settings.threads,
-        )
+        claims_logged = claims.pipe(ops.do_action(lambda claim: log("claimed", claim)))
+        end = consume(claims_logged, work, log, settings.threads)
         print("ready", flush=True)
         for _ in sys.stdin:
             gate.set()
@@ -130,7 +124,7 @@ def main(url: str, path: str, settings_json: str) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Work, as far as a queue can tell."""
+    """Stand for work that takes so long."""
     threading.Event().wait(seconds)
 
 

@@ -1,17 +1,18 @@
-"""How queues and jobs look in a notebook: small pieces of HTML that follow the page's own colours."""
+"""Cards: the rich forms of queues, jobs, claims and dead letters, as small pieces of HTML in the page's own colours.
+
+The values themselves know no HTML; they reach this file through `model/rich.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 
 from rx_runat.errors import StoreError
-from rx_runat.model.humanize import readable, until
+from rx_runat.model.humanize import attempts, readable, spell, until
+from rx_runat.model.rich import NEXT
 from rx_runat.model.snapshot import Snapshot
-from rx_runat.model.times import from_score
-
-NEXT = 5  # keys or letters that a card lists: a glance, not a listing
 
 _CARD = "display:inline-block;padding:.5em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
 _FAINT = "opacity:.7"
@@ -19,14 +20,14 @@ _MONO = "font-family:var(--jp-code-font-family,monospace);white-space:pre"
 
 
 def queue_card(title: str, queue_name: str, where: str, stopped: bool, body: Callable[[], str]) -> str:
-    """Something of a queue at a glance; when its server does not answer, the card says so.
+    """The card of a queue or of a part of it. If the server does not answer, the card shows the error.
 
     Args:
-        title: what this is, such as `RunAt`.
-        queue_name: whose state it is.
+        title: what the card shows, such as `RunAt`.
+        queue_name: the name of the queue.
         where: the server, without its password.
-        stopped: then nothing is asked.
-        body: asks, and answers what the card holds: `state` or `letters`.
+        stopped: True if the queue was stopped; then `body` is not called.
+        body: asks Redis and returns the HTML below the title: `state(...)` or `letters(...)`.
     """
     head = f"<b>{escape(title)}</b> {_code(queue_name)} <span style='{_FAINT}'>on {escape(where)}</span>"
     if stopped:
@@ -38,7 +39,7 @@ def queue_card(title: str, queue_name: str, where: str, stopped: bool, body: Cal
 
 
 def state(seen: Snapshot) -> str:
-    """What waits, what is out, what was given up, and the next keys."""
+    """How many keys are scheduled, due, claimed and dead, and the next keys to come."""
     counts = [f"<b>{seen.scheduled:,}</b> scheduled", f"<b>{seen.due:,}</b> due"]
     counts += [f"<b>{seen.claimed:,}</b> claimed"] * bool(seen.claimed)
     counts += [f"<b>{seen.dead:,}</b> dead"] * bool(seen.dead)
@@ -48,7 +49,7 @@ def state(seen: Snapshot) -> str:
 
 
 def letters(size: int, oldest: Iterable[tuple[str, int, str, datetime]]) -> str:
-    """How many dead letters there are, and key, attempts, reason and time of those that have lain there longest."""
+    """The number of dead letters, and key, attempts, reason and time of the oldest."""
     rows = [
         (_code(key), escape(readable(reason, 60)), attempts(number), f"<span style='{_FAINT}'>{spell(time)}</span>")
         for key, number, reason, time in oldest
@@ -57,31 +58,8 @@ def letters(size: int, oldest: Iterable[tuple[str, int, str, datetime]]) -> str:
 
 
 def job_card(kind: str, key: str, state: str) -> str:
-    """A job on one line."""
+    """The card of one value, on one line."""
     return _card(f"<b>{escape(kind)}</b> {_code(key)} <span style='{_FAINT}'>{escape(state)}</span>")
-
-
-def attempts(number: int) -> str:
-    """A number of attempts.
-
-    >>> attempts(1), attempts(5)
-    ('1 attempt', '5 attempts')
-    """
-    return f"{number:,} attempt{'s' * (number != 1)}"
-
-
-def spell(moment: datetime | float) -> str:
-    """A moment as a person reads it, to the millisecond.
-
-    >>> spell(1_700_000_000.25)
-    '2023-11-14 22:13:20.250 UTC'
-    """
-    if not isinstance(moment, datetime):
-        moment = from_score(moment * 1000)
-    try:
-        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds") + " UTC"
-    except OverflowError:  # in UTC it is outside of the years that Python knows
-        return moment.isoformat(" ", "milliseconds")
 
 
 def _card(*lines: str) -> str:
@@ -93,7 +71,7 @@ def _code(text: str) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]], size: int) -> str:
-    """The first rows, of HTML, and how many more there are."""
+    """A table of the first rows, whose cells are HTML; a last line says how many more there are."""
     if not rows:
         return ""
     more = size - len(rows)

@@ -1,0 +1,33 @@
+"""The end of the interpreter: the sources of every queue that is still open hand back what they hold."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+
+from rx_runat.stream.sources import Sources
+
+LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
+
+_open: weakref.WeakSet[Sources] = weakref.WeakSet()  # sources that tick are referred to by their loops
+
+
+def stop_at_exit(sources: Sources) -> None:
+    """Stop these sources when the interpreter ends: their threads are daemons, and would die with keys in the hold."""
+    _open.add(sources)
+
+
+def forget(sources: Sources) -> None:
+    """Do nothing for these sources at the end: they have ended."""
+    _open.discard(sources)
+
+
+def _stop_all() -> None:
+    for sources in list(_open):
+        sources.stop(LONGEST_AT_EXIT)
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)  # what the parent holds is the parent's to hand back

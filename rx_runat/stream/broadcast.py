@@ -1,0 +1,58 @@
+"""Values for all subscribers of the moment, published from any thread: the stream of `queue.errors`."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Generic, TypeVar
+
+from rx_runat.stream.hot import Subscriber
+
+_T = TypeVar("_T")
+
+
+class Broadcast(Generic[_T]):
+    """A publisher that calls its subscribers on the thread that publishes, or soon on the event loop that they named.
+
+    A source waits for its subscribers, one key at a time; a broadcast waits for no event loop.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both below
+        self._subscribers: tuple[Subscriber[_T], ...] = ()
+        self._has_ended = False
+
+    def join(self, subscriber: Subscriber[_T]) -> None:
+        """Give a subscriber what is published from now on; after the end it completes at once."""
+        with self._lock:
+            has_ended = self._has_ended
+            if not has_ended:
+                self._subscribers += (subscriber,)
+        if has_ended:
+            subscriber.complete()
+
+    def leave(self, subscriber: Subscriber[_T]) -> None:
+        """Give a subscriber nothing more; may be repeated."""
+        with self._lock:
+            self._subscribers = tuple(each for each in self._subscribers if each is not subscriber)
+
+    def publish(self, value: _T) -> None:
+        """Call every subscriber with a value, without waiting for event loops. A subscriber that raises is removed."""
+        for subscriber in self._subscribers:
+            subscriber.run(partial(self._call, subscriber, value))
+
+    def end(self) -> None:
+        """Complete every subscriber; may be repeated."""
+        with self._lock:
+            had_ended, self._has_ended = self._has_ended, True
+        if not had_ended:
+            for subscriber in self._subscribers:
+                subscriber.complete()
+
+    def _call(self, subscriber: Subscriber[_T], value: _T) -> None:
+        if subscriber in self._subscribers:  # it may have left before its event loop ran this
+            try:
+                subscriber.handler(value)
+            except BaseException as error:  # a bug of one subscriber does not reach the others
+                self.leave(subscriber)
+                subscriber.fail(error)

@@ -1,0 +1,76 @@
+"""One look at a time, on whichever thread it comes; and after the last look, the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from rx_runat.stream.hold import Hold
+
+
+class LookLock:
+    """A lock that is held during a look, and that knows whether the current thread is inside one.
+
+    A subscriber's `on_next` may stop its own queue: that call is inside the look, and so must not wait for its end.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+
+    @property
+    def is_inside(self) -> bool:
+        """True if the current thread is in a look, or in a handler that a look waits for."""
+        return getattr(self._thread, "is_inside", False)
+
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """Count the current thread as inside: an event loop's, which calls a handler while a look waits for it."""
+        before = self.is_inside
+        self._thread.is_inside = True
+        try:
+            yield
+        finally:
+            self._thread.is_inside = before
+
+    def acquire(self, timeout: float = -1) -> bool:
+        """Acquire the lock, within so many seconds if that is not negative. Returns True if it was acquired."""
+        acquired = self._lock.acquire(timeout=timeout)
+        if acquired:
+            self._thread.is_inside = True
+        return acquired
+
+    def acquire_after_look(self, hold: Hold[Any], longest: float) -> bool:
+        """Acquire the lock when the look in progress is over. Its call to Redis is broken off if that hangs.
+
+        Args:
+            hold: makes the calls to Redis.
+            longest: seconds to wait for an `on_next`; negative: as long as it takes.
+
+        Returns:
+            True if the lock was acquired, False if an `on_next` took too long.
+        """
+        began = time.monotonic()
+        while not self.acquire(timeout=0.02):
+            if hold.hangs(began):
+                hold.break_off()
+            elif not hold.is_calling and 0 <= longest < time.monotonic() - began:
+                return False
+        return True
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._thread.is_inside = False
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,46 @@
+"""The settings of a queue: which can be used, and what a virtual-time scheduler says of the clock."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from reactivex import abc
+from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
+
+from rx_runat.errors import InvalidSetting
+from rx_runat.model.checks import check_count, show
+from rx_runat.model.protocols import Clock
+from rx_runat.model.times import to_microseconds
+from rx_runat.stream.ticks import to_seconds
+
+
+def virtual_clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
+    """Returns the clock of a virtual-time scheduler; None for any other, because then Redis's clock counts."""
+    if not isinstance(scheduler, VirtualTimeScheduler):
+        return None
+    return lambda: to_microseconds(scheduler.now)
+
+
+def check_settings(interval: object, limit: object, scheduler: object) -> None:
+    """Check how a queue is to tick.
+
+    Raises:
+        InvalidSetting: a setting that cannot be used; what came, and what would be right.
+    """
+    if interval is None:
+        if not isinstance(scheduler, VirtualTimeScheduler):
+            raise InvalidSetting(
+                "interval: got None, which goes with a virtual-time scheduler only; give seconds, such as 0.1"
+            )
+    elif isinstance(interval, bool) or not isinstance(interval, int | float | timedelta):
+        raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
+    elif not 0.001 <= to_seconds(interval) < math.inf:
+        raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
+    check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
+    if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
+        raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
+    if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):
+        raise InvalidSetting(
+            f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
+        )

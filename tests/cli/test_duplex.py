@@ -1,0 +1,275 @@
+"""The filter: lines in, keys out, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import redis
+
+from rx_runat import RunAt
+from tests.support.command import SECONDS, Filtered, Start, feed, line_of, rest_of, run, schedule, unread, waiting
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
+
+SCRIPT = [str(Path(sys.executable).with_name("rx-runat"))]
+
+
+# The filter.
+
+
+def test_the_readme_example_prints_the_keys_in_the_order_of_their_times() -> None:
+    done = run(feed=b"last +0.56\nmiddle +0.41\nfirst +0.33\n", program=SCRIPT)
+    assert (done.stdout, done.stderr, done.returncode) == (b"first\nmiddle\nlast\n", b"", 0)
+
+
+def test_a_private_server_leaves_nothing_behind() -> None:
+    with tempfile.TemporaryDirectory(prefix="rxc-") as directory:
+        done = run(feed=b"b +0.02\na +0.01", TMPDIR=directory)  # and the last line needs no newline
+        assert (done.stdout, done.stderr, done.returncode) == (b"a\nb\n", b"", 0)
+        assert os.listdir(directory) == []
+
+
+def test_every_form_of_a_line_is_scheduled(filtered: Filtered) -> None:
+    lines = [
+        "delay +0",
+        "",
+        "zulu 2001-01-02T00:00:00Z",
+        "iso 2001-01-02T00:00:00+01:00",
+        "ms 1500ms\r",
+        '{"runAt": 1000, "key": "with spaces"}',
+    ]
+    assert filtered("".join(f"{line}\n" for line in lines).encode()) == (
+        b"with spaces\nms\niso\nzulu\ndelay\n",
+        b"",
+        0,
+    )
+
+
+def test_a_bad_line_is_reported_with_its_number_and_the_others_are_scheduled(server: Server) -> None:
+    done = run("--redis", server.url, feed=b'a +0\nnonsense\n\nb +0\n{"key": "c"}\nd +0\ne yesterday\n')
+    assert sorted(done.stdout.split()) == [b"a", b"b", b"d"]
+    reports = done.stderr.decode().splitlines()
+    assert [report.partition(": got")[0].partition(": missing")[0] for report in reports] == [
+        "rx-runat: line 2: line",
+        "rx-runat: line 5: runAt",
+        "rx-runat: line 7: WHEN",
+    ]
+    assert done.returncode == 1
+
+
+def test_json_lines_have_key_run_at_and_lateness(filtered: Filtered) -> None:
+    out, err, status = filtered(b"a 1500ms\nb c 2026-01-01T00:00:00+01:00\n", "--json")
+    assert (err, status) == (b"", 0)
+    one, other = map(json.loads, out.splitlines())
+    assert one.keys() == other.keys() == {"key", "run_at", "lateness"}
+    assert (one["key"], one["run_at"]) == ("a", "1970-01-01T00:00:01.500000+00:00")
+    assert (other["key"], other["run_at"]) == ("b c", "2025-12-31T23:00:00+00:00")
+    apart = datetime.fromisoformat(other["run_at"]) - datetime.fromisoformat(one["run_at"])
+    assert one["lateness"] - other["lateness"] == pytest.approx(apart.total_seconds())
+    assert other["lateness"] > 0
+
+
+def test_a_key_that_is_no_utf8_passes_through_as_it_is(server: Server) -> None:
+    done = run("--redis", server.url, feed=b"\xff\xfe +0\n")
+    assert (done.stdout, done.stderr, done.returncode) == (b"\xff\xfe\n", b"", 0)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_lines_are_all_printed_and_nothing_else_is(server: Server) -> None:
+    keys = [str(n) for n in range(20_000)]
+    done = run("--redis", server.url, feed="".join(f"{key} +0\n" for key in keys).encode())
+    assert sorted(done.stdout.decode().splitlines()) == sorted(keys)
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+@pytest.mark.parametrize("feed", [b"", b"\n", b" \n\n\t"])
+def test_no_input_is_nothing_to_do(feed: bytes, filtered: Filtered) -> None:
+    assert filtered(feed) == (b"", b"", 0)
+
+
+def test_a_filter_that_follows_prints_what_others_schedule(server: Server, start: Start, queue: RunAt) -> None:
+    process = start("--follow", "--redis", server.url)
+    feed(process, b"mine 1ms\n", end=True)
+    assert line_of(process) == "mine\n"
+    schedule(queue, ["theirs"])
+    assert line_of(process) == "theirs\n"
+    process.terminate()
+    assert rest_of(process) == ([], "", 128 + signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_filter_ends_though_another_process_took_its_key(server: Server, start: Start, client: redis.Redis) -> None:
+    process = start("--redis", server.url)
+    feed(process, b"mine +3600\n", end=True)
+    wait_until(lambda: client.zcard("RunAt~default"), "the key is scheduled")
+    client.zpopmin("RunAt~default")
+    assert rest_of(process) == ([], "", 0)
+
+
+@pytest.mark.parametrize("keys", ["a", "ab"], ids=["while it is printed", "while it waits for its print"])
+def test_a_filter_waits_for_a_key_that_it_schedules_again(
+    keys: str, server: Server, start: Start, client: redis.Redis
+) -> None:
+    process = start("--redis", server.url)
+    feed(process, "".join(f"{key} 1ms\n" for key in keys).encode())
+    wait_until(lambda: unread(process.stdout) and not client.zcard("RunAt~default"), "the first is being printed")
+    feed(process, f"{keys[-1]} +0.5\n".encode())
+    wait_until(lambda: client.zcard("RunAt~default"), "the last is scheduled again")
+    feed(process, b"", end=True)
+    assert rest_of(process) == ([*keys, keys[-1]], "", 0)
+
+
+def test_if_the_server_is_away_the_error_names_the_lines_that_were_not_scheduled() -> None:
+    done = run("--redis", "unix:///nowhere/at.all", feed=b"a +0\nb +0\n")
+    assert done.stdout == b""
+    assert b"lines 1 to 2 were not scheduled" in done.stderr
+    assert b"unix:///nowhere/at.all" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 1
+
+
+# Readers that leave, do not read, or cannot.
+
+
+def test_head_takes_one_key_and_all_others_stay_in_the_queue(embedded: str, start: Start) -> None:
+    head = subprocess.Popen(["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert head.stdin is not None
+    process = start("--redis", embedded, stdout=head.stdin.fileno())
+    head.stdin.close()
+    head.stdin = None
+    feed(process, "".join(f"key{n} 1ms\n" for n in range(10)).encode(), end=True)
+    assert head.communicate(timeout=SECONDS)[0] == b"key0\n"
+    _, err = process.communicate(timeout=SECONDS)
+    assert (err, process.returncode) == (b"", 0)
+    assert run("size", "--redis", embedded).stdout == b"9\n"
+
+
+def test_a_reader_that_has_left_before_gets_no_key(server: Server, start: Start, queue: RunAt) -> None:
+    process = start("--redis", server.url)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    feed(process, b"a 1ms\n", end=True)
+    _, err = process.communicate(timeout=SECONDS)
+    assert (err, process.returncode) == (b"", 0)
+    assert waiting(queue) == ["a"]
+
+
+def test_a_full_disk_is_reported_and_loses_no_key(server: Server, start: Start, queue: RunAt) -> None:
+    schedule(queue, ["a", "b"])
+    with open("/dev/full", "wb") as full:
+        process = start("tail", "--redis", server.url, stdout=full.fileno())
+        _, err = process.communicate(timeout=SECONDS)
+    assert (err.decode(), process.returncode) == (f"rx-runat: [Errno 28] {os.strerror(errno.ENOSPC)}\n", 1)
+    assert waiting(queue) == ["a", "b"]
+
+
+@pytest.mark.parametrize("args", [["size"], ["peek"]], ids=" ".join)
+def test_a_full_disk_is_reported_without_a_traceback_by_other_commands(
+    args: list[str], server: Server, start: Start, queue: RunAt
+) -> None:
+    schedule(queue, ["a"])
+    with open("/dev/full", "wb") as full:
+        process = start(*args, "--redis", server.url, stdout=full.fileno())
+        _, err = process.communicate(timeout=SECONDS)
+    assert "No space left" in err.decode()
+    assert "Traceback" not in err.decode()
+    assert process.returncode != 0
+
+
+# The end by a signal.
+
+
+@pytest.mark.parametrize("command, signal_number", [("tail", signal.SIGINT), ("--follow", signal.SIGTERM)])
+def test_a_signal_hands_back_what_was_not_printed(
+    command: str, signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
+) -> None:
+    keys = [f"{n:04}" for n in range(1000)]
+    schedule(queue, keys)
+    process = start(command, "--redis", server.url)
+    wait_until(lambda: unread(process.stdout), "a key is printed and unread")
+    process.send_signal(signal_number)
+    process.wait(SECONDS)
+    printed, err, status = rest_of(process)
+    assert (err, status) == ("", 128 + signal_number)
+    assert printed == keys[: len(printed)]
+    assert waiting(queue) == keys[len(printed) :]
+    assert printed
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_whose_reader_does_not_read(
+    signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
+) -> None:
+    """A line longer than the pipe: as with a pager that waits for its user."""
+    schedule(queue, ["x" * 200_000, "y"])
+    process = start("tail", "--redis", server.url)
+    wait_until(lambda: unread(process.stdout) >= 65_536, "the pipe is full")
+    process.send_signal(signal_number)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    assert process.returncode == 128 + signal_number
+    assert waiting(queue) == ["x" * 200_000, "y"]
+
+
+def test_a_signal_ends_a_filter_with_a_private_server(start: Start) -> None:
+    process = start()
+    feed(process, b"a 1ms\nb +3600\n")
+    assert line_of(process) == "a\n"
+    process.send_signal(signal.SIGINT)
+    assert rest_of(process) == ([], "", 128 + signal.SIGINT)
+
+
+# Progress.
+
+
+def test_a_long_input_shows_its_progress_on_a_terminal_and_leaves_the_line_empty(
+    server: Server, start: Start, queue: RunAt
+) -> None:
+    terminal, its_end = pty.openpty()
+    try:
+        process = start("schedule", "--redis", server.url, stderr=its_end)
+        os.close(its_end)
+        lines = 0
+
+        def progress_is_shown() -> bool:
+            nonlocal lines
+            lines += 1
+            feed(process, f"key{lines} +3600\n".encode())
+            return bool(select.select([terminal], [], [], 0)[0])
+
+        wait_until(progress_is_shown, "progress is shown")
+        feed(process, b"", end=True)
+        output = b""
+        with contextlib.suppress(OSError):  # the terminal's other end is closed
+            while chunk := os.read(terminal, 4096):
+                output += chunk
+        assert process.wait(SECONDS) == 0
+    finally:
+        os.close(terminal)
+    first, *_ = output.split(b"\r")[1:]
+    assert first.endswith(b" lines scheduled")
+    assert 0 < int(first.split()[0].replace(b",", b"")) <= lines
+    assert output.endswith(b"\r\x1b[K")
+    assert queue.size() == lines
+
+
+@pytest.mark.parametrize(
+    "closing, words", [("<&-", b"standard input is closed"), (">&-", b"standard output is closed")]
+)
+def test_a_closed_standard_stream_is_an_error(closing: str, words: bytes) -> None:
+    command = f"{sys.executable} -m rx_runat --redis memory:// {closing}"
+    done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"rx-runat: " + words + b"\n")

@@ -1,0 +1,75 @@
+"""Real servers that a test starts, kills, freezes and starts again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import redis
+
+from rx_runat.store.embedded import find_server
+from tests.support.waiting import wait_until
+
+
+class Server:
+    """A real server on a unix socket, with an append-only file: it keeps its data over `kill` and `start`.
+
+    Args:
+        options: of the server's command line, added to ours.
+
+    Attributes:
+        home: its directory.
+        path: of its socket.
+        url: of its socket.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
+        self.path = str(self.home / "s.sock")
+        self.url = f"unix://{self.path}"
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it replies."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self._process = subprocess.Popen(
+            [
+                *(find_server(), "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
+                *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
+            ],
+            start_new_session=True,
+        )
+        wait_until(self._is_up, "the server replies")
+
+    def _is_up(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def client(self, **settings: object) -> redis.Redis:
+        return redis.Redis(unix_socket_path=self.path, **settings)  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop its process: it keeps its connections and replies to nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continue its process after `freeze`."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Kill it and remove its directory."""
+        self.kill()
+        shutil.rmtree(self.home, ignore_errors=True)

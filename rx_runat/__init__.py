@@ -39,7 +39,8 @@ from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.rich import Cards, load_cards_with
 from rx_runat.queue import RunAt
-from rx_runat.settling.operator import exponential, settle
+from rx_runat.settling.backoff import exponential
+from rx_runat.settling.operator import settle
 
 __all__ = [
     "Claim",

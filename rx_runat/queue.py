@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -183,20 +182,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._check_open()
         to_ms(lease, "lease", 0.1)  # refuse what is no lease
         check_count(max_in_flight, "max_in_flight", "a count of claims between 1 and 100,000", 1, 100_000)
-        sources = self._sources
-        manager = LeaseManager(
-            self._store,
-            to_seconds(lease),
-            max_in_flight,
-            now=sources.now,
-            writes=self._writes,
-            freed=lambda: source.wake_for(-math.inf),
-            scheduler=self._virtual,
-            register=sources.register,
-        )
-        source = sources.open(manager, self._virtual)
-        name = f"claims(lease={to_seconds(lease):g}, max_in_flight={max_in_flight})"
-        return Named(source, name, self.__repr__, self._card)
+        seconds = to_seconds(lease)
+        manager = LeaseManager(self._store, self._writes, self._sources, seconds, max_in_flight, self._virtual)
+        name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
+        return Named(manager.open(), name, self.__repr__, self._card)
 
     # The sink.
 

@@ -1,22 +1,53 @@
-"""The values of claims: what was leased, what becomes of it, and what was given up. Nothing here knows Redis or Rx."""
+"""What a store takes and returns in bulk: claimed keys, leased keys, and what becomes of leases.
+
+Claimed        keys taken for good               by one claim of a plain source
+Leased         keys taken under a lease          by one claim of a claims source
+Entry          one key on its way back           as it was claimed
+SettleRequest  what becomes of one leased key    many in one call
+SettleReply    what Redis did about them
+"""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
 
-class Leased(NamedTuple):
-    """What one look at Redis brought under a lease.
+class Entry(NamedTuple):
+    """A claimed key with its score as Redis spelled it, so that the key goes back exactly as it was."""
+
+    key: str
+    score: str
+
+
+class Claimed(NamedTuple):
+    """What one claim took for good.
 
     Attributes:
-        keys: those that fell due, in the order of the schedule.
+        keys: the keys that were due, in the order of the schedule.
         scores: their run_at, as Redis spelled it.
-        attempts: which attempt each is, from 1.
-        fence: proves the lease on all of them.
-        deadline: the lease's end, epoch milliseconds: it lives while Redis's clock is before that.
         now: Redis's clock at the claim, epoch microseconds.
-        wait: seconds until the next key falls due or the next lease ends, 0.0 if that is so already; after a claim of 0
-            keys, only until the next lease ends; None if nothing of them is known.
+        wait: seconds until the next key is due; 0.0 if more are due already; None if nothing is scheduled.
+    """
+
+    keys: list[str]
+    scores: list[str]
+    now: int
+    wait: float | None
+
+
+class Leased(NamedTuple):
+    """What one claim took under a lease.
+
+    Attributes:
+        keys: the keys that were due, in the order of the schedule.
+        scores: their run_at, as Redis spelled it.
+        attempts: the number of the attempt, from 1, for each key.
+        fence: the token of the claim call, which proves the lease on all of the keys.
+        deadline: the end of the lease, epoch milliseconds: it lives while Redis's clock shows less than that.
+        now: Redis's clock at the claim, epoch microseconds.
+        wait: seconds until the next key is due or the next lease ends, whichever comes first; 0.0 if one of the two has
+            happened already; None if neither is going to happen. After a claim with limit 0 it tells of the end of
+            a lease only.
     """
 
     keys: list[str]
@@ -32,56 +63,35 @@ Verb: TypeAlias = Literal["ack", "nack", "extend", "bury", "back"]
 
 
 class SettleRequest(NamedTuple):
-    """What becomes of a claimed key.
+    """What is to become of a leased key.
 
     Attributes:
-        verb: `ack` it is done; `nack` it waits for another attempt; `extend` its lease lives on; `bury` it goes to the
-            dead letters; `back` nobody saw it: it waits as it was, and this attempt does not count.
+        verb: `ack`: the work is done. `nack`: the key waits for another attempt. `extend`: the lease gets a later
+            deadline. `bury`: the key goes to the dead letters. `back`: the key is handed back; it waits with its own
+            run_at, and this attempt does not count.
         key: the key.
-        fence: of its claim.
-        argument: milliseconds for `nack` (the delay) and `extend`, the reason for `bury`, else of no meaning.
-        held: the latest deadline that its holder knows of, epoch milliseconds.
+        fence: the token of the claim call.
+        argument: for `nack` the delay and for `extend` the length, in milliseconds; for `bury` the reason; for the
+            other verbs ignored.
+        deadline_ms: the latest deadline of the lease that its holder knows, epoch milliseconds.
     """
 
     verb: Verb
     key: str
     fence: str
     argument: int | str
-    held: int
+    deadline_ms: int
 
 
 class SettleReply(NamedTuple):
-    """What became of verdicts.
+    """What Redis did about a list of requests.
 
     Attributes:
-        answers: one for each. 0: the lease was not ours any more, and nothing was done; else it was, and the answer is
-            the new deadline for an `extend`, 1 for the others; None: unknown, because the first answer was lost and the
-            lease has ended since.
-        earliest: the earliest run_at of what these verdicts put into the schedule, epoch milliseconds; None: nothing.
+        answers: one for each request. 0: the lease was not ours any more, and nothing was done. The new deadline in
+            epoch milliseconds for an `extend` that was done, 1 for the other verbs. None: unknown, because the first
+            answer was lost and the lease has ended since.
+        earliest: the earliest run_at that the requests put into the schedule, epoch milliseconds; None: they put none.
     """
 
     answers: list[int | None]
     earliest: float | None
-
-
-class Entry(NamedTuple):
-    """A claimed key, with its score as Redis spelled it: so it goes back as it was."""
-
-    key: str
-    score: str
-
-
-class Claimed(NamedTuple):
-    """What one look at Redis brought.
-
-    Attributes:
-        keys: those that fell due, in order.
-        scores: theirs, as Redis spelled them.
-        now: Redis's clock at the claim, epoch microseconds.
-        wait: seconds until the next key falls due; 0.0 if more are due already; None if nothing is scheduled.
-    """
-
-    keys: list[str]
-    scores: list[str]
-    now: int
-    wait: float | None

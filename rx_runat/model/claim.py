@@ -1,10 +1,11 @@
-"""A key under a lease: what a subscriber of `claims` receives, and how it says what became of it."""
+"""A key under a lease: what a subscriber of `claims` receives, and the calls that end or extend the lease."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Protocol
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
@@ -20,56 +21,67 @@ UNSURE = "perhaps settled: no answer came"
 
 
 class Lease:
-    """What is known here of one lease; Redis alone knows whether it lives.
+    """What this process knows of one lease. Only Redis knows whether the lease is still ours.
 
     Attributes:
         key: the key.
-        fence: of its claim; it stays when the lease is extended.
-        held: its end as last heard, epoch milliseconds.
-        is_unsure: an answer that may have ended it was lost.
-        fate: what ended it, in words; empty: nothing that is known.
+        fence: the token of the claim call, which proves the lease. It stays the same when the lease is extended.
+        deadline_ms: the end of the lease as Redis last told it, epoch milliseconds.
+        is_unsure: True if Redis may have ended the lease in a call whose answer was lost.
+        ending: how the lease ended, in words; empty while no end is known.
+        manager: ends and extends the lease.
     """
 
-    __slots__ = ("desk", "fate", "fence", "held", "is_unsure", "key")
+    __slots__ = ("deadline_ms", "ending", "fence", "is_unsure", "key", "manager")
 
-    def __init__(self, key: str, fence: str, held: int, desk: Desk) -> None:
+    def __init__(self, key: str, fence: str, deadline_ms: int, manager: Manager) -> None:
         self.key = key
         self.fence = fence
-        self.held = held
+        self.deadline_ms = deadline_ms
         self.is_unsure = False
-        self.fate = ""
-        self.desk = desk
+        self.ending = ""
+        self.manager = manager
 
     def __str__(self) -> str:
-        """How it stands, from what is known here."""
-        if self.fate:
-            return self.fate
+        """The state of the lease in words, as far as this process knows it."""
+        if self.ending:
+            return self.ending
         if self.is_unsure:
             return UNSURE
-        left = self.desk.left(self)
+        left = self.manager.left(self)
         return f"its lease ends in {span(left)}" if left > 0 else f"its lease ended {span(-left)} ago"
 
 
-class Desk(Protocol):
-    """Where leases are ended or lengthened, many in one call; from any thread."""
+class Manager(Protocol):
+    """Ends and extends leases. From any thread. `LeaseManager` in `stream/leases.py` fulfils it.
+
+    Attributes:
+        where: the server, in messages.
+    """
 
     where: str
 
-    @property
-    def is_delivering(self) -> bool:
-        """Are more claims on their way to the subscribers, right now?"""
-        ...
-
     def left(self, lease: Lease) -> float:
-        """The seconds until a lease ends, by our own clock; less than 0 after its end."""
-        ...
-
-    def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
-        """Was each lease still ours? None: unknown. Raises StoreError: nothing is done; OutcomeUnknown: perhaps."""
+        """The seconds until a lease ends, on our own clock; less than 0 after its end."""
         ...
 
     def lives(self, lease: Lease) -> bool:
-        """Is a lease ours, as far as is known here?"""
+        """True if a lease is ours, as far as this process knows."""
+        ...
+
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
+        """End or extend leases in one round trip.
+
+        Args:
+            requests: each a lease, what becomes of it, and the argument of that verb (see `SettleRequest`).
+
+        Returns:
+            For each request: True if the lease was still ours, False if it was not, None if that is unknown.
+
+        Raises:
+            OutcomeUnknown: sent three times and never answered; call it again.
+            StoreError: Redis did nothing.
+        """
         ...
 
 
@@ -82,18 +94,19 @@ class Claim(Due):
           |                 |---bury-->    dead letters
           '--- the lease ends ---'
 
-    Each of the four verbs tells whether the lease was still ours, and acts only then: a late one changes nothing, and
-    harms no newer claim. A schedule made while the key is out stands, whatever becomes of the claim.
+    `ack`, `nack`, `extend` and `bury` act only if the lease is still ours, and return whether it was. A call that comes
+    too late changes nothing, and so does no harm to a newer claim on the same key. If the key is scheduled again while
+    it is out, the new schedule stands whether the claim is acked, nacked or buried.
 
     Attributes:
-        attempt: which one this is, from 1; one that ended with its process counts.
-        lease: seconds that the lease was given.
-        deadline: the lease's end on Redis's clock; `extend` moves it.
+        attempt: the number of this attempt, from 1. An attempt whose process died counts.
+        lease: the length of the lease when the key was claimed, in seconds.
+        deadline: the end of the lease on Redis's clock. `extend` moves it.
     """
 
     attempt: int = 1
     lease: float = 0.0
-    held: Lease = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+    _lease: Lease = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<Claim {self.key!r}, {self._state()}>"
@@ -102,58 +115,70 @@ class Claim(Due):
         return cards().job_card("Claim", self.key, self._state())
 
     def _state(self) -> str:
-        return f"attempt {self.attempt}, {late(self.lateness)}, {self.held}"
+        return f"attempt {self.attempt}, {late(self.lateness)}, {self._lease}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(f"the claim on {self.key!r} stays in its process: send the key")
 
     @property
     def deadline(self) -> datetime:
-        """The lease's end on Redis's clock, in UTC, as last heard."""
-        return from_score(self.held.held)
+        """The end of the lease on Redis's clock, in UTC, as Redis last told it."""
+        return from_score(self._lease.deadline_ms)
 
     def ack(self) -> bool:
-        """The work is done: the key is gone. Was the lease still ours?
+        """Tell that the work is done: the key is gone from Redis.
+
+        Returns:
+            True if the lease was still ours. False if it was not; then nothing changed.
 
         Raises:
-            OutcomeUnknown: asked three times and never answered, or answered when it could not be known any more;
-                asking again is safe.
-            StoreError: not done.
+            OutcomeUnknown: the request was sent three times and never answered; or an answer was lost, and the lease
+                has ended since, so that nobody can know any more whether this call ended it. Calling again is safe.
+            StoreError: Redis did nothing.
         """
         return self._settle("ack", "")
 
     def nack(self, delay: float | timedelta = 0) -> bool:
-        """The work failed: the key waits for another attempt. Was the lease still ours?
+        """Tell that the work failed: the key waits for another attempt.
 
         Args:
-            delay: seconds on Redis's clock, or a timedelta, until then.
+            delay: the time until then on Redis's clock, in seconds or as a timedelta.
+
+        Returns:
+            As `ack`.
 
         Raises:
-            InvalidSetting: a delay that is none.
+            InvalidSetting: the delay is not a time between 0 and a year.
             OutcomeUnknown, StoreError: as `ack`.
         """
         return self._settle("nack", to_ms(delay, "delay", 0))
 
     def extend(self, by: float | timedelta) -> bool:
-        """The work goes on: the lease lives so long from now, or as long as it did. Was it still ours?
+        """Tell that the work goes on: the lease ends `by` from now, or at its present deadline if that is later.
 
         Args:
-            by: seconds on Redis's clock, or a timedelta.
+            by: a time on Redis's clock, in seconds or as a timedelta.
+
+        Returns:
+            As `ack`.
 
         Raises:
-            InvalidSetting: no such time.
+            InvalidSetting: `by` is not a time between a millisecond and a year.
             OutcomeUnknown, StoreError: as `ack`.
         """
         return self._settle("extend", to_ms(by, "by", 0.001))
 
     def bury(self, reason: str) -> bool:
-        """The work is given up: the key goes to the dead letters. Was the lease still ours?
+        """Give the work up: the key goes to the dead letters.
 
         Args:
-            reason: why, for whoever reads them; cut to a thousand characters.
+            reason: why, for the people who read the dead letters; cut to a thousand characters.
+
+        Returns:
+            As `ack`.
 
         Raises:
-            InvalidSetting: no text.
+            InvalidSetting: the reason is not a str.
             OutcomeUnknown, StoreError: as `ack`.
         """
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -161,10 +186,15 @@ class Claim(Due):
         return self._settle("bury", reason)
 
     def _settle(self, verb: Verb, argument: int | str) -> bool:
-        (ours,) = self.held.desk.settle([(self.held, verb, argument)])
+        manager = self._lease.manager
+        (ours,) = manager.settle([(self._lease, verb, argument)])
         if ours is None:
             raise OutcomeUnknown(
                 f"{verb} of {self.key!r}: its lease has ended; whether by this call is unknown, because "
-                f"{self.held.desk.where} did not answer at once"
+                f"{manager.where} did not answer at once"
             )
         return ours
+
+
+lease_of: Callable[[Claim], Lease] = attrgetter("_lease")
+"""The lease of a claim: private to users, but not to the rest of the package. An attrgetter is the quickest way."""

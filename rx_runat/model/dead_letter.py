@@ -15,10 +15,10 @@ class DeadLetter:
 
     Attributes:
         key: the key.
-        run_at: when it was due at first; in UTC.
-        attempts: how often it was claimed.
-        reason: why it was given up, in words, cut to a thousand characters.
-        time: when it was given up; in UTC.
+        run_at: when the key was due for its first attempt, in UTC.
+        attempts: how often the key was claimed.
+        reason: why the work was given up, in words, cut to a thousand characters.
+        time: when it was given up, in UTC.
     """
 
     key: str

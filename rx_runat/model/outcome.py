@@ -18,17 +18,18 @@ class Outcome(Generic[R]):
     """What became of a claim.
 
         acked    the work is done, and the key is gone
-        nacked   it failed: the key waits for its next attempt
-        buried   it failed too often, or its process ended: the key lies in the dead letters
-        lost     the lease was not ours to the end: somebody else has the key, or it was cancelled
-        unknown  Redis did not answer before the lease's end: the key may come again
+        nacked   the work failed: the key waits for its next attempt
+        buried   the work failed too often, or its process died too often: the key is in the dead letters
+        lost     the lease ended or was revoked before the claim was settled: another process has the key, or it was
+                 cancelled
+        unknown  Redis did not answer before the lease ended: the key may come again
 
     Attributes:
         claim: the claim.
-        verdict: one of the five.
-        result: what the work gave; of an Observable the last value. None where it gave none.
-        error: what it raised; None where it did not, or was not run to its end.
-        delay: seconds from the verdict to the next attempt of a `nacked` one.
+        verdict: one of the five words above.
+        result: what the work returned; of an Observable the last value. None if the work gave no result.
+        error: what the work raised. None if it raised nothing, was not run, or was cancelled.
+        delay: of a `nacked` claim: seconds from the nack to the next attempt.
     """
 
     claim: Claim

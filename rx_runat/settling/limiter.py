@@ -1,4 +1,4 @@
-"""What waits for its turn, and how many may have it at once."""
+"""How much work is under way at once, and what waits until it may start."""
 
 from __future__ import annotations
 
@@ -7,91 +7,91 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from rx_runat.settling.threads import Inline, Pool
+
 _T = TypeVar("_T")
 
 
-class Turns(Generic[_T]):
-    """At most so many at a time are served, each on a thread that goes on with the next one.
+class Limiter(Generic[_T]):
+    """Serves items in order, at most so many at once, each on a thread that goes on with the next one.
 
         waiting   a b c d e f
         threads   a.c.f...
-                   b...                   b goes on after its call: `resume` when it is over
+                   b...                   b goes on after its call: `release` when it has finished
                      d.e..
 
-    One thread wakes the next, and only one is woken at a time: what is quickly served needs no crowd of threads.
+    A thread that takes an item wakes the next thread, and only one is woken at a time: items that are served quickly
+    need few threads.
 
     Args:
-        most: how many.
-        serve: serves one; False: it goes on, and `resume` will be called.
-        may: may any begin now? If not, `begin` is to be called when it may.
-        run: runs an action on a thread, soon.
+        max_concurrent: the most items that are served at once.
+        serve: serves one item. Returns False if its work goes on after the call; then `release` will be called.
+        can_start: returns True if another item may start. When that changes to True, call `start`.
+
+    Attributes:
+        threads: run what is served.
     """
 
-    def __init__(
-        self,
-        most: int,
-        serve: Callable[[_T], bool],
-        may: Callable[[], bool],
-        run: Callable[[Callable[[], None]], None],
-    ) -> None:
-        self._most = most
+    def __init__(self, max_concurrent: int, serve: Callable[[_T], bool], can_start: Callable[[], bool]) -> None:
+        self.threads: Pool | Inline = Inline()
+        self._max_concurrent = max_concurrent
         self._serve = serve
-        self._may = may
-        self._run = run
+        self._can_start = can_start
         self._lock = threading.Lock()  # over the rest
         self._waiting: deque[_T] = deque()
-        self._taken = 0
-        self._is_waking = False  # a thread is on its way to what waits
-        self._stopped = False
+        self._under_way = 0
+        self._is_waking = False  # a thread is on its way to the next item
+        self._is_stopped = False
 
     @property
-    def any_waits(self) -> bool:
-        """Does any wait for its turn?"""
+    def is_waiting(self) -> bool:
+        """True if an item waits."""
         return bool(self._waiting)
 
     def put(self, item: _T) -> bool:
-        """Let one wait for its turn; False: there are no more turns."""
+        """Queue an item. Returns False after `stop`."""
         with self._lock:
-            if not self._stopped:
-                self._waiting.append(item)
-            puts, begins = not self._stopped, self._begins()
-        if begins:
-            self._run(self._arrive)
-        return puts
+            if self._is_stopped:
+                return False
+            self._waiting.append(item)
+            wakes = self._wakes()
+        if wakes:
+            self.threads.run(self._arrive)
+        return True
 
-    def begin(self) -> None:
-        """Look again whether one may begin."""
+    def start(self) -> None:
+        """Start the next item, if one waits and may start."""
         with self._lock:
-            begins = self._begins()
-        if begins:
-            self._run(self._arrive)
+            wakes = self._wakes()
+        if wakes:
+            self.threads.run(self._arrive)
 
-    def resume(self) -> None:
-        """One that went on is over."""
+    def release(self) -> None:
+        """Take notice that work which went on after its call has finished: another item may start."""
         with self._lock:
-            goes_on = self._may_begin()
-            self._taken -= not goes_on
+            goes_on = self._may_start()
+            self._under_way -= not goes_on
         if goes_on:
-            self._run(self._go_on)
+            self.threads.run(self._go_on)
 
     def stop(self) -> list[_T]:
-        """No more turns; who has waited in vain?"""
+        """Start nothing any more. Returns the items that waited."""
         with self._lock:
-            self._stopped = True
+            self._is_stopped = True
             waiting = list(self._waiting)
             self._waiting.clear()
         return waiting
 
-    def _begins(self) -> bool:
-        """May one more begin, and is no thread on its way already? Then its place is taken."""
-        begins = not self._is_waking and self._taken < self._most and self._may_begin()
-        if begins:
-            self._taken += 1
+    def _wakes(self) -> bool:
+        """True if a thread is to be woken for one more item. The item counts as under way from now on."""
+        wakes = not self._is_waking and self._under_way < self._max_concurrent and self._may_start()
+        if wakes:
+            self._under_way += 1
             self._is_waking = True
-        return begins
+        return wakes
 
-    def _may_begin(self) -> bool:
-        return bool(self._waiting) and self._may()
+    def _may_start(self) -> bool:
+        return bool(self._waiting) and self._can_start()
 
     def _arrive(self) -> None:
         with self._lock:
@@ -101,12 +101,12 @@ class Turns(Generic[_T]):
     def _go_on(self) -> None:
         while True:
             with self._lock:
-                if not self._may_begin():
-                    self._taken -= 1
+                if not self._may_start():
+                    self._under_way -= 1
                     return
                 item = self._waiting.popleft()
-                begins = self._begins()  # the next one: this one may take its time
-            if begins:
-                self._run(self._arrive)
+                wakes = self._wakes()  # for the next item, because this one may take long
+            if wakes:
+                self.threads.run(self._arrive)
             if not self._serve(item):
                 return

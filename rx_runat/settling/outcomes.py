@@ -1,4 +1,4 @@
-"""Outcomes on their way to the subscriber: one by one, on one thread, and not too many."""
+"""Outcomes on their way to the subscriber: one at a time, on one thread, and never too many."""
 
 from __future__ import annotations
 
@@ -8,71 +8,73 @@ from collections.abc import Callable
 from typing import Any
 
 from rx_runat.model.outcome import Outcome
+from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.rendezvous import NotReceived
 
-_MOST = 100  # wait for a slow subscriber; then no work begins: the backlog waits in Redis, not here
+_FULL = 100  # outcomes that wait for a slow subscriber: no work begins then, so that the backlog waits in Redis
 
 
-class Outbox:
+class Outcomes:
     """Gives a subscriber its outcomes.
 
     Args:
-        subscriber: who gets them.
-        run: runs an action after those before, on the one thread for them.
-        gave: hears how many were given, or dropped because nobody listens any more.
-        failed: hears what the subscriber raised.
+        subscriber: gets them.
+        received: called with the number of outcomes that the subscriber received, or that were dropped after `silence`.
+        failed: called with what the subscriber raised.
+
+    Attributes:
+        thread: runs the subscriber's `on_next`, and whatever else of the user's must not run beside it.
     """
 
     def __init__(
         self,
         subscriber: Subscriber[Outcome[Any]],
-        run: Callable[[Callable[[], None]], None],
-        gave: Callable[[int], None],
+        received: Callable[[int], None],
         failed: Callable[[BaseException], None],
     ) -> None:
+        self.thread: Pool | Inline = Inline()
         self._subscriber = subscriber
-        self._run = run
-        self._gave = gave
+        self._received = received
         self._failed = failed
         self._lock = threading.Lock()  # over the rest
-        self._outcomes: deque[Outcome[Any]] = deque()
-        self._gives = False
+        self._waiting: deque[Outcome[Any]] = deque()
+        self._is_giving = False
         self._is_silent = False
 
     @property
     def is_full(self) -> bool:
-        """Do so many wait that no more should come?"""
-        return len(self._outcomes) >= _MOST
+        """True if so many outcomes wait that no more work should begin."""
+        return len(self._waiting) >= _FULL
 
     def put(self, outcome: Outcome[Any]) -> None:
-        """Give it when its turn comes."""
+        """Give the subscriber an outcome, after those that wait."""
         with self._lock:
-            self._outcomes.append(outcome)
-            begins, self._gives = not self._gives, True
+            self._waiting.append(outcome)
+            begins, self._is_giving = not self._is_giving, True
         if begins:
-            self._run(self._give)
+            self.thread.run(self._give)
 
     def silence(self) -> bool:
-        """Give nothing any more; could anything be given before?"""
+        """Drop all outcomes from now on. Returns False if they were dropped before already."""
         with self._lock:
-            before, self._is_silent = self._is_silent, True
-        return not before
+            was_silent, self._is_silent = self._is_silent, True
+        return not was_silent
 
     def _give(self) -> None:
         while True:
             with self._lock:
-                outcomes = list(self._outcomes)
+                outcomes = list(self._waiting)
                 if not outcomes:
-                    self._gives = False
+                    self._is_giving = False
                     return
             for outcome in outcomes:
                 if not self._is_silent:
                     try:
                         self._subscriber.on_next(outcome)
-                    except NotReceived:  # it left, or its event loop ended
+                    except NotReceived:  # the subscriber left, or its event loop ended
                         pass
                     except BaseException as error:
                         self._failed(error)
-                self._outcomes.popleft()
-            self._gave(len(outcomes))
+                self._waiting.popleft()
+            self._received(len(outcomes))

@@ -1,313 +1,236 @@
-"""One subscription to `settle`: what comes, what becomes of it, and the end."""
+"""One subscription to `settle`: claims come in, outcomes go out, and the stream ends when no claim is open."""
 
 from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, cast
+from typing import Any
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, StoreError
-from rx_runat.model.batch import Verb
 from rx_runat.model.checks import show
-from rx_runat.model.claim import LOST, Claim, Lease
+from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
-from rx_runat.model.times import to_ms
-from rx_runat.settling.clerk import Clerk
-from rx_runat.settling.limiter import Turns
-from rx_runat.settling.outcomes import Outbox
-from rx_runat.settling.places import Places
-from rx_runat.settling.work import GOES_ON, NO_LOOP, BrokenOff, NoLoop, Run
-from rx_runat.stream.hot import Subscriber, unhandled
-from rx_runat.stream.leases import LeaseManager
+from rx_runat.settling.decision import Decision, Policy
+from rx_runat.settling.limiter import Limiter
+from rx_runat.settling.outcomes import Outcomes
+from rx_runat.settling.run import NO_LOOP
+from rx_runat.settling.threads import Pool
+from rx_runat.settling.work import Work
+from rx_runat.stream.acks import Ack
+from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
-_LOOK_SECONDS = 0.05  # while the end is waited for: whether Redis is silent
-
-_PAST = {"ack": "acked", "nack": "nacked", "bury": "buried"}
+_LOOK_SECONDS = 0.05  # between two looks, in `wait`, whether Redis is silent
 
 
-class Settling:
-    """One subscription to `settle`.
+class Subscription:
+    """One subscription to `settle`. A `LeaseHolder`.
 
-    A claim is `open` from its arrival until its outcome was received; when the stream ends, the end waits for that.
+        claims    a---b---c----|
+        open      1   2   3  2   1  0
+        outcomes        -----A---B--C|
+
+    A claim is open from its arrival until the subscriber has received its outcome, or until it is handed back. The
+    stream ends when no more claims come and none is open.
 
     Args:
-        work: the user's.
-        max_attempts: the last attempt that is made.
-        backoff: seconds until the attempt after this one.
+        work: the user's function.
+        policy: what becomes of claims whose work fails.
         max_concurrent: how much work may be under way.
-        subscriber: for outcomes.
+        subscriber: receives the outcomes.
     """
 
     def __init__(
         self,
         work: Callable[[Claim], Any],
-        max_attempts: int,
-        backoff: Callable[[int], float | timedelta],
+        policy: Policy,
         max_concurrent: int,
         subscriber: Subscriber[Outcome[Any]],
     ) -> None:
-        self._work = work
-        self._max_attempts = max_attempts
-        self._backoff = backoff
+        self._is_asynchronous = iscoroutinefunction(work)
         self._max_concurrent = max_concurrent
         self._subscriber = subscriber
         self._loop = event_loop(subscriber.scheduler)
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
-        self._outbox = Outbox(subscriber, lambda action: self._there.outlet.run(action), self._close, self._fail)
-        self._turns: Turns[Claim] = Turns(
-            max_concurrent,
-            self._serve,
-            lambda: not self._outbox.is_full,
-            lambda action: self._there.work.run(action),
-        )
+        self._outcomes = Outcomes(subscriber, self._close, self._fail)
+        self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
+        self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
         self._lock = threading.Lock()  # over the rest
-        self._places: Places | None = None
-        self._runs: dict[Lease, Run] = {}
-        self._stops = False  # no more runs
+        self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
+        self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
         self._open = 0
-        self._last: Callable[[], None] | None = None  # what the subscriber hears at the end
+        self._last: Callable[[], None] | None = None  # the call that ends the subscriber's stream
         self._is_ending = False
 
-    # From above.
+    # Claims come in, on the source's thread.
 
     def subscribe_to(self, claims: Observable[Claim]) -> None:
         """Begin."""
-        if self._loop is None and iscoroutinefunction(self._work):
+        if self._loop is None and self._is_asynchronous:
             self._subscriber.fail(InvalidSetting(NO_LOOP))
             return
         self._upstream.disposable = claims.subscribe(
-            self._take,
+            self._on_next,
             lambda error: self._finish(partial(self._subscriber.fail, error)),
             lambda: self._finish(self._subscriber.complete),
             scheduler=self._subscriber.scheduler,
         )
 
-    def dispose(self) -> None:
-        """Let the subscriber go; what was not begun goes back, and what is under way is broken off if it can be."""
-        self._outbox.silence()
-        self._subscriber.unblock_source()
-        self._let_go()
-
-    def _take(self, claim: Claim) -> None:
+    def _on_next(self, claim: Claim) -> None:
         if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
             self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
             return
-        desk = cast("LeaseManager", claim.held.desk)
+        lease = lease_of(claim)
+        manager = manager_of(lease)
         with self._lock:
-            over = self._is_ending
-            self._open += not over
-        if over:  # it comes beside our end
+            is_over = self._is_ending
+            self._open += not is_over
+            is_new = not is_over and manager not in self._managers
+            if is_new:
+                self._add(manager)
+        if is_over:  # the claim was on its way while the stream ended: our threads are gone, or soon will be
             try:
-                desk.settle([(claim.held, "back", "")])
+                manager.settle([(lease, "back", "")])
             except StoreError:
-                pass  # then its lease brings it back
+                pass  # then it comes again when its lease ends
             return
-        places = self._places or self._set_up(desk)
-        clerk = places.clerks.get(desk) or self._add_clerk(desk)
-        clerk.keep(claim.held)
-        if not self._turns.put(claim):
-            self._give_back(claim)
+        if is_new:
+            self._leave.append(manager.register(self))
+        manager.renewals.keep(lease, self)
+        if not self._limiter.put(claim):
+            self._settle(claim, Decision("back"))
 
-    def _set_up(self, desk: LeaseManager) -> Places:
-        with self._lock:
-            self._places = self._places or Places(desk.scheduler, self._max_concurrent)
-            return self._places
-
-    def _add_clerk(self, desk: LeaseManager) -> Clerk:
-        clerk = self._there.clerks[desk] = Clerk(desk, self._lose, self._fail)
-        self._there.leave.append(desk.register(self))
-        return clerk
+    def _add(self, manager: LeaseManager) -> None:
+        """With the lock held. The first claim tells whether time is real, and then threads are needed."""
+        if not self._managers and manager.scheduler is None:
+            self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
+            self._outcomes.thread = Pool("rx_runat outcomes", 1)
+            self._outcomes.thread.keep()  # it brings the end, also while the interpreter exits
+        self._managers[manager] = None
 
     def _finish(self, last: Callable[[], None]) -> None:
-        """No more claims come: end when all is settled."""
+        """No more claims come: end the subscriber's stream with a last call when no claim is open."""
         with self._lock:
             self._last = self._last or last
         self._end_if_done()
 
-    # Work.
+    # What becomes of a claim, decided on a work thread.
 
-    def _serve(self, claim: Claim) -> bool:
-        """Work on a claim; is that over?"""
-        lease = claim.held
-        if not lease.desk.lives(lease):  # it was lost while it waited, or all our threads stood still
+    def _settle(self, claim: Claim, decision: Decision | None) -> None:
+        if decision is None:
             self._close()
-            return True
-        if claim.attempt > self._max_attempts:
-            reason = f"its process ended {claim.attempt - 1} times, and {self._max_attempts} attempts are the most"
-            self._settle(claim, "bury", reason)
-            return True
-        given, error = None, None
-        try:
-            given = self._work(claim)
-        except BaseException as raised:
-            error = raised
-            if not isinstance(error, Exception):  # SystemExit and its like: an error as any other, but one to be seen
-                unhandled(error)
-        if not isinstance(given, GOES_ON):
-            self._judge(claim, given, error)
-            return True
-
-        def over(result: Any, error: BaseException | None) -> None:
-            with self._lock:
-                self._runs.pop(lease, None)  # it is gone where the claim came twice
-            self._judge(claim, result, error)
-
-        run = Run(over, self._turns.resume)
-        with self._lock:
-            self._runs[lease] = run
-            stops = self._stops
-        if stops or not lease.desk.lives(lease):
-            run.break_off()
-        return run.start(given, self._there.scheduler, self._loop)
-
-    def _judge(self, claim: Claim, result: Any, error: BaseException | None) -> None:
-        """The work on a claim is over: what becomes of it?"""
-        if error is None:
-            self._settle(claim, "ack", "", result)
-        elif isinstance(error, BrokenOff):
-            if claim.held.desk.lives(claim.held):
-                self._give_back(claim)
-            else:
-                self._outbox.put(Outcome(claim, "lost"))
-        elif isinstance(error, NoLoop):
-            self._fail(error)
-            self._give_back(claim)
-        elif claim.attempt >= self._max_attempts:
-            self._settle(claim, "bury", "".join(traceback.format_exception_only(error)).strip(), None, error)
+        elif decision.verb is None:
+            self._outcomes.put(decision.outcome(claim, ours=False))
         else:
-            try:
-                ms = to_ms(self._backoff(claim.attempt), "backoff", 0)
-            except Exception as bug:
-                self._fail(bug)
-                self._give_back(claim)
-            else:
-                self._settle(claim, "nack", ms, None, error, ms / 1000)
+            if decision.failure is not None:
+                self._fail(decision.failure)
+            lease = lease_of(claim)
+            manager = manager_of(lease)
+            ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
+            manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
-    def _lose(self, lease: Lease) -> None:
-        """A lease is lost: its claim is worked on no longer. If it waits, it is dropped when its turn comes."""
-        lease.fate = LOST  # nobody renews it any more: it must not come to life when our clock is corrected
-        with self._lock:
-            run = self._runs.get(lease)
-        if run is not None:
-            self._there.outlet.run(run.break_off)  # the clerk does not wait for what that calls
+    # What Redis says, on the leases thread: no code of the user's may run here.
 
-    # What becomes of claims.
+    def _settled(self, claim: Claim, decision: Decision, ours: bool | None) -> None:
+        if decision.verb == "back":
+            self._close()
+        else:
+            self._outcomes.put(decision.outcome(claim, ours))
 
-    def _settle(
-        self,
-        claim: Claim,
-        verb: Verb,
-        argument: int | str,
-        result: Any = None,
-        error: BaseException | None = None,
-        delay: float | None = None,
-    ) -> None:
-        def then(ours: bool | None) -> None:
-            verdict: Any = _PAST[verb] if ours else "unknown" if ours is None else "lost"
-            self._outbox.put(Outcome(claim, verdict, result, error, delay if ours else None))
+    def lost(self, lease: Lease) -> None:
+        """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
+        lease.ending = LOST  # it is not renewed any more: it must not live again if our clock is corrected
+        self._outcomes.thread.run(partial(self._work.cancel, lease))
 
-        more = self._turns.any_waits or claim.held.desk.is_delivering
-        self._clerk_of(claim).settle(claim.held, verb, argument, then, more)
-
-    def _give_back(self, claim: Claim) -> None:
-        self._clerk_of(claim).settle(claim.held, "back", "", lambda _: self._close())
-
-    def _clerk_of(self, claim: Claim) -> Clerk:
-        return self._there.clerks[cast("LeaseManager", claim.held.desk)]
-
-    def _close(self, claims: int = 1) -> None:
-        """So many claims are over, and who is to be told of them has been told."""
-        with self._lock:
-            self._open -= claims
-        self._turns.begin()
-        self._end_if_done()
+    def failed(self, error: Exception) -> None:
+        """Redis refuses what we need: end with this error."""
+        if self._outcomes.silence():
+            self._outcomes.thread.run(partial(self._end_with, error))
 
     # The end.
 
+    def _close(self, claims: int = 1) -> None:
+        """So many claims are open no longer."""
+        with self._lock:
+            self._open -= claims
+        self._limiter.start()
+        self._end_if_done()
+
+    def dispose(self) -> None:
+        """Call the subscriber no more. What was not begun goes back, and what can be cancelled is cancelled."""
+        self._outcomes.silence()
+        self._subscriber.unblock_source()
+        self._let_go()
+
     @property
     def is_inside(self) -> bool:
-        """Is this thread in work, or in a subscriber's `on_next`; or on the event loop, where both may wait for it?"""
-        places = self._places
-        if places is not None and (places.work.is_here or places.outlet.is_here):
+        """True in the user's work or `on_next`, and on the event loop, where either of them may run or wait."""
+        if self._limiter.threads.is_here or self._outcomes.thread.is_here:
             return True
         return self._loop is not None and running_loop() is self._loop
 
     def stop(self) -> None:
-        """Begin nothing more, give back what was not begun, break off what can be, and end; does not wait."""
-        with self._lock:
-            clerks = list(self._places.clerks.values()) if self._places else []
-        for clerk in clerks:
-            clerk.hurry()
+        """The queue stops: as `dispose`, but the subscriber still receives outcomes, and completes at the end."""
+        for manager in tuple(self._managers):
+            manager.thread.hurry(self)
         self._let_go()
 
-    def _let_go(self) -> None:
-        """The end, as soon as may be.
-
-        That of the claims is not waited for: those of another queue may be merged into them, and an event loop that is
-        closed does not tell of it.
-        """
-        self._upstream.dispose()
-        with self._lock:
-            self._stops = True
-            runs = list(self._runs.values())
-        for claim in self._turns.stop():
-            self._give_back(claim)
-        for run in runs:
-            run.break_off()
-        self._finish(self._subscriber.complete)
-
     def wait(self, longest: float) -> None:
-        """Wait until all is settled, after `stop`."""
+        """Wait, after `stop`, until no claim is open and the threads have ended."""
         began = time.monotonic()
         while not self._over.wait(_LOOK_SECONDS):
             if 0 <= longest < time.monotonic() - began:
-                return  # work hangs: each of its threads would be waited for as long
-            for clerk in list(self._there.clerks.values()):
-                clerk.break_off()
-        if self._places is not None:
-            self._places.join(longest)
+                return  # work hangs: to join its threads would take as long again for each of them
+            for manager in tuple(self._managers):
+                manager.thread.break_off(self)
+        self._limiter.threads.join(longest)
+        self._outcomes.thread.join(longest)
+        for manager in self._managers:
+            manager.join()
+
+    def _let_go(self) -> None:
+        """End as soon as possible, without waiting for the stream of claims to end.
+
+        It may not end: claims of a queue that goes on may be merged into it, and an event loop that is closed does not
+        pass its end on.
+        """
+        self._upstream.dispose()
+        for claim in self._limiter.stop():
+            self._settle(claim, Decision("back"))
+        self._work.cancel_all()
+        self._finish(self._subscriber.complete)
 
     def _fail(self, error: BaseException) -> None:
-        """End with an error, at once; what is under way is settled all the same."""
-        if not self._outbox.silence():
-            return
-        if self._places is None:
-            self._subscriber.fail(error)
-        else:
-            self._places.outlet.run(lambda: self._subscriber.fail(error))
+        """End with an error, at once. What is under way is settled all the same."""
+        if self._outcomes.silence():
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._outcomes.thread.run(partial(self._subscriber.fail, error))
         self._let_go()
 
     def _end_if_done(self) -> None:
         with self._lock:
             ends = self._last is not None and not self._open and not self._is_ending
             self._is_ending = self._is_ending or ends
-        if not ends:
-            return
-        if self._places is None:
-            self._end()
-        else:
-            self._places.outlet.run(self._end)
+        if ends:
+            self._outcomes.thread.run(self._end)
 
     def _end(self) -> None:
         try:
-            if self._outbox.silence() and self._last is not None:
+            if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
-            if self._places is not None:
-                self._places.end()
+            self._limiter.threads.end()
+            self._outcomes.thread.end()
+            for leave in self._leave:
+                leave()
             self._over.set()
-
-    @property
-    def _there(self) -> Places:
-        assert self._places is not None, "a claim has come"
-        return self._places

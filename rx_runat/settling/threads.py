@@ -1,4 +1,4 @@
-"""Threads that run what may block: a user's work, a user's `on_next`."""
+"""Threads for the user's code, which may block: work, and the subscriber's `on_next`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ _IDLE_SECONDS = 1.0  # a thread is started in a tenth of a millisecond: worth ke
 class Pool:
     """At most so many threads, started when they are needed.
 
-    They are daemons, which those of `concurrent.futures` are not: work that hangs must not keep the interpreter from
-    its end. A claim outlives its process.
+    They are daemons, and those of `concurrent.futures` are not: work that never returns must not keep the interpreter
+    from exiting. Nothing is lost by that, because the leases of such work end in Redis.
 
     Args:
         name: of the threads, as a debugger shows it.
-        most: threads; 1 runs one action after the other.
-        idle_seconds: that a thread waits for another action; None: until the end.
+        max_threads: the most threads; with 1, actions run one after the other.
     """
 
-    def __init__(self, name: str, most: int, idle_seconds: float | None = _IDLE_SECONDS) -> None:
+    def __init__(self, name: str, max_threads: int) -> None:
         self._name = name
-        self._most = most
-        self._idle_seconds = idle_seconds
-        self._ready = threading.Condition(threading.Lock())
+        self._max_threads = max_threads
+        self._idle_seconds: float | None = _IDLE_SECONDS
+        self._ready = threading.Condition(threading.Lock())  # over the rest
         self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self._ended = False
+        self._is_ended = False
 
     def run(self, action: Callable[[], None]) -> None:
         """Run an action soon; it must not raise."""
@@ -37,24 +36,29 @@ class Pool:
             self._actions.append(action)
             if len(self._actions) <= self._idle:
                 self._ready.notify()
-            elif len(self._threads) < self._most:
+            elif len(self._threads) < self._max_threads:
                 thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
+    def keep(self) -> None:
+        """Start a thread now, and keep all threads until `end`: an interpreter that exits (3.12) starts none."""
+        self._idle_seconds = None
+        self.run(lambda: None)
+
     @property
     def is_here(self) -> bool:
-        """Is this one of its threads?"""
+        """True on one of the threads."""
         return threading.current_thread() in self._threads
 
     def end(self) -> None:
-        """Start nothing more when what was asked for is done."""
+        """End the threads when all actions have run."""
         with self._ready:
-            self._ended = True
+            self._is_ended = True
             self._ready.notify_all()
 
     def join(self, longest: float = -1) -> None:
-        """Wait for the threads of an ended pool, unless called on one of them; so many seconds at most for each."""
+        """Wait for the threads, after `end`, but for the calling one; for each so many seconds at most."""
         for thread in tuple(self._threads):
             if thread is not threading.current_thread():
                 thread.join(None if longest < 0 else longest)
@@ -63,37 +67,49 @@ class Pool:
         while True:
             with self._ready:
                 self._idle += 1
-                self._ready.wait_for(lambda: self._actions or self._ended, self._idle_seconds)
+                self._ready.wait_for(lambda: self._actions or self._is_ended, self._idle_seconds)
                 self._idle -= 1
                 if not self._actions:
                     self._threads.remove(threading.current_thread())
                     return
                 action = self._actions.popleft()
             action()
-            del action  # what it holds must not live until the next one comes
+            del action  # what it refers to must not live until the next action comes
 
 
 class Inline:
-    """The pool of virtual time: what it is asked for happens at once, on the thread that moves the clock.
+    """The `Pool` of virtual time: an action runs at once, on the thread that moves the clock.
 
-    What is asked for meanwhile comes after it, so that a thousand claims are not a thousand calls deep.
+    An action that is asked for during another one runs after it: so a thousand claims are not a thousand calls deep.
     """
 
-    is_here = False  # nobody waits there
+    is_here = False  # virtual time stands still during a wait, so there is never one
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # over the rest
         self._actions: deque[Callable[[], None]] = deque()
+        self._is_running = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run it now."""
-        self._actions.append(action)
-        if len(self._actions) == 1:
-            while self._actions:
-                self._actions[0]()
-                self._actions.popleft()
+        """Run an action now; it must not raise."""
+        with self._lock:
+            self._actions.append(action)
+            if self._is_running:
+                return
+            self._is_running = True
+        while True:
+            with self._lock:
+                if not self._actions:
+                    self._is_running = False
+                    return
+                action = self._actions.popleft()
+            action()
+
+    def keep(self) -> None:
+        """Nothing: there is no thread to keep."""
 
     def end(self) -> None:
-        """Nothing is left to end."""
+        """Nothing: there is no thread to end."""
 
     def join(self, longest: float = -1) -> None:
-        """Nor to wait for."""
+        """Nothing: there is no thread to wait for."""

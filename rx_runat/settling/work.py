@@ -1,168 +1,101 @@
-"""Work that goes on after its call: an Observable, a Future or a coroutine, from its beginning to its end."""
+"""The user's function at work on claims, on the work threads."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from reactivex import Observable, abc
-from reactivex.disposable import SingleAssignmentDisposable
-
-from rx_runat.errors import InvalidSetting
+from rx_runat.model.claim import Claim, Lease, lease_of
+from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
+from rx_runat.settling.run import ASYNCHRONOUS, Run
 from rx_runat.stream.hot import unhandled
-
-NO_LOOP = (
-    "work: it gives coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
-    "scheduler=AsyncIOScheduler(loop)"
-)
-
-GOES_ON = (Observable, concurrent.futures.Future, Awaitable)
+from rx_runat.stream.leases import manager_of
 
 
-class NoLoop(InvalidSetting):
-    """A coroutine was given, and there is no event loop to run it on."""
+class Work:
+    """Calls the user's function with a claim, follows what it returns to its end, and decides about the claim.
 
-
-class BrokenOff(Exception):
-    """What a run ends with that was not let to its end."""
-
-
-class Run:
-    """What work gave that goes on.
-
-        Observable           ... on_completed  --> over, with its last value
-        Future, coroutine    ... done          --> over, with its result
-        break_off            --> disposed of, cancelled, and over with BrokenOff
+        claim --> function --> a value or an error -----------------> decide
+                         '---> Observable, Future, coroutine: Run --> decide
 
     Args:
-        over: called once, with the result and the error; on whatever thread it ends.
-        resume: called after that, if it was not over yet when `start` returned.
+        function: the user's.
+        policy: what becomes of claims whose work fails.
+        loop: where coroutines run; None: there is none.
+        settle: called with each claim and the decision about it; None as the decision: the lease was lost before the
+            work began, and so the claim is dropped. On any thread on which work may end.
+        release: called when work has finished that went on after its call.
     """
 
-    def __init__(self, over: Callable[[Any, BaseException | None], None], resume: Callable[[], None]) -> None:
-        self._tell = over
-        self._resume = resume
+    def __init__(
+        self,
+        function: Callable[[Claim], Any],
+        policy: Policy,
+        loop: asyncio.AbstractEventLoop | None,
+        settle: Callable[[Claim, Decision | None], None],
+        release: Callable[[], None],
+    ) -> None:
+        self._function = function
+        self._policy = policy
+        self._loop = loop
+        self._settle = settle
+        self._release = release
         self._lock = threading.Lock()  # over the rest
-        self._is_over = False
-        self._is_apart = False  # from the thread that started it
-        self._is_broken = False
-        self._cancel: Callable[[], object] | None = None
+        self._runs: dict[Lease, Run] = {}
+        self._is_cancelling = False  # a run that begins now is cancelled
 
-    def start(self, given: Any, scheduler: abc.SchedulerBase | None, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Follow what was given; is it over already?
-
-        Args:
-            given: one of GOES_ON.
-            scheduler: what an Observable is subscribed to with.
-            loop: where coroutines run; None: there is none.
-        """
+    def begin(self, claim: Claim) -> bool:
+        """Work on a claim. Returns False if the work goes on after its call."""
+        lease = lease_of(claim)
+        if not manager_of(lease).lives(lease):  # it was lost while the claim waited, or all our threads stood still
+            self._settle(claim, None)
+            return True
+        unrun = decide_unrun(claim.attempt, self._policy)
+        if unrun is not None:
+            self._settle(claim, unrun)
+            return True
+        result, error = None, None
         try:
-            if isinstance(given, Observable):
-                self._subscribe(given, scheduler)  # pyright: ignore[reportUnknownArgumentType]
-            elif isinstance(given, concurrent.futures.Future):
-                self._await(given)  # pyright: ignore[reportUnknownArgumentType]
-            elif asyncio.isfuture(given):
-                self._await_there(given.get_loop(), lambda: given)
-            else:
-                self._await_there(_home(given, loop), lambda: asyncio.ensure_future(given))
-        except BaseException as error:
-            self._end(None, error)
-        with self._lock:
-            self._is_apart = not self._is_over
-            return self._is_over
-
-    def break_off(self) -> None:
-        """Let it go no further, before it has begun too; may be repeated. What cannot be cancelled goes on."""
-        with self._lock:
-            self._is_broken = True
-            cancel = self._cancel
-        if cancel is not None:
-            cancel()
-
-    def _subscribe(self, work: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
-        result: list[Any] = [None]
-        subscription = SingleAssignmentDisposable()
-
-        def cancel() -> None:
-            try:
-                subscription.dispose()
-            except BaseException as error:  # a bug of the work's: it is broken off all the same
+            result = self._function(claim)
+        except BaseException as raised:
+            error = raised
+            if not isinstance(error, Exception):  # SystemExit and its like fail the work, and must be seen
                 unhandled(error)
-            self._end(None, BrokenOff())
+        if isinstance(result, ASYNCHRONOUS):
+            return self._follow(claim, lease, result)
+        self._settle(claim, decide(claim.attempt, result, error, self._policy))
+        return True
 
-        def keep(value: Any) -> None:
-            result[0] = value
-
-        if self._goes_on(cancel):
-            subscription.disposable = work.subscribe(
-                keep, partial(self._end, None), lambda: self._end(result[0], None), scheduler=scheduler
-            )
-
-    def _await(self, future: concurrent.futures.Future[Any]) -> None:
-        future.add_done_callback(self._done)
-        self._goes_on(future.cancel)
-
-    def _await_there(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
-        """A Future or a Task of asyncio's is to be touched on its own loop only; it is over when it has cleaned up."""
-        future: asyncio.Future[Any] | None = None
-        is_cancelled = False
-
-        def follow() -> None:
-            nonlocal future
-            future = begin()
-            future.add_done_callback(self._done)
-
-        def cancel_once() -> None:
-            nonlocal is_cancelled
-            if future is not None and not is_cancelled:  # a second time it would be the clean-up that is cancelled
-                is_cancelled = True
-                future.cancel()
-
-        def cancel() -> None:
-            try:
-                loop.call_soon_threadsafe(cancel_once)
-            except RuntimeError:  # it is closed
-                pass
-            if not loop.is_running():  # it would never tell us
-                self._end(None, BrokenOff())
-
-        loop.call_soon_threadsafe(follow)
-        self._goes_on(cancel)
-
-    def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
-        if future.cancelled():
-            self._end(None, BrokenOff() if self._is_broken else concurrent.futures.CancelledError())
-        else:
-            error = future.exception()
-            self._end(None if error else future.result(), error)
-
-    def _goes_on(self, cancel: Callable[[], object]) -> bool:
-        """From now on it can be broken off; was it not, before?"""
+    def cancel(self, lease: Lease) -> None:
+        """Cancel the work that goes on under a lease, if there is any."""
         with self._lock:
-            self._cancel = cancel
-            broken = self._is_broken
-        if broken:
-            cancel()
-        return not broken
+            run = self._runs.get(lease)
+        if run is not None:
+            run.cancel()
 
-    def _end(self, result: Any, error: BaseException | None) -> None:
+    def cancel_all(self) -> None:
+        """Cancel all work that goes on, now and from now on."""
         with self._lock:
-            first, self._is_over = not self._is_over, True
-            apart = self._is_apart
-        if first:
-            self._tell(result, error)
-        if first and apart:
-            self._resume()
+            self._is_cancelling = True
+            runs = list(self._runs.values())
+        for run in runs:
+            run.cancel()
 
+    def _follow(self, claim: Claim, lease: Lease, result: Any) -> bool:
+        manager = manager_of(lease)
+        run = Run(partial(self._finished, claim, lease), self._release)
+        with self._lock:
+            self._runs[lease] = run
+            is_cancelling = self._is_cancelling
+        if is_cancelling or not manager.lives(lease):
+            run.cancel()
+        return run.start(result, manager.scheduler, self._loop)
 
-def _home(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
-    if loop is None or loop.is_closed():
-        if inspect.iscoroutine(work):
-            work.close()  # else Python warns that nobody awaited it
-        raise NoLoop(NO_LOOP)
-    return loop
+    def _finished(self, claim: Claim, lease: Lease, result: Any, error: BaseException | None) -> None:
+        with self._lock:
+            self._runs.pop(lease, None)  # if the same claim came twice, the other run may have removed it
+        is_ours = manager_of(lease).lives(lease)
+        self._settle(claim, decide(claim.attempt, result, error, self._policy, is_ours))

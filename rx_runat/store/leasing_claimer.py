@@ -122,7 +122,7 @@ def _words(verdict: SettleRequest) -> Iterator[Arg]:
     yield to_member(verdict.key)
     yield verdict.fence
     yield _cut(verdict.argument) if isinstance(verdict.argument, str) else verdict.argument
-    yield verdict.held
+    yield verdict.deadline_ms
 
 
 def _cut(reason: str) -> bytes:

@@ -40,6 +40,9 @@ Claims, which outlive the look that brought them:
 
     leases           makes claims and settles them: a `Claiming` like the plain one
     slots            how many claims may be out: their demand
+    acks             leases of finished work, settled in bulk
+    renewals         leases of work that goes on, extended in bulk
+    lease_thread     where both happen; it runs no code of the user's
     stoppable        work on claims, which `stop` must wait for
 
 A whole queue:

@@ -1,62 +1,93 @@
-"""Where a source's claims are made and settled: it knows their slots and tells of what goes back to the schedule."""
+"""The leases of one claims source: from the claim that makes them to the call that ends them.
+
+Redis --claim--> LeaseManager --Claim--> subscribers     each claim takes a slot
+Redis <--------- LeaseManager <--------- Claim.ack()     at once, on the caller's thread; the slot is free again
+                  | Acks      <--------- settle          in bulk, on the leases thread
+                  ' Renewals  <--------- settle          every third of a lease, on the leases thread
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import Entry, Leased, SettleRequest, Verb
-from rx_runat.model.claim import LOST, UNSURE, Claim, Lease
+from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
 from rx_runat.model.protocols import Claimer, HeadTracker, Store
 from rx_runat.model.times import from_score, lateness, to_ms
+from rx_runat.stream.acks import Acks
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
+from rx_runat.stream.lease_thread import LeaseThread
+from rx_runat.stream.renewals import Renewals
 from rx_runat.stream.slots import Slots
-from rx_runat.stream.stoppable import Stoppable
+from rx_runat.stream.source import Source
+from rx_runat.stream.sources import Sources
+from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
-_FATES: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
+_ENDINGS: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
 
 
 class LeaseManager:
-    """The leases of one source of claims: it makes them, counts them and settles them.
+    """Makes the claims of one source, counts them, and ends their leases. A `Claiming`, and a `Manager` of leases.
 
     Args:
-        store: where leases lie.
-        lease: seconds, of each.
-        max_in_flight: how many claims may be out.
-        now: seconds, on a clock that nobody sets.
-        writes: to the store.
-        freed: called when a slot is free again, where none was when the source asked.
+        store: where leases are.
+        writes: settles leases, and wakes the sources that wait for a key which came back to the schedule.
+        sources: opens the source, and knows the time.
+        lease: seconds; the length of each lease.
+        max_in_flight: how many claims may be out at once.
         scheduler: the one of virtual time; None: time is real.
-        register: keeps the store open for a guest, until what it answers is called.
+
+    Attributes:
+        where: the server, in messages.
+        scheduler: as above.
+        slots: how many claims may be out, and how many are.
+        thread: settles and renews leases for `settle`.
+        acks: the leases to settle next.
+        renewals: the leases to renew.
     """
 
     def __init__(
         self,
         store: Store,
+        writes: Writes,
+        sources: Sources,
         lease: float,
         max_in_flight: int,
-        now: Callable[[], float],
-        writes: Writes,
-        freed: Callable[[], None],
         scheduler: abc.SchedulerBase | None,
-        register: Callable[[Stoppable], Callable[[], None]],
     ) -> None:
         self.where = store.where
-        self.lease = lease
-        self.now = now
         self.scheduler = scheduler
-        self.register = register
-        self.slots = Slots(max_in_flight, now, freed)
-        self.break_off = store.close
+        self.slots = Slots(max_in_flight, sources.now, self._wake_source)
+        self.thread = LeaseThread(self, sources.now, scheduler, store.close)
+        self.renewals = Renewals(self, self.thread, lease)
+        self.acks = Acks(self, self.thread, self.renewals)
         self._store = store
-        self._lease_ms = to_ms(lease, "lease", 0)
         self._writes = writes
+        self._sources = sources
+        self._now = sources.now
+        self._lease = lease
+        self._lease_ms = to_ms(lease, "lease", 0)
+        self._source: Source[Leased] | None = None
         self._delivery: Delivery | None = None
-        self._ahead = 0.0  # what our clock shows beyond Redis's, seconds
+        self._holders: set[LeaseHolder] = set()
+        self._ahead = 0.0  # seconds: what our clock shows minus what Redis's clock shows
+
+    def open(self) -> Source[Leased]:
+        """Open the source that these claims come from."""
+        self._source = self._sources.open(self, self.scheduler)
+        return self._source
+
+    def _wake_source(self) -> None:
+        if self._source is not None:
+            self._source.wake_for(-math.inf)
+
+    # What the source asks for.
 
     @property
     def demand(self) -> Demand:
@@ -72,73 +103,104 @@ class LeaseManager:
         return self._store.head_tracker(leases=True)
 
     def delivery(self, claimed: Leased) -> Delivery:
-        """A delivery of claims, each with a slot."""
-        # Our clock is read after Redis's: a slot is never free before its lease has ended.
-        self._ahead = self.now() - claimed.now / 1e6
+        """Returns the delivery of one claim; each of its keys takes a slot."""
+        # Our clock is read after Redis's, so a slot is never free before its lease has ended.
+        self._ahead = self._now() - claimed.now / 1e6
         claims = [
             Claim(
                 key,
                 from_score(score),
                 lateness(score, claimed.now),
                 attempt,
-                self.lease,
+                self._lease,
                 Lease(key, claimed.fence, claimed.deadline, self),
             )
             for key, score, attempt in zip(claimed.keys, claimed.scores, claimed.attempts, strict=True)
         ]
-        self.slots.take([claim.held for claim in claims], self._end(claimed.deadline))
+        self.slots.take(map(lease_of, claims), self._end(claimed.deadline))
         delivery = self._delivery = _Claims(claimed, claims, self.slots)
         return delivery
 
-    @property
-    def is_delivering(self) -> bool:
-        """Are more claims on their way to the subscribers, right now?"""
-        return self._delivery is not None and self._delivery.goes_on
+    # What a `Claim` asks for.
 
     def left(self, lease: Lease) -> float:
-        """The seconds until a lease ends, by our own clock; less than 0 after its end."""
-        return self._end(lease.held) - self.now()
+        """The seconds until a lease ends, on our own clock; less than 0 after its end."""
+        return self._end(lease.deadline_ms) - self._now()
 
-    def settle(self, verdicts: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
-        """End leases or lengthen them, in one round trip; was each still ours? None: unknown.
+    def lives(self, lease: Lease) -> bool:
+        """True if a lease is ours, as far as this process knows."""
+        return not lease.ending and self.left(lease) > 0
 
-        What ends a lease whose answer was lost is asked for again alone: of the others it would not be true.
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
+        """End or extend leases in one round trip; see `Manager.settle`.
 
-        Raises:
-            OutcomeUnknown: asked three times and never answered; ask again.
-            StoreError: nothing is done.
+        A request that may end a lease, and whose answer was lost, is sent again alone: `resent` holds for a whole call,
+        and would not be true of the others.
         """
-        asked = [SettleRequest(verb, lease.key, lease.fence, what, lease.held) for lease, verb, what in verdicts]
-        again = any(lease.is_unsure and verb != "extend" for lease, verb, _ in verdicts)
-        assert len(verdicts) == 1 or not again
+        resent = any(lease.is_unsure and verb != "extend" for lease, verb, _ in requests)
+        assert len(requests) == 1 or not resent
+        asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
         try:
-            answers, _ = self._writes.settle(asked, again)
+            answers, _ = self._writes.settle(asked, resent)
         except OutcomeUnknown:
-            for lease, verb, _ in verdicts:
+            for lease, verb, _ in requests:
                 lease.is_unsure = lease.is_unsure or verb != "extend"
             raise
         ended: list[Lease] = []
-        for (lease, verb, _), answer in zip(verdicts, answers, strict=True):
+        for (lease, verb, _), answer in zip(requests, answers, strict=True):
             if verb == "extend" and answer:
-                lease.held = answer
+                lease.deadline_ms = answer
                 self.slots.extend(lease, self._end(answer))
             else:
                 lease.is_unsure = answer is None
-                lease.fate = lease.fate or (LOST if answer == 0 else _FATES[verb] if answer else UNSURE)
+                lease.ending = lease.ending or (LOST if answer == 0 else _ENDINGS[verb] if answer else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)
         return [None if answer is None else answer > 0 for answer in answers]
 
-    def lives(self, lease: Lease) -> bool:
-        """Is a lease ours, as far as is known here?"""
-        return not lease.fate and self.left(lease) > 0
+    # What `settle` asks for.
 
-    def _end(self, deadline: int) -> float:
-        return round(deadline / 1e3 + self._ahead, 6)  # a virtual clock counts microseconds, and meets it exactly
+    @property
+    def is_delivering(self) -> bool:
+        """True while more claims are on their way to the subscribers."""
+        return self._delivery is not None and self._delivery.goes_on
+
+    def register(self, holder: LeaseHolder) -> Callable[[], None]:
+        """Register a holder of leases.
+
+        The store stays open, and `stop` waits, until the returned callback is called. All leases of the holder must be
+        settled or lost by then.
+        """
+        self._holders.add(holder)
+        leave_queue = self._sources.register(holder)
+
+        def leave() -> None:
+            self._holders.discard(holder)
+            self.renewals.leave(holder)
+            self.thread.forget(holder)
+            leave_queue()
+
+        return leave
+
+    def join(self) -> None:
+        """Wait for the leases thread, if nobody holds a lease any more."""
+        if not self._holders:
+            self.thread.join()
+
+    def _end(self, deadline_ms: int) -> float:
+        # A virtual clock counts whole microseconds: rounded, the end is exactly a moment that such a clock shows.
+        return round(deadline_ms / 1e3 + self._ahead, 6)
+
+
+def manager_of(lease: Lease) -> LeaseManager:
+    """The manager of a lease that came from `queue.claims()`; no other lease exists outside of tests."""
+    manager = lease.manager
+    assert isinstance(manager, LeaseManager)
+    return manager
 
 
 class _Claims(Delivery):
-    """A delivery whose items are claims; what is asked for to go back frees its slot."""
+    """A delivery of claims. A claim that is to be handed back frees its slot."""
 
     def __init__(self, leased: Leased, claims: list[Claim], slots: Slots) -> None:
         super().__init__(leased)
@@ -147,9 +209,9 @@ class _Claims(Delivery):
         self._slots = slots
 
     def entry(self) -> Entry:
-        self._slots.free([self._claims[self._place()].held])
+        self._slots.free([lease_of(self._claims[self._place()])])
         return super().entry()
 
     def rest(self) -> list[Entry]:
-        self._slots.free([claim.held for claim in self._claims[self._place() + 1 :]])
+        self._slots.free(map(lease_of, self._claims[self._place() + 1 :]))
         return super().rest()

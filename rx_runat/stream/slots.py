@@ -1,4 +1,4 @@
-"""How many claims a source may have out: the demand of work that takes its time."""
+"""How many claims of a source may be out at once: its demand, where work takes its time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 import threading
 from collections.abc import Callable, Hashable, Iterable
 
-_MOST = 1000  # keys in one claim: some 7 ms of the server's time
+_LARGEST_CLAIM = 1000  # keys: some 7 ms of the server's time
 
 
 class Slots:
-    """The demand of claims: as many as there are free slots; what holds one is a lease.
+    """The demand of a claims source: as many keys as there are free slots. A lease holds a slot.
 
         max_in_flight = 3
         claims   3  -  -  1  -  -  -  2
@@ -21,25 +21,27 @@ class Slots:
     any thread.
 
     Args:
-        max_in_flight: how many.
+        max_in_flight: how many claims may be out.
         now: seconds, on a clock that nobody sets.
-        freed: called when a slot is free again, where none was when the source asked.
+        freed: called when a slot becomes free after the source was told that none is.
     """
 
-    hold_seconds = math.inf  # what is claimed has a lease to bring it back: nobody else waits for it
+    hold_seconds = (
+        math.inf
+    )  # slow subscribers keep what was claimed: where it must come back, its lease's end brings it
 
     def __init__(self, max_in_flight: int, now: Callable[[], float], freed: Callable[[], None]) -> None:
         self._max = max_in_flight
         self._now = now
         self._freed = freed
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # over the rest
         self._ends: dict[Hashable, float] = {}
-        self._first_end = math.inf  # no lease ends before
+        self._first_end = math.inf  # no lease that holds a slot ends before this
         self._was_full = False
 
     @property
     def keys(self) -> int:
-        """How many keys the next claim may take: as many as there are free slots, or as keep the server busy enough."""
+        """How many keys the next claim may take: the free slots, at most 1,000 (some 7 ms of the server's time)."""
         with self._lock:
             now = self._now()
             if self._first_end <= now:
@@ -47,11 +49,11 @@ class Slots:
                 self._first_end = min(self._ends.values(), default=math.inf)
             free = max(0, self._max - len(self._ends))
             self._was_full = not free
-            return min(free, _MOST)
+            return min(free, _LARGEST_CLAIM)
 
     @property
     def seconds_until_free(self) -> float:
-        """The seconds until a lease ends, at the latest."""
+        """The seconds until a slot is free, if no lease ends before its deadline; 0.0 if one is free."""
         with self._lock:
             if len(self._ends) < self._max:
                 return 0.0
@@ -59,19 +61,22 @@ class Slots:
             return max(0.0, self._first_end - self._now())
 
     def take(self, leases: Iterable[Hashable], end: float) -> None:
-        """Leases that are out until a moment of the clock."""
+        """Give each of these leases a slot, until a moment of the clock."""
         with self._lock:
             self._ends.update(dict.fromkeys(leases, end))
             self._first_end = min(self._first_end, end)
 
     def extend(self, lease: Hashable, end: float) -> None:
-        """A lease that is out until later; one whose slot is free already stays without."""
+        """Let a lease hold its slot until later. A lease that holds none gets none."""
         with self._lock:
             if lease in self._ends:
                 self._ends[lease] = end
 
     def free(self, leases: Iterable[Hashable]) -> None:
-        """Leases that are over, or were before; all at once, so that the source claims for all of them at once."""
+        """Free the slots of these leases, of those that hold one.
+
+        All slots are free before the source is told, so that its next claim is for all of them.
+        """
         with self._lock:
             before = len(self._ends)
             for lease in leases:
@@ -83,7 +88,7 @@ class Slots:
             self._freed()
 
     def note_delivery(self, keys: int, seconds: float) -> None:
-        """Nothing: what subscribers take at once says nothing about work."""
+        """Nothing: how fast subscribers take claims says nothing about how long the work takes."""
 
     def reset(self) -> None:
-        """Nothing: what is out stays out, whoever listens."""
+        """Nothing: a claim that is out holds its slot whether anybody subscribes or not."""

@@ -1,22 +1,40 @@
-"""Work on a queue's claims that outlasts the look which brought them: it holds the store open until it is done."""
+"""Work on claims that outlasts the tick which brought them: the store stays open until that work has ended."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from rx_runat.model.claim import Lease
+
 
 class Stoppable(Protocol):
-    """Who works on claims of a queue that may be stopped meanwhile."""
+    """Works on the claims of a queue that may be stopped meanwhile."""
 
     @property
     def is_inside(self) -> bool:
-        """Is this thread in a call of the guest's to the user's code?"""
+        """True on a thread that runs the user's code for this work: a `stop` called there must not wait for it."""
         ...
 
     def stop(self) -> None:
-        """Begin nothing more, give back what was not begun, break off what can be; does not wait."""
+        """Begin nothing more, hand back what was not begun, cancel what can be cancelled. Does not wait."""
         ...
 
     def wait(self, longest: float) -> None:
         """Wait for the rest, after `stop`: so many seconds at most, or as long as it takes if that is negative."""
+        ...
+
+
+class LeaseHolder(Stoppable, Protocol):
+    """A `Stoppable` whose leases are renewed and settled for it.
+
+    The leases thread makes both calls below, and no lease is renewed while it waits for one of them to return: so they
+    call no code of the user's, and do not block.
+    """
+
+    def lost(self, lease: Lease) -> None:
+        """Take notice that a lease was lost before the holder asked to settle it."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Take notice of an error that does not heal: leases of the holder could not be renewed or settled."""
         ...

@@ -161,7 +161,7 @@ class Leases(RuleBasedStateMachine):
         run = self.out.get(verdict.key)
         if run is None or run.fence != verdict.fence:
             if again and verdict.verb != "extend":
-                return 1 if self.ms < verdict.held else None
+                return 1 if self.ms < verdict.deadline_ms else None
             return 0
         if run.deadline <= self.ms:
             return 0

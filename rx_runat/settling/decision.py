@@ -1,0 +1,102 @@
+"""What becomes of a claim whose work is over: pure functions of what the work came to.
+
+result                        ack
+error, attempts are left      nack, with backoff
+error, no attempt is left     bury
+cancelled, or never possible  back: the attempt does not count
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Literal, NamedTuple
+
+from rx_runat.model.batch import Verb
+from rx_runat.model.claim import Claim
+from rx_runat.model.outcome import Outcome
+from rx_runat.model.times import to_ms
+from rx_runat.settling.backoff import Backoff
+from rx_runat.settling.run import Cancelled, NoLoop
+
+_VERDICTS: dict[Verb, Literal["acked", "nacked", "buried"]] = {"ack": "acked", "nack": "nacked", "bury": "buried"}
+
+
+class Policy(NamedTuple):
+    """What the user of `settle` asked for.
+
+    Attributes:
+        max_attempts: the number of the last attempt that is made.
+        backoff: see `Backoff`.
+    """
+
+    max_attempts: int
+    backoff: Backoff
+
+
+class Decision(NamedTuple):
+    """What becomes of a claim.
+
+    Attributes:
+        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, there is nothing to ask for.
+        argument: of the verb, as in `SettleRequest`.
+        result: as in `Outcome`.
+        error: as in `Outcome`.
+        delay: as in `Outcome`.
+        failure: an error that ends the stream; None: the stream goes on.
+    """
+
+    verb: Verb | None
+    argument: int | str = ""
+    result: Any = None
+    error: BaseException | None = None
+    delay: float | None = None
+    failure: Exception | None = None
+
+    def outcome(self, claim: Claim, ours: bool | None) -> Outcome[Any]:
+        """The outcome for the subscriber.
+
+        Args:
+            claim: the claim.
+            ours: True if the lease was still ours when Redis ended it, False if it was not, None if that is unknown.
+        """
+        if ours and self.verb is not None:
+            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay)
+        return Outcome(claim, "unknown" if ours is None else "lost", self.result, self.error)
+
+
+def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
+    """Decide about a claim whose work is over.
+
+    Args:
+        attempt: the number of the attempt, from 1.
+        result: what the work returned.
+        error: what it raised; None: nothing.
+        policy: what the user asked for.
+        is_ours: False if the lease is lost, as far as this process knows. Only cancelled work is then decided about in
+            another way: what has been done is worth asking Redis about.
+    """
+    if error is None:
+        return Decision("ack", "", result)
+    if isinstance(error, Cancelled):
+        return Decision("back" if is_ours else None)
+    if isinstance(error, NoLoop):
+        return Decision("back", failure=error)
+    if attempt >= policy.max_attempts:
+        return Decision("bury", "".join(traceback.format_exception_only(error)).strip(), None, error)
+    try:
+        ms = to_ms(policy.backoff(attempt), "backoff", 0)
+    except Exception as bug:  # the user's function raised, or returned what is no time
+        return Decision("back", failure=bug)
+    return Decision("nack", ms, None, error, ms / 1000)
+
+
+def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
+    """Decide about a claim before its work begins.
+
+    Returns:
+        None if the work is to be done. Else the last attempt has been made, and its process died in it: what kills its
+        process every time must end in the dead letters.
+    """
+    if attempt <= policy.max_attempts:
+        return None
+    return Decision("bury", f"its process died in attempt {attempt - 1}, and max_attempts is {policy.max_attempts}")

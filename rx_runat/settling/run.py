@@ -1,0 +1,171 @@
+"""Work that goes on after its call: an Observable, a Future or a coroutine, from its beginning to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from reactivex import Observable, abc
+from reactivex.disposable import SingleAssignmentDisposable
+
+from rx_runat.errors import InvalidSetting
+from rx_runat.stream.hot import unhandled
+
+NO_LOOP = (
+    "work: it gives coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
+    "scheduler=AsyncIOScheduler(loop)"
+)
+
+ASYNCHRONOUS = (Observable, concurrent.futures.Future, Awaitable)
+
+
+class NoLoop(InvalidSetting):
+    """The work returned a coroutine, and there is no event loop to run it on."""
+
+
+class Cancelled(Exception):
+    """The error of a run that `cancel` ended."""
+
+
+class Run:
+    """One piece of asynchronous work: what the user's function returned, until it has finished.
+
+        Observable           ... on_completed  --> finished, with its last value
+        Future, coroutine    ... done          --> finished, with its result
+        cancel               --> disposed of or cancelled, and finished with Cancelled
+
+    Args:
+        finished: called once, with the result and the error, on whatever thread the work finishes.
+        release: called after `finished`, if `start` has returned False before.
+    """
+
+    def __init__(self, finished: Callable[[Any, BaseException | None], None], release: Callable[[], None]) -> None:
+        self._finished = finished
+        self._release = release
+        self._lock = threading.Lock()  # over the rest
+        self._is_over = False
+        self._is_detached = False  # `start` has returned, and its thread serves other work
+        self._is_cancelled = False
+        self._cancel: Callable[[], object] | None = None
+
+    def start(self, work: Any, scheduler: abc.SchedulerBase | None, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Begin, and follow the work to its end. Returns True if it has finished already.
+
+        Args:
+            work: one of ASYNCHRONOUS.
+            scheduler: passed to an Observable's `subscribe`.
+            loop: where coroutines run; None: there is none.
+        """
+        try:
+            if isinstance(work, Observable):
+                self._subscribe(work, scheduler)  # pyright: ignore[reportUnknownArgumentType]
+            elif isinstance(work, concurrent.futures.Future):
+                self._follow(work)  # pyright: ignore[reportUnknownArgumentType]
+            elif asyncio.isfuture(work):
+                self._follow_on(work.get_loop(), lambda: work)
+            else:
+                self._follow_on(_loop_for(work, loop), lambda: asyncio.ensure_future(work))
+        except BaseException as error:
+            self._finish(None, error)
+        with self._lock:
+            self._is_detached = not self._is_over
+            return self._is_over
+
+    def cancel(self) -> None:
+        """Cancel the work, or prevent it if it has not begun; may be repeated. What cannot be cancelled goes on."""
+        with self._lock:
+            self._is_cancelled = True
+            cancel = self._cancel
+        if cancel is not None:
+            cancel()
+
+    def _subscribe(self, work: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
+        result: list[Any] = [None]
+        subscription = SingleAssignmentDisposable()
+
+        def cancel() -> None:
+            try:
+                subscription.dispose()
+            except BaseException as error:  # a bug of the work's: the work is cancelled all the same
+                unhandled(error)
+            self._finish(None, Cancelled())
+
+        def keep(value: Any) -> None:
+            result[0] = value
+
+        if self._cancel_with(cancel):
+            subscription.disposable = work.subscribe(
+                keep, partial(self._finish, None), lambda: self._finish(result[0], None), scheduler=scheduler
+            )
+
+    def _follow(self, future: concurrent.futures.Future[Any]) -> None:
+        future.add_done_callback(self._done)
+        self._cancel_with(future.cancel)
+
+    def _follow_on(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
+        """Follow a Future or a Task of asyncio's, on its own loop: no other thread may touch it.
+
+        One that is cancelled has finished when it has cleaned up.
+        """
+        future: asyncio.Future[Any] | None = None
+        is_cancelled = False
+
+        def follow() -> None:
+            nonlocal future
+            future = begin()
+            future.add_done_callback(self._done)
+
+        def cancel_once() -> None:
+            nonlocal is_cancelled
+            if future is not None and not is_cancelled:  # a second `cancel` would cancel the clean-up
+                is_cancelled = True
+                future.cancel()
+
+        def cancel() -> None:
+            try:
+                loop.call_soon_threadsafe(cancel_once)
+            except RuntimeError:  # the loop is closed
+                pass
+            if not loop.is_running():  # it would never call `_done`
+                self._finish(None, Cancelled())
+
+        loop.call_soon_threadsafe(follow)
+        self._cancel_with(cancel)
+
+    def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            self._finish(None, Cancelled() if self._is_cancelled else concurrent.futures.CancelledError())
+        else:
+            error = future.exception()
+            self._finish(None if error else future.result(), error)
+
+    def _cancel_with(self, cancel: Callable[[], object]) -> bool:
+        """Say how the work is cancelled. Returns False if `cancel` was called before: then it is cancelled now."""
+        with self._lock:
+            self._cancel = cancel
+            is_cancelled = self._is_cancelled
+        if is_cancelled:
+            cancel()
+        return not is_cancelled
+
+    def _finish(self, result: Any, error: BaseException | None) -> None:
+        with self._lock:
+            first, self._is_over = not self._is_over, True
+            detached = self._is_detached
+        if first:
+            self._finished(result, error)
+        if first and detached:
+            self._release()
+
+
+def _loop_for(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+    if loop is None or loop.is_closed():
+        if inspect.iscoroutine(work):
+            work.close()  # else Python warns that nobody awaited it
+        raise NoLoop(NO_LOOP)
+    return loop

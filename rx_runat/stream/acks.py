@@ -1,0 +1,152 @@
+"""Leases of finished work are settled in bulk, on the leases thread: no thread of the user's waits for Redis.
+
+requests  a  b c d      e
+calls     [a]   [b c d] [e]      what comes during one call goes with the next; no request waits for another to come
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rx_runat.errors import OutcomeUnknown, Unavailable
+from rx_runat.model.batch import Verb
+from rx_runat.model.claim import Lease, Manager
+from rx_runat.stream.lease_thread import LeaseThread, parts
+from rx_runat.stream.outage import backoff
+from rx_runat.stream.renewals import Renewals
+from rx_runat.stream.stoppable import LeaseHolder
+
+log = logging.getLogger("rx_runat")
+
+# While more requests are expected, a call is made for so many: the server then works while our threads do, and the
+# whole takes less time than with one call at the end.
+_ENOUGH = 32
+
+# So long an ack waits for the ones that are expected, in seconds. They may not come: the next work may take longer.
+_MOMENT = 0.001
+
+
+class Ack(NamedTuple):
+    """A request to end a lease.
+
+    Attributes:
+        lease: the lease.
+        verb: how it ends.
+        argument: of the verb, as in `SettleRequest`.
+        holder: who kept the lease.
+        then: called on the leases thread with True if the lease was still ours, False if it was not, None if that is
+            unknown. Like the calls of a `LeaseHolder` it must not block.
+    """
+
+    lease: Lease
+    verb: Verb
+    argument: int | str
+    holder: LeaseHolder
+    then: Callable[[bool | None], None]
+
+
+class Acks:
+    """Ends leases, many in one call, and asks again through an outage for as long as the lease lives.
+
+    Args:
+        manager: knows which leases live.
+        thread: makes the calls.
+        renewals: a lease that is to be settled is renewed no longer.
+    """
+
+    def __init__(self, manager: Manager, thread: LeaseThread, renewals: Renewals) -> None:
+        self._manager = manager
+        self._thread = thread
+        self._renewals = renewals
+        self._lock = threading.Lock()  # over the rest
+        self._waiting: list[Ack] = []
+        self._is_calling = False  # a call is under way, or begins at once
+        self._is_planned = False  # a call begins in a moment
+        self._failures = 0
+
+    def put(self, ack: Ack, more: bool = False) -> None:
+        """End a lease soon; in virtual time at once.
+
+        Args:
+            ack: the request.
+            more: True if others are expected to follow at once; then wait a moment for them.
+        """
+        self._renewals.let_go(ack.lease, ack.holder)
+        with self._lock:
+            self._waiting.append(ack)
+            if self._is_calling:
+                return
+            waits = more and not self._thread.is_virtual and len(self._waiting) < _ENOUGH
+            if waits and self._is_planned:
+                return
+            if waits:
+                self._is_planned = True
+            else:
+                self._is_calling = True
+        if waits:
+            self._thread.run_after(_MOMENT, self._call_as_planned)
+        else:
+            self._thread.run(self._call)
+
+    # On the thread.
+
+    def _call_as_planned(self) -> None:
+        with self._lock:
+            self._is_planned = False
+            begins = bool(self._waiting) and not self._is_calling
+            self._is_calling = self._is_calling or begins
+        if begins:
+            self._call()
+
+    def _call(self) -> None:
+        while True:
+            with self._lock:
+                acks, self._waiting = self._waiting, []
+                if not acks:
+                    self._is_calling = False
+                    return
+            left = self._settle(acks)
+            if left:
+                with self._lock:
+                    self._waiting = left + self._waiting
+                    seconds = backoff(self._failures)
+                    self._failures += 1
+                self._thread.run_after(seconds, self._call)
+                return
+            self._failures = 0
+            if not self._thread.is_virtual:  # a renewal that is due runs between two calls, however many acks come
+                self._thread.run(self._call)
+                return
+
+    def _settle(self, acks: list[Ack]) -> list[Ack]:
+        """Settle these. Returns those that Redis did not answer, and that are to be asked for again."""
+        left: list[Ack] = []
+        # What Redis may have done already is asked for alone, as `resent`: of the others that would not be true.
+        sure = [ack for ack in acks if not ack.lease.is_unsure]
+        for part in [*parts(sure), *([ack] for ack in acks if ack.lease.is_unsure)]:
+            if left:  # Redis is away: the other parts would fare no better
+                left += part
+                continue
+            try:
+                answers = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
+            except (Unavailable, OutcomeUnknown) as error:
+                log.debug("not settled yet: %s", error)
+                left += part
+                continue
+            except Exception as error:  # it does not heal, or it is a bug of ours: the work must not go on in silence
+                for holder in dict.fromkeys(ack.holder for ack in part):
+                    holder.failed(error)
+                answers = [None] * len(part)
+            for ack, ours in zip(part, answers, strict=True):
+                ack.then(ours)
+        return [ack for ack in left if not self._gives_up(ack)]
+
+    def _gives_up(self, ack: Ack) -> bool:
+        if self._thread.waits(ack.holder) and self._manager.lives(ack.lease):
+            return False
+        log.warning("%s did not answer the %s of %r: it may come again", self._manager.where, ack.verb, ack.lease.key)
+        ack.then(None)
+        return True

@@ -3,7 +3,9 @@
 __main__    the command: the list of benchmarks, and what it prints
 bench       measure ours and a reference in turn; a figure is a `Row`
 bare        the references: what one writes with redis-py alone
-process     a process that a benchmark sends requests to; `worker` and `writer` are the programs of such processes
+process     a process that a benchmark sends requests to
+worker      the program of such a process: it has sources, and notes when keys came
+writer      the program of such a process: it writes keys at a steady rate
 drain       how fast a backlog is received, plain and behind operators
 scheduling  how fast the sink writes, in lists and one by one
 settling    how fast claims are settled

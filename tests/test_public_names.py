@@ -1,4 +1,4 @@
-"""What is public is few, documented, and shadows nothing of Rx."""
+"""The public names are few, documented, and shadow no name of Rx."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_none_of_our_names_shadows_one_of_rx() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_public_things_are_documented(name: str) -> None:
+def test_public_names_are_documented(name: str) -> None:
     thing = getattr(rx_runat, name)
     assert inspect.getdoc(thing)
     for member, value in vars(thing).items() if inspect.isclass(thing) else ():

@@ -1,4 +1,7 @@
-"""Read this first: what a scheduled stream does, one idea a test, in virtual time."""
+"""Read this first: what a scheduled queue does, one idea a test.
+
+`virtual_queue()` returns a queue and its scheduler, whose clock moves by `advance_by(seconds)` only.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def test_a_key_can_schedule_itself_again() -> None:
     assert times == [0, 10, 20, 30]
 
 
-def test_jobs_tell_when_and_how_late() -> None:
+def test_jobs_tell_when_a_key_was_due_and_how_late_it_came() -> None:
     queue, scheduler = virtual_queue()
     queue.schedule("a", 1)
     scheduler.advance_by(3)
@@ -78,7 +81,7 @@ def test_jobs_tell_when_and_how_late() -> None:
     assert (due.key, due.run_at, due.lateness) == ("a", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), 2.0)
 
 
-def test_what_waits_can_be_seen_and_taken_back() -> None:
+def test_keys_that_wait_can_be_seen_and_cancelled() -> None:
     queue, _ = virtual_queue()
     queue.on_next([Job("a", 1), Job("b", 2)])
     assert [due.key for due in queue.peek()] == ["a", "b"]
@@ -89,14 +92,14 @@ def test_what_waits_can_be_seen_and_taken_back() -> None:
     assert queue.when("a") is None
 
 
-def test_nothing_is_taken_while_nobody_listens() -> None:
+def test_without_a_subscriber_nothing_is_claimed() -> None:
     queue, scheduler = virtual_queue()
     queue.schedule("a", 1)
     scheduler.advance_by(10)
     assert queue.size() == 1
 
 
-def test_what_nobody_received_goes_back() -> None:
+def test_claimed_keys_that_were_not_received_go_back() -> None:
     queue, scheduler = virtual_queue()
     queue.on_next([Job(key, 1) for key in "abcde"])
     got: list[str] = []

@@ -1,4 +1,4 @@
-"""The command: measures, prints one table, draws one picture."""
+"""The command: run benchmarks, print one table, draw one picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PICTURE = Path(__file__).parent / "lateness.svg"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure what the arguments say."""
+    """Run the benchmarks that the arguments name."""
     options = _options(argv)
     server = Server("--appendonly", "no")
     try:
@@ -51,10 +51,12 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME", help="some of: %(choices)s"
     )
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="pairs of each; of the long ones at most 3")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, once: does it run at all?")
     parser.add_argument(
-        "--picture", type=Path, metavar="PATH", help=f"PNG or SVG; by default {PICTURE.name} beside this file"
+        "--repeats", type=int, default=5, metavar="N", help="pairs of each benchmark; at most 3 of the long ones"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, once: only to see whether they run")
+    parser.add_argument(
+        "--picture", type=Path, metavar="PATH", help=f"PNG or SVG; the default is {PICTURE.name} beside this file"
     )
     options = parser.parse_args(argv)
     if options.quick:

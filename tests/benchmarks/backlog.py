@@ -1,4 +1,4 @@
-"""What one due key costs while a million others wait for their time, against a thousand."""
+"""What one due key costs while a million others wait, against a thousand others."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ FAR = 4_000_000_000_000  # epoch ms; the year 2096
 
 
 def backlog(bench: Bench) -> Iterator[Row]:
-    """Schedule a key that is due, receive it; again and again, in both backlogs in turn."""
-    many, few, turns = bench.pick((1_000_000, 1_000, 1_000), (2_000, 100, 20))
+    """Schedule a due key and receive it, many times, with both backlogs in turn."""
+    many, few, rounds = bench.pick((1_000_000, 1_000, 1_000), (2_000, 100, 20))
     bench.client.flushall()
     _load(bench, "many", many)
     _load(bench, "few", few)
     pairs = [
-        (_turns(bench, "many", turns, many), _turns(bench, "few", turns, few))
-        for _ in range(bench.repeats)  # not `bench.pairs`: the backlogs stay
+        (_rounds(bench, "many", rounds, many), _rounds(bench, "few", rounds, few))
+        for _ in range(bench.repeats)  # not `bench.pairs`, which would empty the server
     ]
     trips, scripts = ([[each[place] for each in pair] for pair in pairs] for place in (0, 1))
     left, right = zip(*trips, strict=True)
     yield Row(f"one due key among {many:,}, against {few:,}", "ms", left, right, target="ratio <= 1.1")
     left, right = zip(*scripts, strict=True)
-    yield Row("the same, the server's time in scripts", "us", left, right)
+    yield Row(f"one due key among {many:,}: the server's time in scripts", "us", left, right)
 
 
-def _turns(bench: Bench, queue_name: str, turns: int, waiting: int) -> tuple[float, float]:
-    """The median turn in ms, and the server's us in scripts for each turn."""
-    came = threading.Semaphore(0)
+def _rounds(bench: Bench, queue_name: str, rounds: int, waiting: int) -> tuple[float, float]:
+    """Returns the median time of a round in ms, and the server's time in scripts for each round in us."""
+    received = threading.Semaphore(0)
     with RunAt(bench.server.url, queue_name=queue_name) as queue:
-        queue.subscribe(lambda _: came.release())
+        queue.subscribe(lambda _: received.release())
         before = _script_us(bench)
-        turn = _turn(queue, came)
-        milliseconds = [turn() for _ in range(turns)]
-        spent = (_script_us(bench) - before) / turns
+        measure = _round(queue, received)
+        milliseconds = [measure() for _ in range(rounds)]
+        spent = (_script_us(bench) - before) / rounds
         assert queue.size() == waiting
     return percentile(milliseconds, 50), spent
 
 
-def _turn(queue: RunAt, came: threading.Semaphore) -> Callable[[], float]:
+def _round(queue: RunAt, received: threading.Semaphore) -> Callable[[], float]:
     job = Job("now", 1)
 
-    def turn() -> float:
+    def measure() -> float:
         began = time.perf_counter()
         queue.on_next(job)
-        assert came.acquire(timeout=20)
+        assert received.acquire(timeout=20)
         return (time.perf_counter() - began) * 1000
 
-    return turn
+    return measure
 
 
 def _script_us(bench: Bench) -> int:

@@ -1,6 +1,6 @@
-"""The reference: the least that takes due keys from Redis, as anyone would write it with redis-py alone.
+"""The references: the shortest loops that take due keys from Redis, as one writes them with redis-py alone.
 
-It keeps no receipt: what a lost answer took is lost. It guards no subscriber and hands nothing back.
+They keep no receipt, so the keys of a lost reply are lost. They survive no error of a consumer, and hand nothing back.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ return redis.call('ZPOPMIN', KEYS[1], math.min(due, ARGV[1]))
 
 
 def claimer(client: redis.Redis, limit: int = 1000) -> Callable[[], list[bytes]]:
-    """One claim: what is due, key and score in turn; known to the server by its hash."""
+    """Returns a function that makes one claim: due keys and their scores, in turn. It calls the script by its hash."""
     script = client.register_script(CLAIM)
     client.script_load(CLAIM)
     return lambda: script(keys=[Q], args=[limit])
 
 
 def drain(claim: Callable[[], list[bytes]], count: int) -> list[str]:
-    """Claim until so many keys have come; each is decoded and appended to a list."""
+    """Claim until `count` keys have come. Each key is decoded and appended to a list."""
     got: list[str] = []
     while len(got) < count:
         for member in claim()[::2]:
-            got.append(member.decode())  # noqa: PERF401 (a consumer has each key in hand for a moment)
+            got.append(member.decode())  # noqa: PERF401 (a loop, as a consumer handles key by key)
     return got
 
 
 def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, list[str]]]:
-    """One claim with a lease, by the package's own script: its fence and the keys."""
+    """Returns a function that makes one claim with a lease, by the package's own script: the fence and the keys."""
     script = client.register_script(_lua("lease"))
     client.script_load(_lua("lease"))
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare"]
@@ -54,7 +54,7 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
 
 
 def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
-    """Acks in one call all that one claim brought, by the package's own script; how many were ours?"""
+    """Returns a function that acks the keys of a claim in one call, by the package's own script, and counts them."""
     script = client.register_script(_lua("settle"))
     client.script_load(_lua("settle"))
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead"]

@@ -1,4 +1,4 @@
-"""Figures that can be compared: ours and a reference in turn, on the same server, in the same run."""
+"""Figures that can be compared: ours and a reference are measured in turn, on one server, in one run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Row:
     Attributes:
         name: what was measured.
         unit: of `ours` and `reference`.
-        ours: a figure for each repeat.
-        reference: its partner in the same repeat; empty where there is nothing to compare with.
-        by: how the two are compared, pair by pair.
-        target: what we want of it, in words; a hope for a quiet machine, never a threshold of a test.
+        ours: one figure for each repeat.
+        reference: the reference's figure of the same repeat; empty if there is no reference.
+        by: how each pair is compared.
+        target: the figure that we wish for on a quiet machine, in words. No test asserts it.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Row:
 
     @property
     def compared(self) -> list[float]:
-        """Ours against the reference, one figure for each pair: a disturbance hits both halves of it, or one pair."""
+        """The comparison of each pair. A disturbance of the machine changes one pair, or both halves of it."""
         pairs = zip(self.ours, self.reference, strict=bool(self.reference))
         return [ours / other if self.by == "ratio" else ours - other for ours, other in pairs]
 
 
 @dataclass
 class Bench:
-    """What a benchmark needs: a server, and how much to measure.
+    """A server, and how much to measure on it.
 
     Attributes:
-        server: real, empty, and nobody else's.
+        server: a real server without other clients.
         repeats: how many pairs.
-        quick: measure next to nothing: does it run at all?
-        lateness: what the picture shows: each way to tick, and how late its keys were, in ms.
+        quick: True for tiny sizes, which only show whether the benchmarks run.
+        lateness: the data of the picture: how late keys were in ms, for each way to tick.
     """
 
     server: Server
@@ -64,23 +64,23 @@ class Bench:
         self.client: redis.Redis = self.server.client()
 
     def pick(self, full: T, quick: T) -> T:
-        """The size of a whole run, or that of a quick one."""
+        """Returns `full`, or `quick` in a quick run."""
         return quick if self.quick else full
 
     def pairs(self, ours: Callable[[], T], reference: Callable[[], T], at_most: int = 99) -> Iterator[tuple[T, T]]:
-        """Measure both in turn, each on an empty server; `at_most` bounds the repeats of what takes long."""
+        """Measure both in turn, each on an empty server. `at_most` limits the repeats of a long benchmark."""
         for _ in range(min(self.repeats, at_most)):
             yield self.sample(ours), self.sample(reference)
 
     def sample(self, measure: Callable[[], T]) -> T:
-        """Measure once, on an empty server, with no garbage of former measurements to collect."""
+        """Measure once, on an empty server, after the garbage of former measurements is collected."""
         self.client.flushall()
         gc.collect()
         return measure()
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of the values that so many percent do not exceed.
+    """Returns the smallest value that is at least as large as so many percent of the values.
 
     >>> percentile([4, 1, 3, 2], 50), percentile([4, 1, 3, 2], 99)
     (2, 4)

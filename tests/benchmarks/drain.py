@@ -1,4 +1,4 @@
-"""How fast a backlog comes: one subscriber against a bare loop, plain and behind three operators."""
+"""How fast a backlog is received: one subscriber against a bare loop, plain and behind three operators."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.benchmarks.bench import Bench, Q, Row
 
 
 def drain(bench: Bench) -> Iterator[Row]:
-    """All keys into a list."""
+    """Receive all keys into a list."""
     yield _row(bench, "drain", lambda queue: queue, "ratio >= 0.8")
 
 
 def operators(bench: Bench) -> Iterator[Row]:
-    """The same, behind `filter`, `map` and `scan`; the reference stays the bare loop."""
+    """The same behind `filter`, `map` and `scan`, against the same bare loop."""
 
     def pipeline(queue: Observable[str]) -> Observable[int]:
         return queue.pipe(
@@ -40,11 +40,11 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
         load(bench, count)
         got: list[Any] = []
         with RunAt(bench.server.url) as queue:
-            assert queue.size() == count  # and now it is connected
+            assert queue.size() == count  # connects before the time is taken
             began = time.perf_counter()
             pipeline(queue).subscribe(got.append)
             pause = threading.Event()
-            while (left := count - len(got)) > 0:  # seldom at first: who looks takes the interpreter's lock
+            while (left := count - len(got)) > 0:  # few looks at first, as each takes the GIL from the source
                 pause.wait(0.1 * left / count + 0.0005)
             return count / (time.perf_counter() - began)
 
@@ -60,7 +60,7 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
 
 
 def load(bench: Bench, count: int) -> None:
-    """Keys that have been due for long."""
+    """Write `count` keys that have been due for long."""
     with bench.client.pipeline(transaction=False) as pipe:
         for first in range(0, count, 1000):
             pipe.zadd(Q, {f"job:{n:06}": n + 1 for n in range(first, min(first + 1000, count))})

@@ -1,4 +1,4 @@
-"""Many sources asleep on one queue, and one key falling due at a time: do they all wake, and is it late for that?"""
+"""Many sleeping sources on one queue, and one key due at a time: how many of them wake, and how late the key comes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.support.waiting import wait_until
 
 
 def herd(bench: Bench) -> Iterator[Row]:
-    """Sixteen sources in four processes against one alone; somebody else schedules, a second ahead."""
+    """Sixteen sources in four processes against one source. This process schedules each key a second ahead."""
     processes, each = bench.pick((4, 4), (2, 2))
     sources = processes * each
     pairs = list(bench.pairs(lambda: _run(bench, processes, each), lambda: _run(bench, 1, 1), at_most=3))
     (left, right), *late = (
         zip(*([sample[place] for sample in pair] for pair in pairs), strict=True) for place in range(3)
     )
-    yield Row(f"{sources} sources against one: claims a source and key", "", left, right, target="<= 2")
+    yield Row(f"{sources} sources against one: claims for each source and key", "", left, right, target="<= 2")
     for percent, (left, right) in zip((50, 99), late, strict=True):
         yield Row(f"{sources} sources against one: lateness, p{percent}", "ms", left, right)
 
 
 def _run(bench: Bench, processes: int, each: int) -> tuple[float, float, float]:
-    """Claims for each source and key, p50 and p99 of the lateness in ms."""
+    """Returns the claims for each source and key, and p50 and p99 of the lateness in ms."""
     count, apart, ahead, interval = bench.pick((50, 0.1, 1.0, 5.0), (4, 0.02, 0.2, 0.1))
     due: dict[str, int] = {}
     with workers(bench, processes, each, interval) as receivers:
-        threading.Event().wait(bench.pick(1.0, 0.05))  # for all to have looked, and sleep
+        threading.Event().wait(bench.pick(1.0, 0.05))  # until all have claimed once, and sleep
         before, began = _claims(bench), time.monotonic()
         for number in range(count):
             threading.Event().wait(max(0.0, began + number * apart - time.monotonic()))
@@ -37,12 +37,12 @@ def _run(bench: Bench, processes: int, each: int) -> tuple[float, float, float]:
             bench.client.zadd(Q, {f"job:{number}": due[f"job:{number}"]})
         wait_until(lambda: bench.client.zcard(Q) == 0, "all keys are taken")
         claims = _claims(bench) - before
-        got = [pair for receiver in receivers for pair in receiver.ask("keys")]
+        got = [pair for receiver in receivers for pair in receiver.request("keys")]
     assert sorted(key for key, _ in got) == sorted(due)
     late = [seconds * 1000 - due[key] for key, seconds in got]
     return claims / (processes * each * count), percentile(late, 50), percentile(late, 99)
 
 
 def _claims(bench: Bench) -> int:
-    """Scripts that ran; a claim is one."""
+    """Returns how many scripts have run; a claim is one script."""
     return bench.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]

@@ -1,4 +1,4 @@
-"""What a source costs that has nothing to do: what the server counts, and its process's CPU."""
+"""What a source without work costs: round trips and commands that the server counts, and CPU of its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def idle(bench: Bench) -> Iterator[Row]:
         samples = [bench.sample(lambda: _watch(bench, interval)) for _ in range(min(bench.repeats, 2))]  # noqa: B023
         trips, commands, cpu = zip(*samples, strict=True)
         yield Row(f"idle, interval={interval:g}: round trips", "1/s", trips, target=target)
-        yield Row(f"idle, interval={interval:g}: commands, those in scripts too", "1/s", commands)
+        yield Row(f"idle, interval={interval:g}: commands, with those in scripts", "1/s", commands)
         yield Row(f"idle, interval={interval:g}: CPU of its process", "% of a core", cpu)
 
 
@@ -24,15 +24,15 @@ def _watch(bench: Bench, interval: float) -> tuple[float, float, float]:
     settle, seconds = bench.pick((2.0, 10.0), (0.05, 0.25))
     with workers(bench, processes=1, sources=1, interval=interval) as (worker,):
         threading.Event().wait(settle)
-        before, cpu_before, began = _counts(bench), worker.ask("cpu"), time.monotonic()
+        before, cpu_before, began = _counts(bench), worker.request("cpu"), time.monotonic()
         threading.Event().wait(seconds)
-        after, cpu_after, took = _counts(bench), worker.ask("cpu"), time.monotonic() - began
-    # One INFO of ours lies between the two counts.
+        after, cpu_after, took = _counts(bench), worker.request("cpu"), time.monotonic() - began
+    # One INFO of ours is among what lies between the two counts.
     trips, commands = ((after[place] - before[place] - 1) / took for place in (0, 1))
     return trips, commands, (cpu_after - cpu_before) / took * 100
 
 
 def _counts(bench: Bench) -> tuple[int, int]:
-    """How often the server has read from its clients, which is a round trip each, and how many commands it ran."""
+    """Returns how often the server has read from clients, once for each round trip, and how many commands it ran."""
     stats = bench.client.info("stats")
     return stats["total_reads_processed"], stats["total_commands_processed"]

@@ -1,7 +1,7 @@
-"""How late keys come: exact, as a queue is by default, against plain ticks of 100 ms.
+"""How late keys come: with the exact alarms of a queue, against plain ticks of 100 ms.
 
-Both take the same keys, at random times. Lateness is what a subscriber sees: this host's clock at `on_next`, which is
-Redis's too, minus `run_at`.
+Both take the same keys at random times. Lateness is this host's clock at `on_next` minus `run_at`; Redis runs on this
+host, and so has the same clock.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ HEAD_START_MS = 300  # all keys are scheduled before the first falls due
 
 
 def lateness(bench: Bench) -> Iterator[Row]:
-    """Random moments of ten seconds."""
+    """Keys at random moments of ten seconds."""
     count, seconds = bench.pick((2_000, 10.0), (40, 0.3))
-    chance = random.Random(0)
-    offsets = {f"job:{n:06}": chance.uniform(0, seconds * 1000) for n in range(count)}
+    rng = random.Random(0)
+    offsets = {f"job:{n:06}": rng.uniform(0, seconds * 1000) for n in range(count)}
 
     def scheduled() -> dict[str, int]:
         start = time.time() * 1000 + HEAD_START_MS
@@ -49,7 +49,7 @@ def lateness(bench: Bench) -> Iterator[Row]:
 
         def tick(_: int) -> None:
             for member in claim()[::2]:
-                got.append((member.decode(), time.time()))  # noqa: PERF401 (one time for each)
+                got.append((member.decode(), time.time()))  # noqa: PERF401 (each key has a time of its own)
 
         loop = EventLoopScheduler()
         ticking = rx.interval(TICK, scheduler=loop).subscribe(tick)

@@ -1,7 +1,7 @@
-"""What a key costs in Redis: scheduled, the bare zset's bytes and nothing beside it; claimed, its lease as well.
+"""What a key costs in Redis: scheduled, the bytes of a bare zset and no more; claimed, the bytes of its lease, too.
 
-Chance has a share in both: the server draws the height of each node of a large zset by lot, and its allocator may round
-a piece up by 16 bytes. Two zsets of the same content differ by some hundredths of a byte a key, either way.
+Chance changes both: the server draws the height of each node of a large zset at random, and its allocator may round a
+piece up by 16 bytes. Two zsets of the same content differ by some hundredths of a byte a key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FAR = 4_000_000_000  # epoch seconds; the year 2096
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """A packed zset and a large one."""
+    """A zset in its packed form and one in its large form, and keys under a lease."""
     for count in (100, bench.pick(200_000, 2_000)):
         ours, reference = zip(*bench.pairs(lambda: sink(bench, count), lambda: bare(bench, count)), strict=True)  # noqa: B023
         yield Row(f"memory, {count:,} keys", "bytes/key", ours, reference, by="difference", target="0, but for chance")
@@ -26,17 +26,17 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def claimed(bench: Bench, count: int) -> float:
-    """Bytes a key, of all that lies in Redis while every key is claimed; the source's last receipt is among it."""
+    """Returns the bytes a key of everything in Redis while every key is claimed, the source's last receipt included."""
     bare(bench, count, at=1)
     with RunAt(bench.server.url) as queue:
-        out: list[Claim] = []
-        queue.claims(lease=3600, max_in_flight=count).subscribe(out.append)
-        wait_until(lambda: len(out) == count, "all keys are out", 60)
+        got: list[Claim] = []
+        queue.claims(lease=3600, max_in_flight=count).subscribe(got.append)
+        wait_until(lambda: len(got) == count, "all keys are claimed", 60)
         return _bytes(bench, count)
 
 
 def sink(bench: Bench, count: int) -> float:
-    """Bytes a key, of all that lies in Redis after our sink has written."""
+    """Returns the bytes a key of everything in Redis after our sink has written."""
     with RunAt(bench.server.url) as queue:
         for first in range(0, count, 1000):
             queue.on_next([Job(key, ms / 1000) for key, ms in _times(first, count).items()])
@@ -44,7 +44,7 @@ def sink(bench: Bench, count: int) -> float:
 
 
 def bare(bench: Bench, count: int, at: int = FAR) -> float:
-    """The same keys and times by bare `ZADD`."""
+    """Returns the bytes a key after `ZADD` has written the same keys and times."""
     for first in range(0, count, 1000):
         bench.client.zadd(Q, _times(first, count, at))
     return _bytes(bench, count)

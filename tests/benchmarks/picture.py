@@ -1,4 +1,4 @@
-"""One picture: how late keys come, exact against plain ticks."""
+"""A picture of how late keys come: exact alarms against plain ticks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from tests.benchmarks.bench import percentile
 from tests.benchmarks.table import number
 
-COLOURS = ("#0b6e99", "#c2571a")  # told apart by the colour-blind too, and in print
-STEPS = 200  # points of a curve: as many as the eye sees, and a small file
+COLOURS = ("#0b6e99", "#c2571a")  # people who are colour-blind can tell them apart, and so can readers of a print
+STEPS = 200  # points of a curve: more would make the file larger, and look the same
 
 
 def draw(lateness: Mapping[str, Sequence[float]], path: Path) -> None:
-    """For each way to tick: which share of the keys came within so many milliseconds."""
-    import matplotlib as mpl  # the extra `bench`; without a picture nobody needs it
+    """Draw, for each way to tick, which share of the keys came within how many milliseconds."""
+    import matplotlib as mpl  # imported here, because only the picture needs the extra `bench`
     from matplotlib.figure import Figure
 
-    lowest = 0.1  # ms; below that it is all the same
+    lowest = 0.1  # ms; earlier is drawn at this edge
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rx_runat", "font.size": 10}):
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.subplots()

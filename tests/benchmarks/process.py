@@ -1,4 +1,4 @@
-"""A process of its own that is told things, a line each, and answers each in a line of JSON."""
+"""A process that reads requests, a line each, and writes a line of JSON for each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Process:
-    """A program of this folder; it is ready when this returns from `hear`, and ends with the block.
+    """A process that runs a program of this folder. It writes a first line when it is ready, and ends with the block.
 
     Args:
-        program: its name.
+        program: the name of its module.
         arguments: of its command line.
     """
 
@@ -28,22 +28,22 @@ class Process:
         command = [sys.executable, "-m", f"tests.benchmarks.{program}", *map(str, arguments)]
         self._popen = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def tell(self, line: str) -> None:
-        """Say something."""
+    def send(self, line: str) -> None:
+        """Send a request."""
         assert self._popen.stdin is not None
         print(line, file=self._popen.stdin, flush=True)
 
-    def hear(self) -> Any:
-        """Wait for the next answer; the first one says that it is ready."""
+    def receive(self) -> Any:
+        """Wait for the next line, and return its JSON value."""
         assert self._popen.stdout is not None
         line = self._popen.stdout.readline()
-        assert line, f"{self._popen.args} ended without an answer"
+        assert line, f"{self._popen.args} ended without a reply"
         return json.loads(line)
 
-    def ask(self, line: str) -> Any:
-        """Say something and wait for the answer."""
-        self.tell(line)
-        return self.hear()
+    def request(self, line: str) -> Any:
+        """Send a request, and return the reply."""
+        self.send(line)
+        return self.receive()
 
     def __enter__(self) -> Self:
         return self
@@ -53,17 +53,17 @@ class Process:
     ) -> None:
         if kind is not None:
             self._popen.kill()
-        self._popen.communicate()  # the end of its input is its end
+        self._popen.communicate()  # it ends at the end of its input
         assert kind or self._popen.returncode == 0, f"{self._popen.args} ended with {self._popen.returncode}"
 
 
 @contextmanager
 def workers(bench: Bench, processes: int, sources: int, interval: float) -> Iterator[list[Process]]:
-    """Idle sources, so many in each process, all on one queue."""
+    """Start processes with so many idle sources each, all on one queue, and wait until they are ready."""
     with ExitStack() as stack:
         started = [
             stack.enter_context(Process("worker", bench.server.url, Q, interval, sources)) for _ in range(processes)
         ]
         for worker in started:
-            worker.hear()
+            worker.receive()
         yield started

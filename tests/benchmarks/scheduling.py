@@ -14,17 +14,17 @@ Times = dict[str, float]
 
 
 def lists(bench: Bench) -> Iterator[Row]:
-    """Lists of a thousand; the second row makes the jobs, or the mappings, inside the timing."""
+    """Lists of a thousand. In the second row the time includes making the jobs, or the mappings of `ZADD`."""
     many = [_random_times(1000, f"{n}:") for n in range(bench.pick(100, 2))]
     count = 1000 * len(many)
     ready = _row(bench, count, ours=list(map(_jobs, many)), reference=list(map(_mapping, many)))
     yield Row("schedule in lists of 1,000", "keys/s", *ready, target="ratio >= 0.85")
     made = _row(bench, count, ours=_Each(_jobs, many), reference=_Each(_mapping, many))
-    yield Row("the same, and make the jobs", "keys/s", *made)
+    yield Row("schedule in lists of 1,000, and make the jobs", "keys/s", *made)
 
 
 def single(bench: Bench) -> Iterator[Row]:
-    """One by one."""
+    """Jobs one by one."""
     count = bench.pick(5_000, 100)
     times = _random_times(count)
     jobs = _jobs(times)
@@ -33,7 +33,7 @@ def single(bench: Bench) -> Iterator[Row]:
 
 
 class _Each:
-    """Makes something of each list of times, whenever it is gone through."""
+    """An iterable that makes an item of each list of times, during the iteration."""
 
     def __init__(self, make: Callable[[Times], object], many: list[Times]) -> None:
         self._make = make
@@ -46,7 +46,7 @@ class _Each:
 def _row(bench: Bench, count: int, ours: Iterable, reference: Iterable) -> tuple[list[float], list[float]]:
     def through_sink() -> float:
         with RunAt(bench.server.url) as queue:
-            queue.size()  # and now it is connected
+            queue.size()  # connects before the time is taken
             return _rate(queue.on_next, ours)
 
     def bare() -> float:
@@ -67,9 +67,9 @@ def _row(bench: Bench, count: int, ours: Iterable, reference: Iterable) -> tuple
 
 
 def _random_times(count: int, prefix: str = "") -> Times:
-    """Epoch seconds, anywhere in the next year."""
-    chance = random.Random(count)
-    return {f"job:{prefix}{n:06}": time.time() + chance.uniform(60, 3e7) for n in range(count)}
+    """Returns keys with random moments of the next year, in epoch seconds."""
+    rng = random.Random(count)
+    return {f"job:{prefix}{n:06}": time.time() + rng.uniform(60, 3e7) for n in range(count)}
 
 
 def _jobs(times: Times) -> list[Job]:

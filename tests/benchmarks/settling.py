@@ -1,4 +1,4 @@
-"""How fast claims with no work to do are settled, against a bare loop of the same two scripts."""
+"""How fast claims without work are settled, against a bare loop of the same two scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.benchmarks.drain import load
 
 
 def settling(bench: Bench) -> Iterator[Row]:
-    """As many in flight as is usual, and ten times as many."""
+    """With the default number of claims in flight, and with ten times as many."""
     for in_flight in (100, 1000):
         yield _row(bench, in_flight)
 
@@ -33,11 +33,11 @@ def _row(bench: Bench, in_flight: int) -> Row:
             done += 1
 
         with RunAt(bench.server.url) as queue:
-            assert queue.size() == count  # and now it is connected
+            assert queue.size() == count  # connects before the time is taken
             began = time.perf_counter()
             queue.claims(max_in_flight=in_flight).pipe(settle(nothing)).subscribe(receive)
             pause = threading.Event()
-            while (left := count - done) > 0:  # seldom at first: who looks takes the interpreter's lock
+            while (left := count - done) > 0:  # few looks at first, as each takes the GIL from the workers
                 pause.wait(0.5 * left / count + 0.0005)
             return count / (time.perf_counter() - began)
 

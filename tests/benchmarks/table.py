@@ -1,4 +1,4 @@
-"""The figures as a table in Markdown, under a line that says where they come from."""
+"""The figures as a Markdown table, and a line that says on what machine they were measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = ("what", "unit", "rx_runat", "reference", "compared", "target")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Medians, with ranges in brackets; the comparison is the median of the pairs', not that of the medians."""
+    """Returns the table: medians, with ranges in brackets. A comparison is the median of the pairs' comparisons."""
     cells = [HEAD, *map(_cells, rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
@@ -25,7 +25,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def origin(client: redis.Redis) -> str:
-    """What ran, where and when."""
+    """Returns the date, the machine, and the versions."""
     info = client.info("server")
     server = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
     packages = [f"{name} {version(name)}" for name in ("redis", "hiredis", "reactivex")]
@@ -36,7 +36,7 @@ def origin(client: redis.Redis) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something.
+    """Returns a number with three significant digits.
 
     >>> number(412345.6), number(0.81234), number(0), number(12.0)
     ('412,000', '0.812', '0', '12')

@@ -1,4 +1,4 @@
-"""The benchmarks run, and tell something; what they tell is for people to judge, and for a quiet machine."""
+"""The benchmarks run, and print figures. People judge these, on a quiet machine; no test does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIGURE = re.compile(r"[+-]?[\d,.]+(e[+-]\d+)?( \(.*\.\..*\))?")
 
 @pytest.mark.slow
 def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path: Path) -> None:
-    """All of them, in tiny sizes."""
+    """All benchmarks run, in tiny sizes."""
     picture = tmp_path / "lateness.svg"
     command = [sys.executable, "-W", "error", "-m", "tests.benchmarks", "--quick", "--picture", str(picture)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -87,10 +87,10 @@ def test_the_same_figures_draw_the_same_picture(name: str, tmp_path: Path) -> No
 def test_a_scheduled_key_costs_the_bare_zset_and_not_a_byte_more(
     count: int, server: Server, client: redis.Redis
 ) -> None:
-    """The same content, byte for byte, and nothing beside it; the rest is rounding of the server's allocator.
+    """Redis holds the same zset, byte for byte, and nothing else; the tolerance is for the server's allocator.
 
-    A byte a key would show: an allocation varies by 16 bytes (a packed zset is two or three), and a large zset draws
-    the heights of its nodes by lot, which for 20,000 comes to a tenth of a byte a key.
+    An extra byte a key would exceed the tolerance: an allocation varies by 16 bytes (a packed zset has two or three),
+    and the random heights of a large zset's nodes vary its size by a tenth of a byte a key, with 20,000 keys.
     """
     with RunAt(server.url) as queue:
         for first in range(0, count, 1000):

@@ -1,6 +1,7 @@
-"""A process of sources that notes which keys came when: `worker URL QUEUE_NAME INTERVAL SOURCES`.
+"""The program of a process with sources: `python -m tests.benchmarks.worker URL QUEUE_NAME INTERVAL SOURCES`.
 
-It answers `cpu` with the seconds that it has computed, and `keys` with each key and the wall clock at its `on_next`.
+To the request `cpu` it replies with the CPU seconds that it has used, to `keys` with each key that came and the wall
+clock at its `on_next`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def main(url: str, queue_name: str, interval: str, sources: str) -> None:
         queue.subscribe(lambda key: got.append((key, time.time())))
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        answer = {"cpu": time.process_time, "keys": lambda: got}[line.strip()]()
-        print(json.dumps(answer), flush=True)
+        reply = {"cpu": time.process_time, "keys": lambda: got}[line.strip()]()
+        print(json.dumps(reply), flush=True)
     for queue in queues:
         queue.stop()
 

@@ -1,7 +1,7 @@
-"""A process that writes keys of the far future at a steady rate: `writer URL QUEUE_NAME`.
+"""The program of a process that writes keys at a steady rate: `python -m tests.benchmarks.writer URL QUEUE_NAME`.
 
-Told a number of seconds, it writes for so long and answers how many keys it wrote: it is nobody's fault but its own, or
-the server's, if that is less than the rate.
+The keys fall due in the far future. A request is a number of seconds: the process writes for so long, and replies with
+the number of keys, which is less if the process or the server is too slow for the rate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FAR = 4_000_000_000_000  # epoch ms; the year 2096
 
 
 def main(url: str, queue_name: str) -> None:
-    """Write when told to, until the input ends."""
+    """Write at each request, until the input ends."""
     client = redis.Redis.from_url(url)
     client.ping()
     print(json.dumps("ready"), flush=True)

@@ -31,7 +31,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def run_at_home(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command whose home directory is `home`: the README keeps its durable queue there."""
-    env = {"PATH": PATH, "HOME": str(home)}
+    env = {"PATH": PATH, "HOME": str(home), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 

@@ -78,7 +78,8 @@ class WorkLog:
         elif line.event == "done":
             self.done.add(line.key)
         elif line.event in VERDICTS:
-            self._unsettled[line.pid].pop((line.key, line.attempt))
+            # Nothing to remove for the second verdict of an attempt: a server that forgot a claim leases it once more.
+            self._unsettled[line.pid].pop((line.key, line.attempt), None)
 
     def unsettled(self, pid: int) -> list[LogLine]:
         """The `claimed` lines of a process for claims that have no verdict yet."""

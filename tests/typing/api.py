@@ -1,4 +1,4 @@
-"""The API from a user's seat: read by the type checkers only, never run."""
+"""Code as a user writes it, for the type checkers alone: nothing runs this file."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

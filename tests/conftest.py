@@ -14,7 +14,7 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support.helpers import Proxy, Server, wait_until
-from tests.support.stores import Clock, Line
+from tests.support.stores import Clock, FlakyClient
 
 
 @pytest.fixture(scope="session")
@@ -81,12 +81,12 @@ def faults() -> Faults:
 
 
 @pytest.fixture(params=["fakeredis", "server"])
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    """RedisClient to an empty Redis: fakeredis, and a real server."""
+def flaky(request: pytest.FixtureRequest) -> Iterator[FlakyClient]:
+    """A client of an empty Redis: fakeredis, and a real server."""
     url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
-    line = Line(connect(url).client)
-    yield line
-    line.close()
+    flaky = FlakyClient(connect(url).client)
+    yield flaky
+    flaky.close()
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(line: Line, clock: Clock) -> RedisStore:
+def store(flaky: FlakyClient, clock: Clock) -> RedisStore:
     """A store whose clock stands still."""
-    return RedisStore(line, "RunAt~default", clock)
+    return RedisStore(flaky, "RunAt~default", clock)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from rx_runat.model.batch import Entry, SettleRequest, Verb
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH
-from rx_runat.store import leasing_claimer as module
+from rx_runat.store import claimers
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
@@ -157,11 +157,11 @@ class Leases(RuleBasedStateMachine):
             run.parked = None
             yield run
 
-    def judge(self, verdict: SettleRequest, again: bool) -> int | None:
+    def judge(self, verdict: SettleRequest, resent: bool) -> int | None:
         run = self.out.get(verdict.key)
         if run is None or run.fence != verdict.fence:
-            if again and verdict.verb != "extend":
-                return 1 if self.ms < verdict.held else None
+            if resent and verdict.verb != "extend":
+                return 1 if self.ms < verdict[-1] else None
             return 0
         if run.deadline <= self.ms:
             return 0
@@ -317,8 +317,8 @@ class Leases(RuleBasedStateMachine):
             verdicts.append(SettleRequest(verb, held.key, held.fence, argument, held.deadline))
         self.faults.lost = lost if verdicts else 0
         settled = self.store.settle(verdicts)
-        first = [self.judge(verdict, again=False) for verdict in verdicts]
-        answers = [self.judge(verdict, again=True) for verdict in verdicts] if lost else first
+        first = [self.judge(verdict, resent=False) for verdict in verdicts]
+        answers = [self.judge(verdict, resent=True) for verdict in verdicts] if lost else first
         assert settled.answers == answers
         for verdict, answer in zip(verdicts, answers, strict=True):
             if verdict.verb == "extend" and answer:
@@ -390,7 +390,7 @@ class Leases(RuleBasedStateMachine):
             self.claim(0, 4, 0)
             self.store.settle([SettleRequest("ack", run.key, run.fence, "", run.deadline) for run in self.out.values()])
             for run in list(self.out.values()):
-                self.judge(SettleRequest("ack", run.key, run.fence, "", run.deadline), again=False)
+                self.judge(SettleRequest("ack", run.key, run.fence, "", run.deadline), resent=False)
         self.drop(None)
         for leasing_claimer in self.lessees:
             assert leasing_claimer.close() == []
@@ -419,7 +419,7 @@ def run_machine(examples: int, steps: int) -> None:
 
 @pytest.fixture(autouse=True)
 def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BROUGHT_BACK", BOUND)
+    monkeypatch.setattr(claimers, "BROUGHT_BACK", BOUND)
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")

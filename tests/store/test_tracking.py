@@ -11,14 +11,14 @@ import redis
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import Claim, Job, Refused, RunAt, Unavailable
-from rx_runat.store.client import Script
+from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
 from rx_runat.stream.sleep import ContentionDelay, WakeFilter
 from rx_runat.stream.wake import CHECK_SECONDS, heads
-from tests.store.test_store import runs_of, watched
 from tests.support.helpers import Server, wait_until
+from tests.support.scripts import runs_of, watched
 
 Q = "RunAt~default"
 MS = 1_700_000_000_000
@@ -207,7 +207,7 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
     names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
     with client.pipeline(transaction=True) as both:
         both.zadd(Q, {"a": 1000})
-        both.eval(Script("lease").body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
+        both.eval(LEASE.body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
         *_, (now, _, leased) = both.execute()
     assert leased.split(b"token")[1:] == [b"a", b"1000", b"1"]
     wait_until(lambda: got, "it came back")
@@ -219,7 +219,7 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
 
 def looks(server: Server, act: Callable[[], object]) -> int:
     """How often sources of claims have looked meanwhile."""
-    return len(runs_of("lease.lua", watched(server, act)))
+    return len(runs_of("lease", watched(server, act)))
 
 
 def test_claims_and_acks_of_its_own_wake_no_source(

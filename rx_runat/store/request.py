@@ -2,7 +2,7 @@
 
     verbs.cancel(keys, "a")  -->  Request  -->  RedisClient.send  -->  True
 
-Whoever makes a request needs no connection, and whoever sends it needs to know no verb.
+The code that makes a request needs no connection, and the code that sends it knows no verb.
 """
 
 from __future__ import annotations

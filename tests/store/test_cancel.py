@@ -13,7 +13,7 @@ from tests.support.leases import (
     Whole,
     again_while_out,
     lease_a,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import content, put
@@ -29,7 +29,7 @@ def test_cancel_takes_a_key_out_once(store: RedisStore, flaky: FlakyClient) -> N
 
 @lossy(TRIES)
 @pytest.mark.parametrize("waits", [True, False])
-def test_a_cancel_whose_answer_is_lost(
+def test_a_cancel_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None], waits: bool
 ) -> None:
     """No answer is false: what cannot be known is said to be unknown."""
@@ -67,14 +67,14 @@ def test_cancel_calls_off_whatever_there_is(store: RedisStore, flaky: FlakyClien
         if state == "ended":
             clock.advance(LEASE_S)
         if state == "between attempts":
-            store.settle([verdict("nack", leased)])
+            store.settle([to_settle("nack", leased)])
     assert store.cancel("a") is (state != "nowhere")
     assert whole(flaky)._replace(receipts=0) == Whole()
     assert store.cancel("a") is False
 
 
 @pytest.mark.parametrize("fate", ["lost", "late"])
-def test_a_cancel_of_a_lease_whose_answer_is_lost(store: RedisStore, flaky: FlakyClient, fate: str) -> None:
+def test_a_cancel_of_a_lease_whose_reply_is_lost(store: RedisStore, flaky: FlakyClient, fate: str) -> None:
     lease_a(store, flaky)
     flaky.fates = [fate]
     if fate == "late":

@@ -77,7 +77,7 @@ def test_a_claim_tells_the_clock_it_went_by(
     assert before <= real.plain_claimer().claim(1).now <= now()
 
 
-def test_two_takers_never_get_the_same_key(store: RedisStore, flaky: FlakyClient) -> None:
+def test_two_claimers_never_get_the_same_key(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, *((f"k{number}", MS) for number in range(6)))
     one, other = store.plain_claimer(), store.plain_claimer()
     assert one.claim(4).keys == ["k0", "k1", "k2", "k3"]
@@ -105,7 +105,7 @@ def test_a_claim_that_finds_nothing_writes_nothing(store: RedisStore, flaky: Fla
 
 @lossy(TRIES)
 @pytest.mark.parametrize("pending", [0, 1])
-def test_a_claim_whose_answer_is_lost_is_asked_again_and_gives_the_same_keys(
+def test_a_claim_whose_reply_is_lost_is_resent_and_gives_the_same_keys(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None], pending: int
 ) -> None:
     """Lost within one call, or over two; with a receipt of an earlier claim, and without."""
@@ -176,7 +176,7 @@ def test_a_late_copy_of_a_claim_that_found_nothing_takes_nothing(store: RedisSto
     assert content(flaky) == [(b"a", MS)]
 
 
-def test_a_late_copy_of_a_claim_is_found_by_its_second_asking(store: RedisStore, flaky: FlakyClient) -> None:
+def test_a_late_copy_of_a_claim_is_found_by_the_resent_one(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS), ("b", MS))
     plain_claimer = store.plain_claimer()
     flaky.fates = ["late"] * TRIES

@@ -24,12 +24,12 @@ def test_close_leaves_no_key(store: RedisStore, flaky: FlakyClient) -> None:
     assert keys_of(flaky) == [Q.encode()]
 
 
-def test_closing_what_has_taken_nothing_asks_nothing(store: RedisStore, flaky: FlakyClient) -> None:
+def test_close_after_no_claim_sends_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     assert store.plain_claimer().close() == []
     assert flaky.sent == []
 
 
-def test_close_answers_what_a_lost_claim_took(store: RedisStore, flaky: FlakyClient) -> None:
+def test_close_returns_what_a_lost_claim_took(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS - 2), ("b", MS - 1), ("c", MS + 1))
     plain_claimer = store.plain_claimer()
     flaky.fates = ["lost"] * TRIES
@@ -53,7 +53,7 @@ def test_close_takes_nothing_for_a_claim_that_never_arrived(store: RedisStore, f
     assert content(flaky) == [(b"a", MS)]
 
 
-def test_what_a_lost_answer_leaves_behind_expires(store: RedisStore, flaky: FlakyClient) -> None:
+def test_what_a_lost_reply_leaves_behind_expires(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS))
     plain_claimer = store.plain_claimer()
     flaky.fates = ["lost"]
@@ -64,7 +64,7 @@ def test_what_a_lost_answer_leaves_behind_expires(store: RedisStore, flaky: Flak
 
 
 @lossy(TRIES)
-def test_a_close_whose_answer_is_lost_may_be_repeated(
+def test_a_close_whose_reply_is_lost_may_be_repeated(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None]
 ) -> None:
     put(flaky, ("a", MS))

@@ -13,14 +13,14 @@ from tests.support.leases import (
     Whole,
     bury,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import put
 from tests.support.stores import MS, Clock, FlakyClient
 
 
-def test_peek_shows_who_lies_there_longest_first(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
+def test_peek_shows_the_oldest_letters_first(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
     assert (store.dead_peek(3), store.dead_size()) == ([], 0)
     bury(store, flaky, clock, "c", "a", "b", "c")
     before = whole(flaky)
@@ -57,7 +57,7 @@ def test_a_key_that_is_out_is_revived_behind_its_lease(store: RedisStore, flaky:
     assert store.revive("a") == 1
     other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == []
-    assert one(store, verdict("ack", leased)) == [1]
+    assert one(store, to_settle("ack", leased)) == [1]
     newer = other.claim(1)
     assert (newer.keys, newer.attempts) == (["a"], [1])
 
@@ -80,7 +80,7 @@ def test_all_of_many_are_done_in_steps(
     put(flaky, *((key, MS) for key in keys))
     leasing_claimer = store.leasing_claimer(LEASE)
     leased = leasing_claimer.claim(1000)
-    store.settle([verdict("bury", leased, key) for key in keys])
+    store.settle([to_settle("bury", leased, key) for key in keys])
     leasing_claimer.close()
     assert [letter.key for letter in store.dead_peek(3)] == keys[:3]
     flaky.sent.clear()
@@ -94,7 +94,7 @@ def test_all_of_many_are_done_in_steps(
 @pytest.mark.parametrize("verb", ["revive", "drop"])
 @pytest.mark.parametrize("fate", ["lost", "late"])
 @pytest.mark.parametrize("key", ["a", None])
-def test_a_letter_whose_answer_is_lost(
+def test_a_letter_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: str, fate: str, key: str | None
 ) -> None:
     """No answer is false: what cannot be known is said to be unknown."""

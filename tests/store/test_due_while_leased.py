@@ -17,7 +17,7 @@ from tests.support.leases import (
     again_while_out,
     lease_a,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import put
@@ -32,7 +32,7 @@ def test_it_waits_for_the_end_of_the_lease(store: RedisStore, flaky: FlakyClient
     clock.us += 1
     newer = other.claim(9)
     assert (newer.keys, list(map(float, newer.scores)), newer.attempts) == (["a"], [MS + 1000], [1])
-    assert one(store, verdict("ack", leased)) == [0]
+    assert one(store, to_settle("ack", leased)) == [0]
 
 
 @pytest.mark.parametrize("verb", ["ack", "nack", "bury", "back"])
@@ -40,7 +40,7 @@ def test_it_waits_for_its_ack_and_is_free_at_once(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb
 ) -> None:
     leased = again_while_out(store, flaky, clock)
-    settled = store.settle([verdict(verb, leased)])
+    settled = store.settle([to_settle(verb, leased)])
     assert settled == ([1], MS + 1000)
     assert whole(flaky)._replace(dead={}) == Whole({b"a": MS + 1000}, {}, {}, {}, 1)
     newer = store.leasing_claimer(LEASE).claim(9)
@@ -49,11 +49,11 @@ def test_it_waits_for_its_ack_and_is_free_at_once(
 
 def test_it_waits_longer_when_the_lease_is_extended(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
     leased = again_while_out(store, flaky, clock)
-    assert one(store, verdict("extend", leased)) == [MS + 2000 + 2 * LEASE]
+    assert one(store, to_settle("extend", leased)) == [MS + 2000 + 2 * LEASE]
     clock.us = (MS + LEASE) * 1000
     looked = store.leasing_claimer(LEASE).claim(9)
     assert (looked.keys, looked.wait) == ([], LEASE_S + 2)
-    assert one(store, verdict("ack", leased)) == [1]
+    assert one(store, to_settle("ack", leased)) == [1]
     assert whole(flaky) == Whole({b"a": MS + 1000}, {}, {}, {}, 1)
 
 
@@ -64,7 +64,7 @@ def test_it_may_be_scheduled_once_more(store: RedisStore, flaky: FlakyClient, cl
         clock.us = T * 1_000_000
         leased = again_while_out(store, flaky, clock)
         store.schedule([Job("a", ms / 1000)], "last")
-        assert store.settle([verdict("ack", leased)]) == ([1], None)
+        assert store.settle([to_settle("ack", leased)]) == ([1], None)
         assert whole(flaky) == Whole({b"a": ms}, {}, {}, {}, 1)
 
 
@@ -84,7 +84,7 @@ def test_a_policy_compares_its_own_run_at(
 ) -> None:
     leased = again_while_out(store, flaky, clock)
     assert store.schedule([Job("a", ms / 1000)], keep) == stands
-    assert one(store, verdict("ack", leased)) == [1]
+    assert one(store, to_settle("ack", leased)) == [1]
     assert whole(flaky) == Whole({b"a": stands}, {}, {}, {}, 1)
 
 
@@ -95,7 +95,7 @@ def test_a_reschedule_made_while_it_is_out_stands(
 ) -> None:
     leased = lease_a(store, flaky)
     put(flaky, ("a", run_at))
-    assert store.settle([verdict(verb, leased)]) == ([1], None)
+    assert store.settle([to_settle(verb, leased)]) == ([1], None)
     assert whole(flaky)._replace(dead={}) == Whole({b"a": run_at}, {}, {}, {}, 1)
 
 
@@ -112,7 +112,7 @@ def test_a_reschedule_stands_when_the_lease_ends_too(
 
 def test_a_reschedule_between_two_attempts_is_a_new_run(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
     leased = lease_a(store, flaky)
-    store.settle([verdict("nack", leased)])
+    store.settle([to_settle("nack", leased)])
     store.schedule([Job("a", T + 3)], "last")
     clock.advance(3)
     newer = store.leasing_claimer(LEASE).claim(1)
@@ -128,6 +128,6 @@ def test_odd_scores_wait_for_a_lease_and_come_back(
     put(flaky, ("a", score))
     other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == []
-    assert store.settle([verdict(verb, leased)]) == ([1], float(score))
+    assert store.settle([to_settle(verb, leased)]) == ([1], float(score))
     newer = other.claim(1)
     assert (list(map(float, newer.scores)), newer.attempts) == ([float(score)], [1])

@@ -59,7 +59,7 @@ def test_odd_scores_and_members_go_back_byte_for_byte(store: RedisStore, flaky: 
     assert content(flaky) == before
 
 
-def test_odd_ones_survive_a_lost_answer_too(store: RedisStore, flaky: FlakyClient) -> None:
+def test_odd_scores_and_members_survive_a_lost_reply_too(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, *((member, score.decode()) for score, member in ODD.items()))
     before = content(flaky)
     plain_claimer = store.plain_claimer()
@@ -82,7 +82,7 @@ def test_every_byte_may_be_in_a_key(store: RedisStore, flaky: FlakyClient) -> No
 
 
 @lossy(TRIES)
-def test_a_hand_back_whose_answer_is_lost_happens_once(
+def test_a_hand_back_whose_reply_is_lost_happens_once(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None]
 ) -> None:
     put(flaky, ("a", MS - 2), ("b", MS - 1), ("c", MS))

@@ -18,7 +18,7 @@ from tests.support.leases import (
     Whole,
     lease_a,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import ODD, entries, put
@@ -115,7 +115,7 @@ def test_a_lease_that_ended_beyond_the_bound_gives_way_to_a_newer_schedule(
     clock.advance(LEASE_S)
     newer = store.leasing_claimer(LEASE).claim(1)
     assert (newer.keys, list(map(float, newer.scores)), newer.attempts) == (["a"], [MS + 7], [1])
-    assert one(store, verdict("ack", leased)) == [0]
+    assert one(store, to_settle("ack", leased)) == [0]
     assert whole(flaky) == Whole({}, {b"a": MS + 2 * LEASE}, {b"a": f"1 {MS + 7} - -"}, {}, 2)
 
 
@@ -142,17 +142,17 @@ def test_odd_keys_and_scores_go_out_and_in_byte_for_byte(store: RedisStore, flak
     clock.advance(LEASE_S)
     again = leasing_claimer.claim(1000)
     assert [key for key, attempt in zip(again.keys, again.attempts, strict=True) if attempt == 2] == [""]
-    nacks = [verdict("nack", again, key, 0) for key in again.keys if key]
+    nacks = [to_settle("nack", again, key, 0) for key in again.keys if key]
     assert set(one(store, *nacks)) == {1}
     third = leasing_claimer.claim(1000)
-    assert set(one(store, *(verdict("bury", third, key) for key in third.keys))) == {1}
+    assert set(one(store, *(to_settle("bury", third, key) for key in third.keys))) == {1}
     assert {(each.key.encode(errors="surrogateescape")) for each in store.dead_peek(1000)} == {m for m in members if m}
     assert store.revive(None) == len(nacks)
     assert whole(flaky).waits == {m: score for m, score in before.waits.items() if m}
 
 
 @lossy(TRIES - 1)
-def test_a_claim_whose_answer_is_lost_gives_the_same_keys(
+def test_a_claim_whose_reply_is_lost_gives_the_same_keys(
     store: RedisStore, flaky: FlakyClient, fates: list[str]
 ) -> None:
     put(flaky, ("a", MS - 2), ("b", MS - 1), ("c", MS))
@@ -160,7 +160,7 @@ def test_a_claim_whose_answer_is_lost_gives_the_same_keys(
     flaky.fates = list(fates)
     leased = leasing_claimer.claim(2)
     assert (leased.keys, leased.attempts, leased.deadline) == (["a", "b"], [1, 1], MS + LEASE)
-    assert one(store, verdict("ack", leased, "a"), verdict("ack", leased, "b")) == [1, 1]
+    assert one(store, to_settle("ack", leased, "a"), to_settle("ack", leased, "b")) == [1, 1]
     before = whole(flaky)
     flaky.arrive()
     assert whole(flaky) == before, "a late copy takes nothing"
@@ -188,7 +188,7 @@ def test_a_claim_that_was_lost_for_long_gives_what_is_still_ours(
         assert (again.keys, again.attempts) == (["a"], [2]), "it has come back"
 
 
-def test_the_limit_of_a_lost_claim_is_that_of_the_asking_that_arrived(store: RedisStore, flaky: FlakyClient) -> None:
+def test_the_limit_of_a_lost_claim_is_that_of_the_sending_that_arrived(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS - 2), ("b", MS - 1))
     leasing_claimer = store.leasing_claimer(LEASE)
     flaky.fates = ["lost"] * TRIES
@@ -197,7 +197,7 @@ def test_the_limit_of_a_lost_claim_is_that_of_the_asking_that_arrived(store: Red
     assert leasing_claimer.claim(0).keys == ["a", "b"]
 
 
-def test_close_answers_what_a_lost_claim_took_and_leaves_nothing(store: RedisStore, flaky: FlakyClient) -> None:
+def test_close_returns_what_a_lost_claim_leased_and_leaves_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS - 2), ("b", MS + 1))
     before = whole(flaky)
     leasing_claimer = store.leasing_claimer(LEASE)
@@ -221,7 +221,7 @@ def test_closing_leaves_no_receipt(store: RedisStore, flaky: FlakyClient) -> Non
     leased = leasing_claimer.claim(1)
     assert leasing_claimer.close() == []
     assert whole(flaky).receipts == 0
-    assert one(store, verdict("ack", leased)) == [1], "what was delivered stays leased"
+    assert one(store, to_settle("ack", leased)) == [1], "what was delivered stays leased"
     assert whole(flaky) == Whole()
 
 
@@ -237,12 +237,12 @@ def test_the_faults_that_we_ship_lose_no_key(times: int) -> None:
             leasing_claimer.claim(2)
     leased = leasing_claimer.claim(2)
     assert leased.keys == ["a", "b"]
-    verdicts = [verdict("ack", leased), verdict("nack", leased, "b")]
+    requests = [to_settle("ack", leased), to_settle("nack", leased, "b")]
     faults.lost = times
     if times == TRIES:
         with pytest.raises(OutcomeUnknown):
-            store.settle(verdicts)
-    assert store.settle(verdicts, resent=times == TRIES).answers == [1, 1]
+            store.settle(requests)
+    assert store.settle(requests, resent=times == TRIES).answers == [1, 1]
     assert whole(faults).waits == {b"b": MS + 5000}
     faults.close()
 
@@ -252,7 +252,7 @@ def test_all_names_of_a_queue_lie_in_one_slot(flaky: FlakyClient, clock: Clock, 
     store = RedisStore(flaky, name, clock)
     store.schedule([Job("a", T - 1), Job("b", T - 1)], "last")
     leasing_claimer = store.leasing_claimer(LEASE)
-    store.settle([verdict("bury", leasing_claimer.claim(2))])
+    store.settle([to_settle("bury", leasing_claimer.claim(2))])
     keys = RedisClient.call(flaky, "KEYS", "*")
     assert len(keys) == 4
     assert {key_slot(key) for key in keys} == {key_slot(name.encode())}
@@ -265,7 +265,7 @@ def test_two_queues_do_not_meet(flaky: FlakyClient, clock: Clock) -> None:
     one_.schedule([Job("a", T)], "last")
     leased = one_.leasing_claimer(LEASE).claim(1)
     clock.advance(LEASE_S - 1)
-    assert other.settle([verdict("ack", leased)]).answers == [0]
+    assert other.settle([to_settle("ack", leased)]).answers == [0]
     assert other.cancel("a") is False
     clock.advance(1)
     assert other.leasing_claimer(LEASE).claim(1).keys == []

@@ -14,7 +14,7 @@ from tests.support.helpers import Server
 from tests.support.leases import (
     LEASE,
     one,
-    verdict,
+    to_settle,
 )
 from tests.support.redis_content import at, put
 from tests.support.scripts import inside, runs_of, watched
@@ -31,7 +31,7 @@ def test_by_rediss_own_clock_nobody_tells_it_the_time(taught: Server) -> None:
         leasing_claimer = store.leasing_claimer(LEASE)
         leased = leasing_claimer.claim(5)
         found.append(leased)
-        found.append(one(store, verdict("bury", leased, "a"), verdict("extend", leased, "b")))
+        found.append(one(store, to_settle("bury", leased, "a"), to_settle("extend", leased, "b")))
         leasing_claimer.hand_back([Entry("b", "")])
         leasing_claimer.close()
 
@@ -47,7 +47,7 @@ def test_by_rediss_own_clock_nobody_tells_it_the_time(taught: Server) -> None:
     store_client.close()
 
 
-def test_the_work_of_a_claim_and_of_verdicts_does_not_grow_with_the_queue(taught: Server) -> None:
+def test_the_work_of_a_claim_and_of_an_ack_does_not_grow_with_the_queue(taught: Server) -> None:
     store_client = connect(taught.url).client
     store = RedisStore(store_client, Q, Clock())
     works: list[Sequence[Sequence[str]]] = []
@@ -57,7 +57,8 @@ def test_the_work_of_a_claim_and_of_verdicts_does_not_grow_with_the_queue(taught
         leasing_claimer = store.leasing_claimer(LEASE)
         claim = inside(taught, lambda leasing_claimer=leasing_claimer: leasing_claimer.claim(1))  # type: ignore[misc]
         leased = leasing_claimer.claim(1)
-        works.append([claim, inside(taught, lambda leased=leased: one(store, verdict("ack", leased, leased.keys[0])))])  # type: ignore[misc]
+        ack = inside(taught, lambda leased=leased: one(store, to_settle("ack", leased, leased.keys[0])))  # type: ignore[misc]
+        works.append([claim, ack])
     assert works[0] == works[1]
     claim, ack = works[0]
     assert len(claim) <= 13

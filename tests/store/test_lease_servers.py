@@ -15,7 +15,7 @@ from tests.support.leases import (
     VERBS,
     Whole,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import put
@@ -34,14 +34,14 @@ def test_a_full_server_lets_keys_out_and_back_and_be_settled(own_server: Server)
     assert leased.keys == list("abcde")
     leasing_claimer.hand_back([Entry("e", leased.scores[4])])
     for verb, key in zip(VERBS, "abcd", strict=False):
-        assert all(one(store, verdict(verb, leased, key))), verb
+        assert all(one(store, to_settle(verb, leased, key))), verb
     assert store.dead_size() == 1
     assert store.revive("d") == 1
     clock.advance(3 * LEASE_S)
     again = leasing_claimer.claim(9)
     assert dict(zip(again.keys, again.attempts, strict=True)) == {"b": 2, "c": 2} | dict.fromkeys("defgh", 1)
     assert store.cancel("c") is True
-    assert one(store, *(verdict("ack", again, key) for key in again.keys)) == [
+    assert one(store, *(to_settle("ack", again, key) for key in again.keys)) == [
         0 if key == "c" else 1 for key in again.keys
     ]
     assert leasing_claimer.close() == []
@@ -58,7 +58,7 @@ def test_a_demoted_primary_settles_nothing_and_says_so(own_server: Server) -> No
     unknown = Leased(["a"], ["1"], [1], "c0ffee", MS + LEASE, 0, None)
     for verb in VERBS:
         with pytest.raises(Unavailable, match="READONLY"):
-            store.settle([verdict(verb, unknown)])
+            store.settle([to_settle(verb, unknown)])
     with pytest.raises(Unavailable, match="READONLY"):
         store.leasing_claimer(LEASE).claim(1)
     with pytest.raises(Unavailable, match="READONLY"):
@@ -72,7 +72,7 @@ def test_a_server_that_forgot_the_scripts_is_taught_them_again(server: Server) -
     put(store_client, ("a", MS))
     leasing_claimer = store.leasing_claimer(LEASE)
     for verb in (
-        lambda: one(store, verdict("bury", leasing_claimer.claim(1))) == [1],
+        lambda: one(store, to_settle("bury", leasing_claimer.claim(1))) == [1],
         lambda: store.revive("a") == 1,
         lambda: store.cancel("a"),
         lambda: leasing_claimer.close() == [],
@@ -92,9 +92,9 @@ def test_what_comes_into_the_schedule_is_announced_where_the_server_does_not_tra
     put(flaky, ("a", 1), ("b", 1))
     leased = store.leasing_claimer(LEASE).claim(2)
     for act, announced in [
-        (lambda: store.settle([verdict("extend", leased)]), 0),
-        (lambda: store.settle([verdict("bury", leased)]), 0),
-        (lambda: store.settle([verdict("nack", leased, "b")]), 1),
+        (lambda: store.settle([to_settle("extend", leased)]), 0),
+        (lambda: store.settle([to_settle("bury", leased)]), 0),
+        (lambda: store.settle([to_settle("nack", leased, "b")]), 1),
         (lambda: store.revive("b"), 0),
         (lambda: store.revive("a"), 1),
     ]:

@@ -44,7 +44,7 @@ def test_peek_shows_odd_members_and_scores(store: RedisStore, flaky: FlakyClient
     assert (last.key, last.run_at, last.lateness) == ("a", datetime.max.replace(tzinfo=UTC), float("-inf"))
 
 
-def test_an_empty_schedule_answers_everything(store: RedisStore, flaky: FlakyClient) -> None:
+def test_every_verb_works_on_an_empty_schedule(store: RedisStore, flaky: FlakyClient) -> None:
     assert store.peek(3) == []
     assert store.size(None) == store.size(T) == store.size(timedelta(seconds=1)) == 0
     assert store.when("a") is None
@@ -84,7 +84,7 @@ def test_size_until_a_delay_goes_by_rediss_clock(real: RedisStore) -> None:
 
 
 @pytest.mark.parametrize("until", [datetime(2026, 1, 1), float("nan"), True, "soon", MS])
-def test_size_until_nonsense_is_refused_before_redis_is_asked(
+def test_size_until_nonsense_is_refused_before_redis_is_called(
     store: RedisStore, flaky: FlakyClient, until: Any
 ) -> None:
     with pytest.raises(InvalidJob, match="until"):
@@ -93,7 +93,7 @@ def test_size_until_nonsense_is_refused_before_redis_is_asked(
 
 
 @lossy(TRIES)
-def test_a_look_whose_answer_is_lost(store: RedisStore, flaky: FlakyClient, fates: list[str | None]) -> None:
+def test_a_look_whose_reply_is_lost(store: RedisStore, flaky: FlakyClient, fates: list[str | None]) -> None:
     put(flaky, ("a", MS), ("b", MS + 1000))
     looks: list[tuple[Callable[[], object], object]] = [
         (lambda: store.when("a"), at(MS)),
@@ -112,7 +112,7 @@ def test_a_look_whose_answer_is_lost(store: RedisStore, flaky: FlakyClient, fate
 
 
 @lossy(TRIES)
-def test_a_size_until_a_delay_whose_answers_are_lost(
+def test_a_size_until_a_delay_whose_replies_are_lost(
     real: RedisStore, flaky: FlakyClient, fates: list[str | None]
 ) -> None:
     real.schedule([Job("a", timedelta(0)), Job("b", timedelta(hours=1))], "last")

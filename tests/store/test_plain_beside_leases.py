@@ -14,7 +14,7 @@ from tests.support.leases import (
     again_while_out,
     lease_a,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import put
@@ -27,7 +27,7 @@ def test_a_plain_claim_takes_no_key_whose_lease_lives(store: RedisStore, flaky: 
     plain_claimer = store.plain_claimer()
     assert plain_claimer.claim(9).keys == ["b"]
     assert whole(flaky).waits == {b"a": MS + LEASE - 0.5}
-    assert one(store, verdict("ack", leased)) == [1]
+    assert one(store, to_settle("ack", leased)) == [1]
     got = plain_claimer.claim(9)
     assert (got.keys, list(map(float, got.scores))) == (["a"], [MS])
     plain_claimer.close()
@@ -54,7 +54,7 @@ def test_a_plain_claim_takes_a_key_whose_lease_has_ended_and_leaves_nothing(
 def test_a_plain_claim_takes_a_key_between_two_attempts_and_leaves_nothing(
     store: RedisStore, flaky: FlakyClient, clock: Clock
 ) -> None:
-    store.settle([verdict("nack", lease_a(store, flaky))])
+    store.settle([to_settle("nack", lease_a(store, flaky))])
     clock.advance(5)
     plain_claimer = store.plain_claimer()
     flaky.fates = ["lost"]

@@ -65,7 +65,7 @@ def test_a_delay_counts_from_rediss_clock(real: RedisStore, flaky: FlakyClient) 
         ("latest", 7, 7, 7),
     ],
 )
-def test_keep_says_which_schedule_stands_and_the_answer_is_that(
+def test_keep_says_which_schedule_stands_and_that_one_is_returned(
     store: RedisStore, flaky: FlakyClient, keep: Keep, before: int | None, then: int, stands: int, as_delay: bool
 ) -> None:
     if before is not None:
@@ -77,7 +77,7 @@ def test_keep_says_which_schedule_stands_and_the_answer_is_that(
 
 
 @pytest.mark.parametrize("keep", KEEP)
-def test_a_list_is_written_whole_and_answers_its_earliest(store: RedisStore, flaky: FlakyClient, keep: Keep) -> None:
+def test_a_list_is_written_whole_and_returns_its_earliest(store: RedisStore, flaky: FlakyClient, keep: Keep) -> None:
     jobs = [Job("c", T + 3), Job("a", timedelta(seconds=1)), Job("b", at(MS + 2000))]
     assert store.schedule(jobs, keep) == MS + 1000
     assert content(flaky) == [(b"a", MS + 1000), (b"b", MS + 2000), (b"c", MS + 3000)]
@@ -135,7 +135,7 @@ def test_a_full_server_takes_nothing_of_a_list(own_server: Server, keep: Keep, a
 
 @lossy(TRIES)
 @pytest.mark.parametrize("keep, as_delay", [*((keep, False) for keep in KEEP), ("last", True)])
-def test_a_schedule_whose_answer_is_lost(
+def test_a_schedule_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None], keep: Keep, as_delay: bool
 ) -> None:
     """It is written, or it says that it does not know; the other jobs are as they were."""

@@ -20,7 +20,7 @@ from tests.support.leases import (
     Whole,
     lease_a,
     one,
-    verdict,
+    to_settle,
     whole,
 )
 from tests.support.redis_content import at, entries, put
@@ -29,7 +29,7 @@ from tests.support.stores import MS, Clock, FlakyClient, lossy
 
 def test_an_ack_ends_it(store: RedisStore, flaky: FlakyClient) -> None:
     leased = lease_a(store, flaky)
-    assert store.settle([verdict("ack", leased)]) == ([1], None)
+    assert store.settle([to_settle("ack", leased)]) == ([1], None)
     assert whole(flaky) == Whole(receipts=1)
 
 
@@ -38,7 +38,7 @@ def test_a_nack_lets_it_wait_and_the_next_attempt_counts(store: RedisStore, flak
     leased = store.leasing_claimer(LEASE)
     put(flaky, ("a", MS - 1))
     first = leased.claim(1)
-    assert store.settle([verdict("nack", first)]) == ([1], MS + 5001), "rounded up: never early"
+    assert store.settle([to_settle("nack", first)]) == ([1], MS + 5001), "rounded up: never early"
     assert whole(flaky) == Whole({b"a": MS + 5001}, {}, {b"a": f"1 {MS - 1} {MS + 5001} -"}, {}, 1)
     clock.us = (MS + 5001) * 1000
     second = leased.claim(1)
@@ -48,15 +48,15 @@ def test_a_nack_lets_it_wait_and_the_next_attempt_counts(store: RedisStore, flak
 def test_extend_moves_the_deadline_and_only_that(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
     leased = lease_a(store, flaky)
     clock.us += 1
-    assert store.settle([verdict("extend", leased)]) == ([MS + 1 + 2 * LEASE], None)
+    assert store.settle([to_settle("extend", leased)]) == ([MS + 1 + 2 * LEASE], None)
     assert whole(flaky) == OUT._replace(out={b"a": MS + 1 + 2 * LEASE})
-    assert one(store, verdict("extend", leased, argument=1)) == [MS + 1 + 2 * LEASE], "never back"
-    assert one(store, verdict("ack", leased)) == [1], "the fence is the same"
+    assert one(store, to_settle("extend", leased, argument=1)) == [MS + 1 + 2 * LEASE], "never back"
+    assert one(store, to_settle("ack", leased)) == [1], "the fence is the same"
 
 
 def test_a_buried_key_is_a_dead_letter(store: RedisStore, flaky: FlakyClient) -> None:
     leased = lease_a(store, flaky)
-    assert store.settle([verdict("bury", leased)]) == ([1], None)
+    assert store.settle([to_settle("bury", leased)]) == ([1], None)
     assert whole(flaky) == Whole(dead={b"a": b"%d 1 %d no such address" % (MS, MS - 1)}, receipts=1)
     assert store.dead_peek(5) == [DeadLetter("a", at(MS - 1), 1, "no such address", at(MS))]
 
@@ -66,7 +66,7 @@ def test_what_goes_back_is_as_it_was(store: RedisStore, flaky: FlakyClient, cloc
     put(flaky, ("a", MS - 1))
     leasing_claimer.hand_back(entries(leasing_claimer.claim(1)))
     assert whole(flaky) == Whole({b"a": MS - 1}, {}, {}, {}, 1)
-    store.settle([verdict("nack", leasing_claimer.claim(1))])
+    store.settle([to_settle("nack", leasing_claimer.claim(1))])
     clock.advance(5)
     again = leasing_claimer.claim(1)
     assert again.attempts == [2]
@@ -77,7 +77,7 @@ def test_what_goes_back_is_as_it_was(store: RedisStore, flaky: FlakyClient, cloc
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("late", ["ended", "came back", "taken by another", "acked", "cancelled", "unknown fence"])
-def test_a_late_verdict_changes_nothing(
+def test_a_late_request_changes_nothing(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb, late: str
 ) -> None:
     leased = lease_a(store, flaky)
@@ -86,32 +86,32 @@ def test_a_late_verdict_changes_nothing(
     if late in ("came back", "taken by another"):
         store.leasing_claimer(LEASE).claim(int(late == "taken by another"))
     if late == "acked":
-        store.settle([verdict("ack", leased)])
+        store.settle([to_settle("ack", leased)])
     if late == "cancelled":
         store.cancel("a")
     if late == "unknown fence":
         leased = leased._replace(fence="c0ffee")
     before = whole(flaky)
-    assert store.settle([verdict(verb, leased)]) == ([0], None)
+    assert store.settle([to_settle(verb, leased)]) == ([0], None)
     assert whole(flaky) == before
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_no_fence_is_no_key_to_what_waits(store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb) -> None:
+def test_the_mark_for_no_fence_settles_nothing(store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb) -> None:
     leased = lease_a(store, flaky)
-    store.settle([verdict("nack", leased)])
+    store.settle([to_settle("nack", leased)])
     before = whole(flaky)
-    assert one(store, verdict(verb, leased._replace(fence="-"))) == [0]
+    assert one(store, to_settle(verb, leased._replace(fence="-"))) == [0]
     assert whole(flaky) == before
 
 
-def test_many_verdicts_are_one_round_trip(store: RedisStore, flaky: FlakyClient) -> None:
+def test_many_requests_are_one_round_trip(store: RedisStore, flaky: FlakyClient) -> None:
     keys = [f"k{number:04}" for number in range(9000)]
     put(flaky, *((key, MS - 1) for key in keys), ("z", MS))
     leased = store.leasing_claimer(LEASE).claim(9000)
     flaky.sent.clear()
-    verdicts = [verdict(verb, leased, key) for verb, key in zip(itertools.cycle(VERBS), keys, strict=False)]
-    settled = store.settle([*verdicts, verdict("ack", leased, "z"), verdict("ack", leased, keys[0])])
+    requests = [to_settle(verb, leased, key) for verb, key in zip(itertools.cycle(VERBS), keys, strict=False)]
+    settled = store.settle([*requests, to_settle("ack", leased, "z"), to_settle("ack", leased, keys[0])])
     assert len(flaky.sent) == 1
     assert settled.answers == [1, 1, MS + 2 * LEASE, 1, 1] * 1800 + [0, 0]
     assert settled.earliest == MS - 1
@@ -119,7 +119,7 @@ def test_many_verdicts_are_one_round_trip(store: RedisStore, flaky: FlakyClient)
     assert [len(each) for each in left[:4]] == [1800 * 2 + 1, 1800, 1800 * 2, 1800]
 
 
-def test_no_verdict_asks_nothing(store: RedisStore, flaky: FlakyClient) -> None:
+def test_no_request_sends_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     assert store.settle([]) == ([], None)
     assert flaky.sent == []
 
@@ -138,19 +138,19 @@ def test_no_verdict_asks_nothing(store: RedisStore, flaky: FlakyClient) -> None:
 )
 def test_any_reason_is_kept_and_none_is_long(store: RedisStore, flaky: FlakyClient, reason: str, kept: str) -> None:
     leased = lease_a(store, flaky)
-    store.settle([verdict("bury", leased, argument=reason)])
+    store.settle([to_settle("bury", leased, argument=reason)])
     assert [letter.reason for letter in store.dead_peek(1)] == [kept]
 
 
 @lossy(TRIES - 1)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verdict_whose_answer_is_lost_tells_the_truth(
+def test_a_request_whose_reply_is_lost_tells_the_truth(
     store: RedisStore, flaky: FlakyClient, clock: Clock, fates: list[str], verb: Verb
 ) -> None:
     leased = lease_a(store, flaky)
     flaky.fates = list(fates)
     done = MS + 2 * LEASE if verb == "extend" else 1
-    assert one(store, verdict(verb, leased)) == [done]
+    assert one(store, to_settle(verb, leased)) == [done]
     before = whole(flaky)
     flaky.arrive()
     assert whole(flaky) == before, "a late copy changes nothing"
@@ -160,41 +160,41 @@ def test_a_verdict_whose_answer_is_lost_tells_the_truth(
 def test_a_late_copy_harms_no_newer_claim(store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb) -> None:
     leased = lease_a(store, flaky)
     flaky.fates = ["late"]
-    store.settle([verdict(verb, leased)])
+    store.settle([to_settle(verb, leased)])
     store.cancel("a")
     put(flaky, ("a", MS))
     newer = store.leasing_claimer(LEASE).claim(1)
     before = whole(flaky)
     flaky.arrive()
     assert whole(flaky) == before
-    assert one(store, verdict("ack", newer)) == [1]
+    assert one(store, to_settle("ack", newer)) == [1]
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("fate", ["lost", "late"])
 @pytest.mark.parametrize("back", [False, True])
-def test_asked_again_after_the_end_it_says_what_can_be_known(
+def test_resent_after_the_end_it_says_what_can_be_known(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb, fate: str, back: bool
 ) -> None:
     """Done or not: only a lease that still bears our fence tells, and that it was not."""
     leased = lease_a(store, flaky)
     flaky.fates = [fate] * TRIES
     with pytest.raises(OutcomeUnknown):
-        store.settle([verdict(verb, leased)])
+        store.settle([to_settle(verb, leased)])
     clock.advance(LEASE_S if (verb, fate) != ("extend", "lost") else 2 * LEASE_S)
     if back:
         store.leasing_claimer(LEASE).claim(0)
-    (answer,) = one(store, verdict(verb, leased), resent=True)
+    (answer,) = one(store, to_settle(verb, leased), resent=True)
     if verb == "extend" or (fate == "late" and not back):
         assert answer == 0, "the lease is not ours any more"
     else:
         assert answer is None
 
 
-def test_asked_again_of_another_holders_lease_it_says_no_to_extend(
+def test_resent_for_another_holders_lease_it_says_no_to_extend(
     store: RedisStore, flaky: FlakyClient, clock: Clock
 ) -> None:
     leased = lease_a(store, flaky)
-    store.settle([verdict("nack", leased, argument=0)])
+    store.settle([to_settle("nack", leased, argument=0)])
     store.leasing_claimer(LEASE).claim(1)
-    assert one(store, verdict("extend", leased), verdict("nack", leased), resent=True) == [0, 1]
+    assert one(store, to_settle("extend", leased), to_settle("nack", leased), resent=True) == [0, 1]

@@ -53,15 +53,15 @@ def whole(store_client: RedisClient) -> Whole:
     return Whole(waits, out, {k: v.partition(" ")[2] for k, v in records.items()}, letters, len(receipts))
 
 
-def verdict(verb: Verb, leased: Leased, key: str = "a", argument: int | str | None = None) -> SettleRequest:
+def to_settle(verb: Verb, leased: Leased, key: str = "a", argument: int | str | None = None) -> SettleRequest:
     usual: dict[str, int | str] = {"nack": 5000, "extend": 2 * LEASE, "bury": "no such address"}
     return SettleRequest(
         verb, key, leased.fence, usual.get(verb, "") if argument is None else argument, leased.deadline
     )
 
 
-def one(store: RedisStore, *verdicts: SettleRequest, resent: bool = False) -> list[int | None]:
-    return store.settle(verdicts, resent).answers
+def one(store: RedisStore, *requests: SettleRequest, resent: bool = False) -> list[int | None]:
+    return store.settle(requests, resent).answers
 
 
 OUT = Whole({}, {b"a": MS + LEASE}, {b"a": f"1 {MS - 1} - -"}, {}, 1)
@@ -92,6 +92,6 @@ def bury(store: RedisStore, flaky: FlakyClient, clock: Clock, *keys: str) -> Non
     for key in keys:
         put(flaky, (key, MS - 1))
         leasing_claimer = store.leasing_claimer(LEASE)
-        store.settle([verdict("bury", leasing_claimer.claim(1), key)])
+        store.settle([to_settle("bury", leasing_claimer.claim(1), key)])
         leasing_claimer.close()
         clock.us += 1000

@@ -39,8 +39,7 @@ def receipts(store_client: RedisClient) -> list[bytes]:
 
 def put(store_client: RedisClient, *pairs: tuple[str | bytes, float | str]) -> None:
     """As an npm runat or a redis-cli would."""
-    for member, score in pairs:
-        RedisClient.call(store_client, "ZADD", Q, score, member)
+    RedisClient.call(store_client, "ZADD", Q, *(word for member, score in pairs for word in (score, member)))
 
 
 def entries(claimed: Claimed | Leased) -> list[Entry]:

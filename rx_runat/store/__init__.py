@@ -17,5 +17,5 @@ tracking            who changed the head of the schedule: the pushes that wake a
 keys                the names of all that is in Redis
 client              sends a request, and once more after a lost reply; says what an error means
 connection          connections without hidden retries; one that stays open for pushes
-lua/                the scripts, each with its contract on top; `prelude` and `lease_record` are shared
+lua/                the scripts, each with its contract on top; they share `prelude.lua`
 """

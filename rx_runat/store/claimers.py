@@ -28,7 +28,7 @@ BROUGHT_BACK = 500  # ended leases that one claim handles: some 3 ms of the serv
 
 CLAIM = Script("claim", "prelude")
 HAND_BACK = Script("hand_back")
-LEASE = Script("lease", "prelude", "lease_record")
+LEASE = Script("lease", "prelude")
 
 
 class PlainClaimer(ReceiptHolder):

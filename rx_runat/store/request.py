@@ -25,7 +25,7 @@ class Script:
 
     Args:
         name: of its file in `lua/`, without the suffix.
-        preludes: names of files there that go in front of it: local functions that several scripts share.
+        preludes: names of files there that go in front of it, with what several scripts share.
 
     Attributes:
         body: the whole text.

@@ -24,12 +24,12 @@ from rx_runat.store.request import Arg, Request, Script
 
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a day of failures must not fill Redis
 
-SCHEDULE = Script("schedule", "prelude", "lease_record")
+SCHEDULE = Script("schedule", "prelude")
 CANCEL = Script("cancel")
 PEEK = Script("peek", "prelude")
 SNAPSHOT = Script("snapshot", "prelude")
 LOCATE = Script("locate")
-SETTLE = Script("settle", "prelude", "lease_record")
+SETTLE = Script("settle", "prelude")
 
 _WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}

@@ -23,7 +23,7 @@ from tests.support.stores import Q
 
 def test_every_file_is_a_script_or_a_prelude() -> None:
     found = {path.name.removesuffix(".lua") for path in files("rx_runat.store").joinpath("lua").iterdir()}
-    assert found == {*SCRIPTS, "prelude", "lease_record"}
+    assert found == {*SCRIPTS, "prelude"}
     assert all(script.body.decode().endswith(lua(name)) for name, script in SCRIPTS.items())
 
 
@@ -39,7 +39,6 @@ def test_every_key_that_a_script_touches_is_declared(name: str) -> None:
     for command, key in store_client:
         assert re.fullmatch(r"'[A-Z]+'", command), "no command is made up at run time"
         assert key.strip() in declared or (command == "'TIME'" and not key), f"{command} {key}"
-    assert all(key in declared for key in re.findall(r"\b(?:read|write)_lease\((\w+)", code))
     for key in declared - {"KEYS[1]", "KEYS[2]"}:
         assert len(re.findall(rf"\b{key}\b\s*(?:,\s*\w+\s*)*=[^=]", code)) == 1, f"{key} is given one value"
 

@@ -3,7 +3,7 @@
 -- KEYS  1 Q, the schedule: zset key -> run_at in epoch ms
 --       2 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it took
 --       3 {Q}:claimed   as in lease.lua
---       4 {Q}:leases    as in lease_record.lua
+--       4 {Q}:leases    as in prelude.lua
 -- ARGV  1 limit   keys
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
@@ -24,7 +24,7 @@
 --
 -- If the queue has leases, `skip_leased` looks at what was popped. A key under a living lease goes back, parked as in
 -- lease.lua. Any other key is taken, and its lease record removed; where its score was a mark of ours, its own run_at
--- is returned. This reads and writes the records itself, because helpers would be closures made at every claim.
+-- is returned.
 local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
 local now = now_us(ARGV[5])
@@ -34,8 +34,7 @@ local function skip_leased(popped, ms)
   local free = {}
   for i = 1, #popped, 2 do
     local key, score = popped[i], popped[i + 1]
-    local fence, attempt, run_at, mark, waiting =
-      string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+    local fence, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
     if mark == score then score = waiting ~= '-' and waiting or run_at end
     local ends = fence and fence ~= '-' and redis.call('ZSCORE', claimed, key)
     if ends and tonumber(ends) > tonumber(ms) then

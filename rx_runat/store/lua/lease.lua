@@ -2,7 +2,7 @@
 --
 -- KEYS  1 Q, the schedule: zset key -> run_at in epoch ms
 --       2 {Q}:claimed, the keys under a lease: zset key -> deadline in epoch ms; a lease lives while now < deadline
---       3 {Q}:leases    as in lease_record.lua
+--       3 {Q}:leases    as in prelude.lua
 --       4 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it leased
 -- ARGV  1 limit   keys; at 0 nothing is leased
 --       2 token   of this claim: random, so that it is part of no key; it is the fence of the leases
@@ -12,7 +12,8 @@
 --       6 bound   the most keys whose ended lease is handled
 --       7 now     epoch us; given in virtual time only, else Redis's own clock
 -- ->    {now us, wait us, leased}
---       wait: until the next key is due or the next lease ends; at limit 0, until the next lease ends; 0: now, -1: never
+--       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
+--       0: now, -1: never
 --       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
@@ -29,10 +30,10 @@ if not replayed then redis.call('DEL', receipt) end
 
 for _, key in ipairs(redis.call('ZRANGE', claimed, '-inf', spell(ms), 'BYSCORE', 'LIMIT', 0, ARGV[6])) do
   redis.call('ZREM', claimed, key)
-  local _, attempt, run_at, mark, waiting = read_lease(leases, key)
+  local _, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
   run_at = run_at or spell(ms)                  -- somebody deleted the record: the key must come back all the same
   if redis.call('ZADD', Q, 'NX', run_at, key) == 1 then
-    write_lease(leases, key, '-', attempt or 1, run_at, run_at, '-')
+    redis.call('HSET', leases, key, table.concat({'-', attempt or 1, run_at, run_at, '-'}, ' '))
   else                                          -- a newer schedule stands, so this run is over
     if waiting ~= '-' and redis.call('ZSCORE', Q, key) == mark then redis.call('ZADD', Q, waiting, key) end
     redis.call('HDEL', leases, key)
@@ -53,17 +54,17 @@ else
   local items = {deadline}
   for i = 1, #popped, 2 do
     local key, score = popped[i], popped[i + 1]
-    local fence, attempt, run_at, mark, waiting = read_lease(leases, key)
+    local fence, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
     local marked = mark == score
     if marked and waiting ~= '-' then score = waiting end
     local ends = fence and fence ~= '-' and redis.call('ZSCORE', claimed, key)
     if ends and tonumber(ends) > ms then
       mark = spell(ends - 0.5)
       redis.call('ZADD', Q, mark, key)
-      write_lease(leases, key, fence, attempt, run_at, mark, score)
+      redis.call('HSET', leases, key, table.concat({fence, attempt, run_at, mark, score}, ' '))
     else                                        -- no lease, or an ended one beyond the bound, which this one replaces
       if fence == '-' and marked then attempt = spell(attempt + 1) else attempt, run_at = '1', score end
-      write_lease(leases, key, token, attempt, run_at, '-', '-')
+      redis.call('HSET', leases, key, table.concat({token, attempt, run_at, '-', '-'}, ' '))
       redis.call('ZADD', claimed, deadline, key)
       local n = #items
       items[n + 1], items[n + 2], items[n + 3] = key, run_at, attempt

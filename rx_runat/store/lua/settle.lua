@@ -2,7 +2,7 @@
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:leases    as in lease_record.lua
+--       3 {Q}:leases    as in prelude.lua
 --       4 {Q}:dead, the dead letters: hash key -> time in epoch ms, attempts, run_at, reason; between them a space
 -- ARGV  1 resent  1 if an earlier reply to these requests was lost, else 0
 --       2 now     epoch us in virtual time; '': Redis's own clock
@@ -16,7 +16,7 @@
 -- ->    {the earliest score that these requests put into Q, or '', {result, result, ...}}
 --       1: done; for extend the new deadline, epoch ms
 --       0: the lease was not the holder's any more, and nothing was done
---       -1: unknown: resent, and the holder's deadline has passed: the earlier sending may have ended the lease, or time
+--       -1: unknown: resent after the holder's deadline, so the earlier sending may have ended the lease, or time did
 -- cost  O(requests * log(size of Q + size of claimed))
 --
 -- A schedule made while the key was under the lease stands, whatever the verb.
@@ -36,14 +36,14 @@ end
 local function wait(key, score, attempt, run_at)
   if redis.call('ZADD', Q, 'NX', score, key) == 0 then return end
   added(score)
-  if attempt > 0 then write_lease(leases, key, '-', spell(attempt), run_at, score, '-') end
+  if attempt > 0 then redis.call('HSET', leases, key, table.concat({'-', spell(attempt), run_at, score, '-'}, ' ')) end
 end
 
 redis.call('PERSIST', claimed)
 local results = {}
 for i = 3, #ARGV, 5 do
   local verb, key, argument, result = ARGV[i], ARGV[i + 1], ARGV[i + 3], 0
-  local fence, attempt, run_at, mark, waiting = read_lease(leases, key)
+  local fence, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
   local ours = fence == ARGV[i + 2]
   local deadline = ours and redis.call('ZSCORE', claimed, key)
   if deadline and tonumber(deadline) > ms then

@@ -11,14 +11,45 @@ from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
 from rx_runat.queue import RunAt
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import Connected, connect
-from rx_runat.store.connection import Arg
+from rx_runat.store.request import Arg
 from rx_runat.stream.ticks import Seconds
 
 __all__ = ["Faults", "virtual_queue"]
 
 
-class Faults(RedisClient):
-    """A server of a queue's own (fakeredis) that fails on demand.
+class FailingClient(RedisClient):
+    """A client whose calls fail on demand.
+
+    Attributes:
+        away: True: no call reaches the server.
+        lost: how many of the next calls the server does without a reply to us.
+        refusal: the words with which every call is refused; None: none is.
+        commands: the names of the commands that reached the server, in order.
+    """
+
+    def __init__(self, client: RedisClient, where: str) -> None:
+        super().__init__(client.pool, where)
+        self.away = False
+        self.lost = 0
+        self.refusal: str | None = None
+        self.commands: list[str] = []
+
+    def call(self, *command: Arg) -> Any:
+        """Send a command, unless a fault prevents it."""
+        if self.away:
+            raise Unavailable(f"nothing answers at {self.where}: away on demand")
+        if self.refusal is not None:
+            raise Refused(f"{self.where} refuses: {self.refusal}")
+        self.commands.append(str(command[0]))
+        reply = super().call(*command)
+        if self.lost > 0:
+            self.lost -= 1
+            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: lost on demand")
+        return reply
+
+
+class Faults(FailingClient):
+    """A server for one queue (fakeredis) that fails on demand.
 
     Example:
         >>> faults = Faults()
@@ -29,32 +60,14 @@ class Faults(RedisClient):
         rx_runat.errors.Unavailable: nothing answers at memory://: away on demand
 
     Attributes:
-        away: nothing reaches the server.
-        lost: how many of the next calls the server does, and does not answer.
-        refusal: what it refuses every call with, in words; None: it does not.
-        commands: the ones that reached it, in order.
+        away: True: no call reaches the server.
+        lost: how many of the next calls the server does without a reply to us.
+        refusal: the words with which every call is refused; None: none is.
+        commands: the names of the commands that reached the server, in order.
     """
 
     def __init__(self) -> None:
-        inner = connect(fakeredis.FakeRedis(server=fakeredis.FakeServer())).client
-        super().__init__(inner.pool, "memory://")
-        self.away = False
-        self.lost = 0
-        self.refusal: str | None = None
-        self.commands: list[str] = []
-
-    def call(self, *command: Arg) -> Any:
-        """Send a command, if the server is there to hear it."""
-        if self.away:
-            raise Unavailable(f"nothing answers at {self.where}: away on demand")
-        if self.refusal is not None:
-            raise Refused(f"{self.where} refuses: {self.refusal}")
-        self.commands.append(str(command[0]))
-        answer = super().call(*command)
-        if self.lost > 0:
-            self.lost -= 1
-            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: lost on demand")
-        return answer
+        super().__init__(connect(fakeredis.FakeRedis(server=fakeredis.FakeServer())).client, "memory://")
 
 
 def virtual_queue(
@@ -64,16 +77,16 @@ def virtual_queue(
     limit: int = 1000,
     faults: Faults | None = None,
 ) -> tuple[RunAt, TestScheduler]:
-    """A queue in virtual time, and its clock: `scheduler.advance_by(seconds)` moves both.
+    """Returns a queue in virtual time, and its clock: `scheduler.advance_by(seconds)` moves both.
 
-    The scripts are the ones that run in production, on fakeredis; the scheduler's `now`, which begins in 1970, is the
-    clock that they go by. Nothing happens between two advances.
+    The scripts are those of production, on fakeredis. Their clock is the scheduler's `now`, which begins in 1970.
+    Nothing happens between two advances.
 
     Args:
-        interval: seconds between heartbeats; None: none are needed, because every write passes this queue's own sink.
+        interval: seconds between heartbeats; None: there are none, because every write passes this queue's own sink.
         queue_name: as in `RunAt`.
         limit: as in `RunAt`.
-        faults: a server that fails on demand.
+        faults: a server that fails on demand; None: one that does not fail.
 
     Example:
         >>> queue, scheduler = virtual_queue()
@@ -84,5 +97,5 @@ def virtual_queue(
         tea
     """
     scheduler = TestScheduler()
-    target: Any = Connected(faults or Faults())  # beyond what users may pass, and so beyond the type
+    target: Any = Connected(faults or Faults())  # a form that `RunAt` takes, but does not offer
     return RunAt(target, queue_name=queue_name, interval=interval, limit=limit, scheduler=scheduler), scheduler

@@ -15,7 +15,7 @@ from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.stores import Clock, Line
+from tests.support.stores import Clock, FlakyClient
 from tests.support.waiting import wait_until
 
 
@@ -83,12 +83,12 @@ def faults() -> Faults:
 
 
 @pytest.fixture(params=["fakeredis", "server"])
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
-    """RedisClient to an empty Redis: fakeredis, and a real server."""
+def flaky(request: pytest.FixtureRequest) -> Iterator[FlakyClient]:
+    """A client of an empty Redis: fakeredis, and a real server."""
     url = "memory://" if request.param == "fakeredis" else request.getfixturevalue("server").url
-    line = Line(connect(url).client)
-    yield line
-    line.close()
+    flaky = FlakyClient(connect(url).client)
+    yield flaky
+    flaky.close()
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(line: Line, clock: Clock) -> RedisStore:
+def store(flaky: FlakyClient, clock: Clock) -> RedisStore:
     """A store whose clock stands still."""
-    return RedisStore(line, "RunAt~default", clock)
+    return RedisStore(flaky, "RunAt~default", clock)
 
 
 @pytest.fixture(autouse=True)

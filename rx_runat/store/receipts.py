@@ -1,43 +1,44 @@
-"""One source's hand in Redis: what it takes is written down, so that a lost answer loses no key.
+"""Receipts: what a claim took is written down in Redis, so that a lost reply loses no key.
 
-The life of a hand, and the two names under which it writes:
+    claim  --reply-->  claim  --reply-->  hand back  --reply-->  close     all under one receipt key
+    claim  --(reply lost)--  claim, resent  --reply-->  go on under a new receipt key
 
-    claim  --answer-->  claim  --answer-->  hand back  --answer-->  close        all under one name
-    claim  --(answer lost)--  claim again  --answer-->  go on under a new name   the old request may still be on its way
-
-A request that was held up on the wire and arrives late finds, under the name it was sent with, the receipt that says
-"done": it takes nothing and returns nothing.
+After a lost reply the first request may still be on its way. When it arrives it finds, under the receipt key that it
+names, a receipt with its own token, and so takes nothing. The claimer never uses that receipt key again, because a
+later claim would overwrite the receipt.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import TypeVar
 
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.protocols import Clock
-from rx_runat.store.client import RedisClient, resend_lost
-from rx_runat.store.keys import receipt_key
+from rx_runat.store.client import RedisClient
+from rx_runat.store.keys import QueueKeys, receipt_key
+from rx_runat.store.request import Request
 
-RECEIPT_TTL_MS = 3_600_000  # longer than any outage that a process would sit out with a claim unanswered
+RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage that a process sits out with a claim not replied to
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 def new_token() -> str:
-    """A mark that no key holds: a control character, and 48 bits made up after the key was written.
+    """Returns a token that is part of no key: a control character, and 48 random bits younger than the keys.
 
-    Short, because it stands between any two of 2,000 strings: twice as long, it takes twice as long to split at.
+    It is short, because a reply has it between any two of 2,000 strings: split at a token of twice that length, the
+    reply takes twice as long.
     """
     return f"\x1f{secrets.token_urlsafe(6)}"
 
 
 def to_parts(joined: bytes, token: str) -> list[str]:
-    """Keys, and what goes with them, of one string with a token between any two; as `to_key` of each would be.
+    """Returns the strings between the tokens, each decoded as `to_key` does it.
 
-    Decoded in one go, the hot path of a drain: the token is ASCII, so no key's bytes run into the next one's.
+    All are decoded in one go, because this is the hot path of a drain. That is safe: a token is ASCII, so the bytes of
+    a key cannot combine with those of the next one.
 
     >>> to_parts(b"a-c0ffee-1700000000000", "-c0ffee-")
     ['a', '1700000000000']
@@ -45,69 +46,71 @@ def to_parts(joined: bytes, token: str) -> list[str]:
     return joined.decode("utf-8", "surrogateescape").split(token) if joined else []
 
 
-class Receipted:
-    """What every hand has: one claim at a time, asked for until it is answered, and a name to write receipts under.
+class ReceiptHolder:
+    """The part of a claimer that keeps receipts: one claim at a time, resent until Redis replies. For one thread.
 
-    Not for two threads at once.
+    Args:
+        client: connections that do not retry.
+        queue_name: the name of the schedule.
+        keys: of the queue.
+        clock: epoch microseconds in virtual time; None: Redis's own clock decides.
     """
 
-    _receipt: str  # the name that we write under
-    _lost: bool  # was an answer to the request under way lost?
-    _written: bool  # does a receipt lie under our name?
+    _receipt: str  # the receipt key in use
+    _lost: bool  # whether a reply to a request under that key was lost
+    _written: bool  # whether a receipt may exist under that key
 
-    def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None) -> None:
+    def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
         self._client = client
         self._queue_name = queue_name
+        self._keys = keys
         self._clock = clock
-        self._claim: str | None = None  # the token of a claim that is not answered yet
-        self._stale: list[str] = []  # receipts that we are done with
-        self._go_on_as(self._new_name())
+        self._token: str | None = None  # of a claim that was not replied to
+        self._stale: list[str] = []  # receipt keys that are in use no more, and not deleted yet
+        self._renew()
 
     @property
     def is_owed(self) -> bool:
-        """Is the answer to a claim still out?"""
-        return self._claim is not None
+        """True if a claim was not replied to: it may have taken keys."""
+        return self._token is not None
 
     def claim(self, limit: int) -> Claimed | Leased:
-        """Take what is due; after a lost answer, the same keys again."""
+        """Take due keys; after a lost reply, the same keys again."""
         raise NotImplementedError
 
     def close(self) -> list[Entry]:
-        """Leave no receipt behind; answers what a claim took whose answer had been lost until now.
+        """Delete the receipts; or, if a claim was not replied to, return the entries that it took.
 
         Raises:
-            StoreError: Redis did not answer; call it again.
+            StoreError: Redis did not reply; call it again.
         """
-        if self._claim is not None:
+        if self._token is not None:
             found = self.claim(0)
             return list(map(Entry, found.keys, found.scores))
-        if self._written:  # under a new name from now on: a DEL that comes late must not meet a later claim's receipt
+        if self._written:  # a new key from now on: a delayed DEL must not delete the receipt of a later claim
             self._stale.append(self._receipt)
-            self._go_on_as(self._new_name())
+            self._renew()
         if self._stale:
-            resend_lost(lambda _: self._client.call("DEL", *self._stale))
+            self._client.send(Request(("DEL", *self._stale), int))
             self._stale.clear()
         return []
 
-    def _ask(self, request: Callable[[], _T]) -> _T:
-        def ask(again: bool) -> _T:
-            self._lost = self._lost or again
-            return request()
+    def _now(self) -> int | None:
+        return None if self._clock is None else self._clock()
 
+    def _send(self, request: Request[T]) -> T:
         try:
-            return resend_lost(ask)
+            reply, self._lost = self._client.resend_lost(request, self._lost)
         except OutcomeUnknown:
             self._lost = True
             raise
+        return request.read(reply)
 
     def _go_on(self) -> None:
-        """Under the same name, unless a request of ours may still be on its way under it."""
+        """Keep the receipt key, unless a request of ours with this key may still be on its way."""
         if self._lost:
-            self._go_on_as(self._new_name())
+            self._renew()
 
-    def _go_on_as(self, name: str) -> None:
-        self._receipt = name
+    def _renew(self) -> None:
+        self._receipt = receipt_key(self._queue_name, secrets.token_hex(8))
         self._lost = self._written = False
-
-    def _new_name(self) -> str:
-        return receipt_key(self._queue_name, secrets.token_hex(8))

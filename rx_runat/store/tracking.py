@@ -1,19 +1,20 @@
-"""An eye on the head of a schedule, on a connection of its own; the claim is kept out of it.
+"""Who changed the head of a schedule: a connection of its own that waits for a push of the server.
 
     read the head  -->  wait for a push  -->  read again
           |                    ^
-          '-- Redis tracks the read: whoever writes to the queue next, a bare ZADD too, sets off one push
+          '-- Redis tracks the read: the next write to the queue by anybody, a bare ZADD too, makes Redis push once
 
-For a source of claims the first end of a lease is read with the head, whoever holds that lease: its claim sets off a
-push too, and so the end is known in time, even if the holder is killed.
+Redis made client-side caching (`CLIENT TRACKING`) so that clients drop stale copies; here the copy is the head. It
+reports every writer and needs no setting of the server. Where a server, a proxy or an ACL refuses it, sinks publish
+each write on a channel of the queue, and the tracker subscribes to that channel. Claims are not published: there the
+end of another source's lease is found by the next read, for any reason, or by the heartbeat.
 
-Client-side caching (`CLIENT TRACKING`) was made to drop stale copies; here the copy is the head. It hears every
-writer and needs no setting of the server. Where a server, a proxy or an ACL refuses it, sinks publish on a channel of
-the queue, and this listens there. Claims are not published: there the leases of others are found by the next read,
-whatever it was made for, or by the heartbeat.
+For a source of claims, the first end of a lease is read together with the head. A claim of any source takes a key out
+of the schedule and so makes Redis push, and then this source reads when that lease ends. It knows the time even if the
+lease's holder is killed. The read of the first lease itself is not tracked, because acks and renewals would then wake
+every source for nothing.
 
-The read of the first lease is not tracked, or acks and renewals would wake everybody for nothing: a lease begins where
-a key leaves the schedule, and that sets off the push.
+The tracker takes no part in claims: what it reports is a hint, and a lost hint loses no key.
 """
 
 from __future__ import annotations
@@ -23,77 +24,78 @@ from typing import Any
 
 from rx_runat.errors import Refused
 from rx_runat.store.client import RedisClient
-from rx_runat.store.connection import Line
+from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.keys import claimed_key, wake_channel
 
 
 class RedisHeadTracker:
-    """A `HeadTracker` on Redis. One thread looks and waits; any may close.
+    """A `HeadTracker` on Redis. One thread reads and waits; any thread may close it.
 
     Args:
-        client: where connections come from.
-        queue_name: of the schedule.
-        leases: whether ends of leases count, for those who bring them back; else a read stays a bare ZRANGE.
+        client: makes the connection.
+        queue_name: the name of the schedule.
+        leases: True if ends of leases count as well, for sources of claims; False: one ZRANGE for each read.
     """
 
     def __init__(self, client: RedisClient, queue_name: str, leases: bool = False) -> None:
         self._client = client
         self._queue_name = queue_name
         self._leases = leases
-        self._line: Line | None = None
-        self._tracks = True
+        self._connection: DedicatedConnection | None = None
+        self._tracks = True  # whether the server tracks our reads; False: we subscribe to the channel
         self._closed = False
 
     def head(self) -> float:
-        """Read the head, or the first end of a lease if that is earlier. From now on `wait` hears of changes.
+        """Read when the next key is due or, if that is earlier and counts, the first lease ends. Arms `wait`.
 
-        In whole epoch milliseconds, at which it is due; inf: nothing is scheduled, nor out.
+        Returns:
+            Whole epoch milliseconds, at which a claim brings something; inf: nothing is scheduled, nor leased.
 
         Raises:
-            StoreError: not read; the next call tries on a new connection.
+            StoreError: not read; the next call opens a new connection.
         """
-        line = self._line
-        if line is None or not line.is_open:
-            line = self._line = self._open()
-        # A connection that subscribes may do nothing else on some servers: then any other reads.
-        ask = line.ask if self._tracks else self._client.call
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = self._connection = self._open()
+        # Some servers forbid other commands on a connection that subscribes: then a pooled connection reads.
+        call = connection.call if self._tracks else self._client.call
         name = self._queue_name
-        head = _score(ask("ZRANGE", name, 0, 0, "WITHSCORES"))
+        head = _score(call("ZRANGE", name, 0, 0, "WITHSCORES"))
         if self._leases:
             head = min(head, _score(self._client.call("ZRANGE", claimed_key(name), 0, 0, "WITHSCORES")))
         return math.ceil(head) if math.isfinite(head) else head
 
     def wait(self, seconds: float) -> None:
-        """Return when the schedule may have changed, or after so many seconds.
+        """Return when the schedule may have changed since `head`, or after so many seconds.
 
         Raises:
             OutcomeUnknown: the connection is gone; `head` opens a new one.
         """
-        assert self._line is not None, "a head is read before anything is waited for"
-        self._line.listen(seconds)
+        assert self._connection is not None, "a head is read before anything is waited for"
+        self._connection.listen(seconds)
 
     def close(self) -> None:
-        """Break off what is under way and let go; from any thread, may be repeated."""
+        """Close the connection, which ends a call under way. Any thread may call it, and repeat it."""
         self._closed = True
-        line = self._line
-        if line is not None:
-            line.close()
+        connection = self._connection
+        if connection is not None:
+            connection.close()
 
-    def _open(self) -> Line:
-        line = self._line = self._client.open()
-        if self._closed:  # beside our opening
-            line.close()
+    def _open(self) -> DedicatedConnection:
+        connection = self._connection = self._client.open()
+        if self._closed:  # `close` ran before it could see this connection
+            connection.close()
         try:
-            line.ask("CLIENT", "TRACKING", "ON")
+            connection.call("CLIENT", "TRACKING", "ON")
             self._tracks = True
         except Refused:
             self._tracks = False
-            line.ask("SUBSCRIBE", wake_channel(self._queue_name), pushed=True)
-        return line
+            connection.call("SUBSCRIBE", wake_channel(self._queue_name), pushed=True)
+        return connection
 
 
 def _score(found: list[Any]) -> float:
-    """The score in an answer to ZRANGE WITHSCORES, which RESP3 nests; inf if there is none."""
+    """Returns the score in a reply to ZRANGE WITHSCORES, where RESP3 nests each pair; inf if there is none."""
     first: Any = found[0] if found else None
     if isinstance(first, list):
         return float(first[1])  # pyright: ignore[reportUnknownArgumentType]

@@ -6,10 +6,11 @@ They keep no receipt, so the keys of a lost reply are lost. They survive no erro
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 
 import redis
 
+from rx_runat.store.claimers import LEASE
+from rx_runat.store.verbs import SETTLE
 from tests.benchmarks.bench import Q
 
 CLAIM = """
@@ -38,8 +39,8 @@ def drain(claim: Callable[[], list[bytes]], count: int) -> list[str]:
 
 def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, list[str]]]:
     """Returns a function that makes one claim with a lease, by the package's own script: the fence and the keys."""
-    script = client.register_script(_lua("lease"))
-    client.script_load(_lua("lease"))
+    script = client.register_script(LEASE.body)
+    client.script_load(LEASE.body)
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare"]
     claims = 0
 
@@ -55,8 +56,8 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
 
 def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
     """Returns a function that acks the keys of a claim in one call, by the package's own script, and counts them."""
-    script = client.register_script(_lua("settle"))
-    client.script_load(_lua("settle"))
+    script = client.register_script(SETTLE.body)
+    client.script_load(SETTLE.body)
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead"]
 
     def ack(fence: str, claimed: list[str]) -> int:
@@ -64,7 +65,3 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
         return sum(script(keys=keys, args=[0, "", *words])[1])
 
     return ack
-
-
-def _lua(name: str) -> str:
-    return files("rx_runat.store").joinpath("lua", f"{name}.lua").read_text()

@@ -97,7 +97,7 @@ def child() -> Iterator[Callable[..., Child]]:
 def no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("RX_RUNAT_SERVER", raising=False)
     yield
-    wait_until(lambda: not processes(tmp_path), "the servers and keepers of this test have ended")
+    wait_until(lambda: not processes(tmp_path), "the servers and watchdogs of this test have ended")
 
 
 @pytest.fixture
@@ -120,12 +120,12 @@ def leave(connected: Connected) -> None:
 
 
 def processes(home: Path) -> list[str]:
-    """The processes that have a dir among their arguments: its server, its keeper."""
+    """The processes that have a dir among their arguments: its server, its watchdog."""
     listed = subprocess.run([PS, "-Aww", "-o", "pid=,args="], capture_output=True, text=True, check=True)
     return [line.strip() for line in listed.stdout.splitlines() if f"{home}/" in f"{line}/".replace(" ", "/")]
 
 
-def keepers(home: Path) -> list[int]:
+def watchdogs(home: Path) -> list[int]:
     return [int(line.split()[0]) for line in processes(home) if "embedded_watchdog.py" in line]
 
 
@@ -177,7 +177,7 @@ def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
     queue = RunAt("embedded://")
     queue.schedule("a", PAST)
     home = Path(queue._store._client.pool.connection_kwargs["path"]).parent
-    assert len(processes(home)) == 2, "a server and its keeper"
+    assert len(processes(home)) == 2, "a server and its watchdog"
     queue.stop()
     assert not home.exists()
     wait_until_gone(home)
@@ -297,7 +297,7 @@ def test_six_that_start_at_once_get_one_server(tmp_path: Path, child: Callable[.
     for each in sharers:
         each.go()
     assert len({each.hear() for each in sharers}) == 1
-    assert len(keepers(tmp_path / "home")) == 1
+    assert len(watchdogs(tmp_path / "home")) == 1
     for each in sharers[:3]:
         assert each.end() == 0
     for each in sharers[3:5]:
@@ -368,7 +368,7 @@ def test_a_dir_whose_only_user_was_killed_serves_again(
     killed.hear()
     killed.kill()
     assert join().client.call("ZCARD", Q) == 1
-    wait_until(lambda: len(keepers(tmp_path / "home")) == 1, "one keeper is left")
+    wait_until(lambda: len(watchdogs(tmp_path / "home")) == 1, "one watchdog is left")
 
 
 def test_a_killed_server_is_started_anew_by_the_next_user(tmp_path: Path, join: Callable[..., Connected]) -> None:
@@ -385,11 +385,11 @@ def test_a_killed_server_is_started_anew_by_the_next_user(tmp_path: Path, join: 
     assert one.client.call("GET", "a") == b"1"
 
 
-def test_a_server_whose_keeper_was_killed_stays_the_only_one(tmp_path: Path, join: Callable[..., Connected]) -> None:
+def test_a_server_whose_watchdog_was_killed_stays_the_only_one(tmp_path: Path, join: Callable[..., Connected]) -> None:
     one = join()
     before = run_id(one)
-    (keeper,) = keepers(tmp_path / "home")
-    os.kill(keeper, signal.SIGKILL)
+    (watchdog,) = watchdogs(tmp_path / "home")
+    os.kill(watchdog, signal.SIGKILL)
     leave(one)
     other = join()
     assert run_id(other) == before
@@ -428,7 +428,7 @@ def test_a_socket_that_was_deleted_starts_no_second_server(
     monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.1)
     with pytest.raises(ServerError, match=r"server\.lock is held by a running server.*server\.sock"):
         join()
-    assert len(keepers(tmp_path / "home")) == 1
+    assert len(watchdogs(tmp_path / "home")) == 1
     assert one.client.call("GET", "a") == b"1", "the one that runs is unharmed"
 
 
@@ -538,7 +538,7 @@ def test_a_forked_child_does_not_keep_the_server(tmp_path: Path, child: Callable
     owner = child(FORKER, f"embedded://{tmp_path}/home", "goes on")
     grandchild = int(owner.hear())
     owner.kill()
-    wait_until(lambda: not keepers(tmp_path / "home"), "the server has ended")
+    wait_until(lambda: not watchdogs(tmp_path / "home"), "the server has ended")
     os.kill(grandchild, 0)  # raises if it has ended
 
 

@@ -24,7 +24,7 @@ from rx_runat.model.batch import Entry, SettleRequest, Verb
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH
-from rx_runat.store import leasing_claimer as module
+from rx_runat.store import claimers
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
@@ -35,7 +35,7 @@ START_MS = 1_000_000
 LEASE_MS = 300
 BOUND = 2  # keys brought back in one claim: few, so that it matters
 KEYS = ["a", "b", "é", "\udcff"]
-LOST = st.sampled_from([0, 0, 0, 1])  # is the answer lost, and asked for again?
+LOST = st.sampled_from([0, 0, 0, 1])  # how many replies are lost, so that the request is resent
 TIMES = st.integers(-200, 1200)  # ms, about the time that a history takes
 
 
@@ -75,14 +75,14 @@ class Held(NamedTuple):
 
 
 class Leases(RuleBasedStateMachine):
-    """The store, two lessees and a plain plain_claimer, answers that are lost, and a clock that also steps back."""
+    """The store, two leasing claimers and a plain one, replies that are lost, and a clock that also steps back."""
 
     @initialize()
     def begin(self) -> None:
         self.now = START_MS * 1000
         self.faults = Faults()
         self.store = RedisStore(self.faults, Q, lambda: self.now)
-        self.lessees = [self.store.leasing_claimer(LEASE_MS) for _ in range(2)]
+        self.claimers = [self.store.leasing_claimer(LEASE_MS) for _ in range(2)]
         self.runs: list[Run] = []
         self.waiting: dict[str, Run] = {}
         self.out: dict[str, Run] = {}
@@ -157,25 +157,25 @@ class Leases(RuleBasedStateMachine):
             run.parked = None
             yield run
 
-    def judge(self, verdict: SettleRequest, again: bool) -> int | None:
-        run = self.out.get(verdict.key)
-        if run is None or run.fence != verdict.fence:
-            if again and verdict.verb != "extend":
-                return 1 if self.ms < verdict.deadline_ms else None
+    def judge(self, request: SettleRequest, resent: bool) -> int | None:
+        run = self.out.get(request.key)
+        if run is None or run.fence != request.fence:
+            if resent and request.verb != "extend":
+                return 1 if self.ms < request.deadline_ms else None
             return 0
         if run.deadline <= self.ms:
             return 0
-        if verdict.verb == "extend":
-            run.deadline = max(run.deadline, self.up + int(verdict.argument))
+        if request.verb == "extend":
+            run.deadline = max(run.deadline, self.up + int(request.argument))
             return run.deadline
         self.release(run)
-        if verdict.verb == "ack":
+        if request.verb == "ack":
             run.end = "acked"
-        elif verdict.verb == "bury":
+        elif request.verb == "bury":
             run.end = "dead"
             self.letters[run.key] = (run, self.ms)
-        elif verdict.verb == "nack":
-            self.wait_again(run, self.up + int(verdict.argument))
+        elif request.verb == "nack":
+            self.wait_again(run, self.up + int(request.argument))
         else:
             run.attempt -= 1
             self.wait_again(run, run.run_at)
@@ -257,7 +257,7 @@ class Leases(RuleBasedStateMachine):
     @rule(number=st.integers(0, 1), limit=st.sampled_from([4, 2, 1, 0]), lost=LOST)
     def claim(self, number: int, limit: int, lost: int) -> None:
         self.faults.lost = lost
-        got = self.lessees[number].claim(limit)
+        got = self.claimers[number].claim(limit)
         runs: list[Run] = []
         for _ in range(1 + lost):
             self.bring_back()
@@ -311,18 +311,18 @@ class Leases(RuleBasedStateMachine):
         self.settle_each([(verb, held) for held in helds], 50, 0)
 
     def settle_each(self, pairs: list[tuple[Verb, Held]], delay: int, lost: int) -> None:
-        verdicts: list[SettleRequest] = []
+        requests: list[SettleRequest] = []
         for verb, held in pairs:
             argument = {"nack": delay, "extend": delay, "bury": "why\nnot"}.get(verb, "")
-            verdicts.append(SettleRequest(verb, held.key, held.fence, argument, held.deadline))
-        self.faults.lost = lost if verdicts else 0
-        settled = self.store.settle(verdicts)
-        first = [self.judge(verdict, again=False) for verdict in verdicts]
-        answers = [self.judge(verdict, again=True) for verdict in verdicts] if lost else first
+            requests.append(SettleRequest(verb, held.key, held.fence, argument, held.deadline))
+        self.faults.lost = lost if requests else 0
+        settled = self.store.settle(requests)
+        first = [self.judge(request, resent=False) for request in requests]
+        answers = [self.judge(request, resent=True) for request in requests] if lost else first
         assert settled.answers == answers
-        for verdict, answer in zip(verdicts, answers, strict=True):
-            if verdict.verb == "extend" and answer:
-                self.held.append(Held(verdict.key, verdict.fence, answer))
+        for request, answer in zip(requests, answers, strict=True):
+            if request.verb == "extend" and answer:
+                self.held.append(Held(request.key, request.fence, answer))
 
     # Dead letters.
 
@@ -390,16 +390,16 @@ class Leases(RuleBasedStateMachine):
             self.claim(0, 4, 0)
             self.store.settle([SettleRequest("ack", run.key, run.fence, "", run.deadline) for run in self.out.values()])
             for run in list(self.out.values()):
-                self.judge(SettleRequest("ack", run.key, run.fence, "", run.deadline), again=False)
+                self.judge(SettleRequest("ack", run.key, run.fence, "", run.deadline), resent=False)
         self.drop(None)
-        for leasing_claimer in self.lessees:
+        for leasing_claimer in self.claimers:
             assert leasing_claimer.close() == []
         self.every_run_ends_once_or_it_waits_or_is_out()
         assert not self.waiting
         assert not self.out
         left = RedisClient.call(self.faults, "KEYS", "*")
         assert all(RedisClient.call(self.faults, "PTTL", key) > 0 for key in left), (
-            "but receipts of answers that were lost"
+            "but receipts of replies that were lost"
         )
         self.faults.close()
 
@@ -419,7 +419,7 @@ def run_machine(examples: int, steps: int) -> None:
 
 @pytest.fixture(autouse=True)
 def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BROUGHT_BACK", BOUND)
+    monkeypatch.setattr(claimers, "BROUGHT_BACK", BOUND)
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")

@@ -1,4 +1,4 @@
-"""A queue at a glance: what one look sees, and how it is shown."""
+"""The state of a queue at one moment: what one look reads, and how it is shown."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_claimed_keys_and_dead_letters_are_seen(any_queue: RunAt, client: redis.
 def test_where_keys_are_that_are_seen_no_more(any_queue: RunAt) -> None:
     store = any_queue._store
     any_queue.on_next([Job(key, 1) for key in ("acked", "buried", "nacked", "out", "revived")])
-    hand = store.leasing_claimer(60_000)
-    got = hand.claim(5)
+    claimer = store.leasing_claimer(60_000)
+    got = claimer.claim(5)
     assert [place.kind for place in store.locate([*got.keys, "nobody"])] == ["out"] * 5 + ["gone"]
     verbs = {"acked": "ack", "buried": "bury", "nacked": "nack", "revived": "bury"}
     store.settle([SettleRequest(verb, key, got.fence, 9999, got.deadline) for key, verb in verbs.items()])  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def test_where_keys_are_that_are_seen_no_more(any_queue: RunAt) -> None:
     assert places["buried"].died == pytest.approx(now, abs=60_000)
     assert store.locate([]) == []
     any_queue.dead.drop(None)
-    hand.close()
+    claimer.close()
 
 
 def test_asking_where_keys_are_changes_nothing(queue: RunAt, client: redis.Redis) -> None:

@@ -22,13 +22,13 @@ from rx_runat import Job, OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Entry
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
+from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
 from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
-from rx_runat.store.connection import Arg
-from rx_runat.store.plain_claimer import PlainClaimer
 from rx_runat.store.redis_store import RedisStore
+from rx_runat.store.request import Arg
+from tests.support.stores import FlakyClient, Q
 
-Q = "RunAt~default"
 START_MS = 1_000_000
 KEYS = ["a", "b", "c", "d", "é", "\udcff"]
 
@@ -43,57 +43,57 @@ class Sent(NamedTuple):
     command: tuple[Arg, ...]
 
     def is_claim(self) -> bool:
-        return self.command[0] == "EVAL" and bytes(self.command[1]).startswith(b"-- Takes")  # type: ignore[arg-type]
+        return self.command[:2] == ("EVAL", CLAIM.body)
 
     def is_hand_back(self) -> bool:
-        return self.command[0] == "EVAL" and bytes(self.command[1]).startswith(b"-- Returns")  # type: ignore[arg-type]
+        return self.command[:2] == ("EVAL", HAND_BACK.body)
 
     def args(self) -> tuple[Arg, ...]:
         """A script's ARGV."""
         return self.command[3 + int(self.command[2]) :] if self.command[0] == "EVAL" else ()
 
     def may_be_late(self) -> bool:
-        """A write of the sink that comes late is a write, as its docstring says; a plain_claimer's is nothing."""
+        """A write of the sink that comes late is a write, as its docstring says; a claimer's is nothing."""
         return self.is_claim() or self.is_hand_back() or self.command[0] == "DEL"
 
 
-class Line(RedisClient):
-    """RedisClient with fates. What is held up may arrive at any time later, as often as one likes."""
+class DuplicatingClient(FlakyClient):
+    """A flaky client; what was not replied to may arrive at any time later, as often as one likes."""
 
-    def __init__(self, inner: RedisClient) -> None:
-        super().__init__(inner.pool, inner.where)
-        self.fates: list[str] = []
+    def __init__(self, client: RedisClient) -> None:
+        super().__init__(client)
         self.wish = 0  # what the calls of the moment are for
-        self.done: list[Sent] = []  # what the server did in these
-        self.late: list[Sent] = []
-
-    def run(self, script: Any, *args: Arg) -> Any:
-        return self.call("EVAL", script.body, *args)
+        self.duplicates: list[Sent] = []
 
     def call(self, *command: Arg) -> Any:
-        fate = self.fates.pop(0) if self.fates else None
-        if fate == "away":
-            raise Unavailable("away")
-        sent = Sent(self.wish, command)
-        if fate != "late":
-            self.done.append(sent)
-            answer = super().call(*command)
-        if fate is None:
-            return answer
-        if sent.may_be_late():
-            self.late.append(sent)
-        raise OutcomeUnknown(fate)
+        try:
+            return super().call(*command)
+        except OutcomeUnknown:
+            sent = Sent(self.wish, command)
+            if sent.may_be_late():
+                self.duplicates.append(sent)
+            raise
 
-    def send(self, *command: Arg) -> Any:
-        """As it is, beside all fates."""
-        return super().call(*command)
+    def begin(self, fates: list[str | None], wish: int) -> None:
+        self.fates, self.wish = list(fates), wish
+        self.sent.clear()
+        self.late.clear()
+
+    def done(self) -> list[Sent]:
+        """Returns what the server did since `begin`."""
+        late = set(map(id, self.late))
+        return [Sent(self.wish, command) for command in self.sent if id(command) not in late]
+
+    def at_once(self, *command: Arg) -> Any:
+        """Send a command whatever the fates."""
+        return RedisClient.call(self, *command)
 
 
-class Hold:
-    """What the model knows of a plain_claimer."""
+class Known:
+    """What the model knows of a claimer."""
 
-    def __init__(self, plain_claimer: PlainClaimer) -> None:
-        self.plain_claimer = plain_claimer
+    def __init__(self, claimer: PlainClaimer) -> None:
+        self.claimer = claimer
         self.entries: list[tuple[str, int]] = []  # claimed, answered, and neither delivered nor handed back
         self.wish = 0  # of its claim or hand-back
         self.claiming = False
@@ -107,7 +107,7 @@ class Hold:
 
 
 class Schedule(RuleBasedStateMachine):
-    """The store, two takers and a line that fails, beside a dict.
+    """The store, two claimers and a client that fails, beside a dict.
 
     A wish is fulfilled once: the first of its askings that the server does has the effect, all others have none.
     """
@@ -115,11 +115,11 @@ class Schedule(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = START_MS * 1000
-        self.line = Line(connect("memory://").client)
-        self.store = RedisStore(self.line, Q, lambda: self.now)
-        self.hands = [Hold(self.store.plain_claimer()), Hold(self.store.plain_claimer())]
+        self.client = DuplicatingClient(connect("memory://").client)
+        self.store = RedisStore(self.client, Q, lambda: self.now)
+        self.all_known = [Known(self.store.plain_claimer()), Known(self.store.plain_claimer())]
         self.waiting = {key: START_MS - 100 * place for place, key in enumerate(KEYS)}
-        self.line.send("ZADD", Q, *(each for key, ms in self.waiting.items() for each in (ms, to_member(key))))
+        self.client.at_once("ZADD", Q, *(each for key, ms in self.waiting.items() for each in (ms, to_member(key))))
         self.wishes = 0
         self.taken: dict[int, list[tuple[str, int]]] = {}  # by the wish of the claim that took them
         self.returned: set[int] = set()  # the wishes of hand-backs
@@ -134,9 +134,9 @@ class Schedule(RuleBasedStateMachine):
         """Let a command that the server did have its effect on the model."""
         args = sent.args()
         if sent.is_claim() and sent.wish not in self.taken:
-            limit, _, _, again, now = args
+            limit, _, _, resent, now = args
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
-            if due or again:  # a first asking that found nothing is not written down: it may find something yet
+            if due or resent:  # a first asking that found nothing is not written down: it may find something yet
                 self.taken[sent.wish] = due
             for key, _ in due:
                 del self.waiting[key]
@@ -149,31 +149,32 @@ class Schedule(RuleBasedStateMachine):
     def in_order(self) -> list[tuple[str, int]]:
         return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
 
-    def ask(self, fates: list[str], verb: Callable[[], Any], wish: int = 0) -> tuple[bool, Any]:
+    def ask(self, fates: list[str | None], verb: Callable[[], Any], wish: int = 0) -> tuple[bool, Any]:
         """Was it answered, and with what? The model has had the effects of the scripts."""
-        self.line.fates, self.line.done, self.line.wish = list(fates), [], wish
+        self.client.begin(fates, wish)
         answered, answer, error = True, None, None
         try:
             answer = verb()
         except Unavailable as raised:
             answered, error = False, raised
         assert error is None or isinstance(error, OutcomeUnknown) is (fates[0] != "away"), "unknown if it was sent"
-        self.line.fates = []
-        for sent in self.line.done:
+        self.client.fates = []
+        self.done = self.client.done()
+        for sent in self.done:
             self.happened(sent)
         return answered, answer
 
-    # Time, and the line.
+    # Time, and the wire.
 
     @rule(milliseconds=st.integers(0, 900), microseconds=st.integers(0, 999))
     def time_goes_by(self, milliseconds: int, microseconds: int) -> None:
         self.now += milliseconds * 1000 + microseconds
 
-    @precondition(lambda self: self.line.late)
+    @precondition(lambda self: self.client.duplicates)
     @rule(data=st.data())
     def a_late_copy_arrives(self, data: st.DataObject) -> None:
-        sent = data.draw(st.sampled_from(self.line.late))
-        self.line.send(*sent.command)
+        sent = data.draw(st.sampled_from(self.client.duplicates))
+        self.client.at_once(*sent.command)
         self.happened(sent)
 
     # The sink's verbs.
@@ -189,12 +190,12 @@ class Schedule(RuleBasedStateMachine):
         keep=st.sampled_from(KEEP),
         fates=FATES,
     )
-    def schedule(self, jobs: list[tuple[str, int]], as_delay: bool, keep: Keep, fates: list[str]) -> None:
+    def schedule(self, jobs: list[tuple[str, int]], as_delay: bool, keep: Keep, fates: list[str | None]) -> None:
         now = -(-self.now // 1000)
         wanted = {key: now + max(ms, 0) if as_delay else START_MS + ms for key, ms in jobs}
         made = [Job(key, timedelta(milliseconds=ms) if as_delay else (START_MS + ms) / 1000) for key, ms in jobs]
         answered, answer = self.ask(fates, lambda: self.store.schedule(made, keep))
-        if self.line.done:
+        if self.done:
             for key, ms in wanted.items():
                 before = self.waiting.get(key)
                 if before is not None:
@@ -204,10 +205,10 @@ class Schedule(RuleBasedStateMachine):
             assert answer == min(self.waiting[key] for key in wanted)
 
     @rule(key=st.sampled_from(KEYS), fates=FATES)
-    def cancel(self, key: str, fates: list[str]) -> None:
+    def cancel(self, key: str, fates: list[str | None]) -> None:
         waited = key in self.waiting
         answered, answer = self.ask(fates, lambda: self.store.cancel(key))
-        if self.line.done:
+        if self.done:
             self.waiting.pop(key, None)
         if answered:
             assert answer is waited
@@ -215,7 +216,7 @@ class Schedule(RuleBasedStateMachine):
     # The looks.
 
     @rule(key=st.sampled_from(KEYS), n=st.integers(1, 8), until=st.none() | st.integers(-600, 2500), fates=FATES)
-    def look(self, key: str, n: int, until: int | None, fates: list[str]) -> None:
+    def look(self, key: str, n: int, until: int | None, fates: list[str | None]) -> None:
         answered, when = self.ask(fates, lambda: self.store.when(key))
         if answered:
             ms = self.waiting.get(key)
@@ -230,27 +231,27 @@ class Schedule(RuleBasedStateMachine):
         if answered:
             assert size == sum(until is None or ms <= START_MS + until for ms in self.waiting.values())
 
-    # The takers.
+    # The claimers.
 
-    def hand(self, data: st.DataObject, may: Callable[[Hold], bool]) -> Hold:
-        return data.draw(st.sampled_from([hand for hand in self.hands if may(hand)]))
+    def draw(self, data: st.DataObject, may: Callable[[Known], bool]) -> Known:
+        return data.draw(st.sampled_from([known for known in self.all_known if may(known)]))
 
-    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
     @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
-    def claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
-        self.claim_with(self.hand(data, Hold.may_claim), limit, fates)
+    def claim(self, data: st.DataObject, limit: int, fates: list[str | None]) -> None:
+        self.claim_with(self.draw(data, Known.may_claim), limit, fates)
 
-    def claim_with(self, hand: Hold, limit: int, fates: list[str]) -> None:
-        if not hand.claiming:
-            hand.claiming, hand.wish = True, self.new_wish()
-        answered, answer = self.ask(fates, lambda: hand.plain_claimer.claim(limit), hand.wish)
+    def claim_with(self, known: Known, limit: int, fates: list[str | None]) -> None:
+        if not known.claiming:
+            known.claiming, known.wish = True, self.new_wish()
+        answered, answer = self.ask(fates, lambda: known.claimer.claim(limit), known.wish)
         if answered:
-            hand.claiming = False
+            known.claiming = False
             got = [(key, int(score)) for key, score in zip(answer.keys, answer.scores, strict=True)]
-            assert got == self.taken.get(hand.wish, [])
+            assert got == self.taken.get(known.wish, [])
             assert answer.now == self.now
             self.check_wait(answer.wait)
-            hand.entries += got
+            known.entries += got
 
     def check_wait(self, wait: float | None) -> None:
         if self.waiting:
@@ -258,45 +259,45 @@ class Schedule(RuleBasedStateMachine):
         else:
             assert wait is None
 
-    @precondition(lambda self: any(map(Hold.may_hand_back, self.hands)))
+    @precondition(lambda self: any(map(Known.may_hand_back, self.all_known)))
     @rule(data=st.data(), delivered=st.integers(0, 1), fates=FATES)
-    def hand_back(self, data: st.DataObject, delivered: int, fates: list[str]) -> None:
+    def hand_back(self, data: st.DataObject, delivered: int, fates: list[str | None]) -> None:
         """The subscribers have received some, and these are theirs; the rest goes back."""
-        hand = self.hand(data, Hold.may_hand_back)
-        if hand.backing is None:
-            del hand.entries[:delivered]
-        self.hand_back_with(hand, fates)
+        known = self.draw(data, Known.may_hand_back)
+        if known.backing is None:
+            del known.entries[:delivered]
+        self.hand_back_with(known, fates)
 
-    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
     @rule(data=st.data(), limit=st.integers(1, 4), fates=FATES)
-    def deliver_and_claim(self, data: st.DataObject, limit: int, fates: list[str]) -> None:
-        hand = self.hand(data, Hold.may_claim)
-        hand.entries.clear()
-        self.claim_with(hand, limit, fates)
+    def deliver_and_claim(self, data: st.DataObject, limit: int, fates: list[str | None]) -> None:
+        known = self.draw(data, Known.may_claim)
+        known.entries.clear()
+        self.claim_with(known, limit, fates)
 
-    def hand_back_with(self, hand: Hold, fates: list[str]) -> None:
-        if hand.backing is None:
-            hand.backing, hand.entries, hand.wish = hand.entries, [], self.new_wish()
-        entries = [Entry(key, str(ms).encode()) for key, ms in hand.backing]
-        answered, _ = self.ask(fates, lambda: hand.plain_claimer.hand_back(entries), hand.wish)
+    def hand_back_with(self, known: Known, fates: list[str | None]) -> None:
+        if known.backing is None:
+            known.backing, known.entries, known.wish = known.entries, [], self.new_wish()
+        entries = [Entry(key, str(ms).encode()) for key, ms in known.backing]
+        answered, _ = self.ask(fates, lambda: known.claimer.hand_back(entries), known.wish)
         if answered:
-            hand.backing = None
+            known.backing = None
 
-    @precondition(lambda self: any(map(Hold.may_claim, self.hands)))
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
     @rule(data=st.data(), fates=FATES)
-    def close(self, data: st.DataObject, fates: list[str]) -> None:
-        self.close_with(self.hand(data, Hold.may_claim), fates)
+    def close(self, data: st.DataObject, fates: list[str | None]) -> None:
+        self.close_with(self.draw(data, Known.may_claim), fates)
 
-    def close_with(self, hand: Hold, fates: list[str]) -> None:
-        claiming = hand.claiming
-        answered, answer = self.ask(fates, hand.plain_claimer.close, hand.wish)
+    def close_with(self, known: Known, fates: list[str | None]) -> None:
+        claiming = known.claiming
+        answered, answer = self.ask(fates, known.claimer.close, known.wish)
         if not answered:
             return
         got = [(each.key, int(each.score)) for each in answer]
         if claiming:
-            assert got == self.taken.get(hand.wish, [])
-            hand.claiming = False
-            hand.entries += got
+            assert got == self.taken.get(known.wish, [])
+            known.claiming = False
+            known.entries += got
         else:
             assert got == []
 
@@ -304,30 +305,30 @@ class Schedule(RuleBasedStateMachine):
 
     @invariant()
     def redis_holds_what_the_dict_holds(self) -> None:
-        shown = self.line.send("ZRANGE", Q, 0, -1, "WITHSCORES")
+        shown = self.client.at_once("ZRANGE", Q, 0, -1, "WITHSCORES")
         held = [(member, float(score)) for member, score in shown]
         assert held == [(to_member(key), ms) for key, ms in self.in_order()]
 
     @invariant()
     def nothing_else_lies_there_for_long(self) -> None:
-        for key in self.line.send("KEYS", "*"):
-            assert key == Q.encode() or self.line.send("PTTL", key) > 0
+        for key in self.client.at_once("KEYS", "*"):
+            assert key == Q.encode() or self.client.at_once("PTTL", key) > 0
 
     def teardown(self) -> None:
-        """All hands return what they have, and every copy arrives again: still the dict holds."""
-        if not hasattr(self, "line"):
+        """All claimers return what they have, and every copy arrives again: still the dict holds."""
+        if not hasattr(self, "client"):
             return
-        for hand in self.hands:
-            if hand.backing is not None:
-                self.hand_back_with(hand, [])
-            self.close_with(hand, [])
-            self.hand_back_with(hand, [])
-            self.close_with(hand, [])
-        for sent in self.line.late:
-            self.line.send(*sent.command)
+        for known in self.all_known:
+            if known.backing is not None:
+                self.hand_back_with(known, [])
+            self.close_with(known, [])
+            self.hand_back_with(known, [])
+            self.close_with(known, [])
+        for sent in self.client.duplicates:
+            self.client.at_once(*sent.command)
             self.happened(sent)
         self.redis_holds_what_the_dict_holds()
-        self.line.close()
+        self.client.close()
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
@@ -336,7 +337,7 @@ def test_any_history_of_calls_is_that_of_a_dict() -> None:
     run_state_machine_as_test(
         Schedule,
         settings=settings(
-            max_examples=int(__import__("os").environ.get("N", "100")),
+            max_examples=100,
             stateful_step_count=30,
             deadline=None,
             database=None,

@@ -11,13 +11,13 @@ import redis
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import Claim, Job, Refused, RunAt, Unavailable
-from rx_runat.store.client import Script
+from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
 from rx_runat.stream.sleep import ContentionDelay, WakeFilter
 from rx_runat.stream.wake import CHECK_SECONDS, head_changes
-from tests.store.test_store import runs_of, watched
+from tests.support.scripts import runs_of, watched
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -33,57 +33,57 @@ def target(request: pytest.FixtureRequest, server: Server, client: redis.Redis) 
     if request.param == "channel":
         client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
         return f"unix://deaf:pw@{server.path}"
-    return server.url if request.param == "tracking" else "memory://of test_watch"
+    return server.url if request.param == "tracking" else "memory://of test_tracking"
 
 
 @pytest.fixture(params=["plain", "claims"])
-def watch(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisHeadTracker, RunAt]]:
-    """A watch of either kind, and a queue that others write through."""
+def tracked(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisHeadTracker, RunAt]]:
+    """A tracker of either kind, and a queue that others write through."""
     store_client = connect(target).client
-    eye = RedisHeadTracker(store_client, Q, leases=request.param == "claims")
+    tracker = RedisHeadTracker(store_client, Q, leases=request.param == "claims")
     with RunAt(target) as queue:
-        yield eye, queue
+        yield tracker, queue
         for due in queue.peek():
             queue.cancel(due.key)
-    eye.close()
+    tracker.close()
     store_client.close()
 
 
-def test_the_head_is_the_earliest_run_at(watch: tuple[RedisHeadTracker, RunAt]) -> None:
-    eye, queue = watch
-    assert eye.head() == math.inf
+def test_the_head_is_the_earliest_run_at(tracked: tuple[RedisHeadTracker, RunAt]) -> None:
+    tracker, queue = tracked
+    assert tracker.head() == math.inf
     queue.on_next([Job("b", 1_800_000_000), Job("a", 1_700_000_000.5)])
-    assert eye.head() == MS + 500
+    assert tracker.head() == MS + 500
 
 
-def test_a_write_ends_the_wait(watch: tuple[RedisHeadTracker, RunAt]) -> None:
-    eye, queue = watch
-    eye.head()
+def test_a_write_ends_the_wait(tracked: tuple[RedisHeadTracker, RunAt]) -> None:
+    tracker, queue = tracked
+    tracker.head()
     for number in range(5):
         queue.schedule("a", 1_700_000_000 - number)
-        eye.wait(3600)
-        assert eye.head() == MS - number * 1000
+        tracker.wait(3600)
+        assert tracker.head() == MS - number * 1000
 
 
-def test_closing_ends_the_wait_of_another_thread(watch: tuple[RedisHeadTracker, RunAt]) -> None:
-    eye, _ = watch
-    eye.head()
+def test_closing_ends_the_wait_of_another_thread(tracked: tuple[RedisHeadTracker, RunAt]) -> None:
+    tracker, _ = tracked
+    tracker.head()
     ended = threading.Event()
 
     def wait() -> None:
         try:
-            eye.wait(3600)
+            tracker.wait(3600)
         except Unavailable:
             pass
         ended.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
-    eye.close()
+    tracker.close()
     assert ended.wait(20)
     thread.join()
     with pytest.raises(Unavailable):
-        eye.head()
+        tracker.head()
 
 
 def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
@@ -116,18 +116,18 @@ def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
 
 def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server) -> None:
     with RunAt(server.url) as queue, RunAt(server.url) as another:
-        eye = queue._store.head_tracker(leases=True)
+        tracker = queue._store.head_tracker(leases=True)
         leasing_claimer = another._store.leasing_claimer(60_000)
         for _ in range(5):
             another.schedule("a", 1)
-            assert eye.head() == 1000
+            assert tracker.head() == 1000
             leased = leasing_claimer.claim(1)
-            eye.wait(3600)
-            assert eye.head() == leased.deadline
+            tracker.wait(3600)
+            assert tracker.head() == leased.deadline
             another.cancel("a")  # which frees nobody: no reason to wake up
-            assert eye.head() == math.inf
+            assert tracker.head() == math.inf
         leasing_claimer.close()
-        eye.close()
+        tracker.close()
 
 
 def test_where_the_server_does_not_track_a_claim_of_another_is_found_by_the_next_read(
@@ -150,14 +150,14 @@ def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], cl
     got: list[str] = []
     queue.subscribe(got.append)
     for number in range(3):
-        ours = wait_for_watches(client, 1)
+        ours = wait_for_trackers(client, 1)
         client.execute_command("CLIENT", "KILL", "ID", ours[0])
-        wait_until(lambda: wait_for_watches(client, 1) != ours, "it has a new connection")  # noqa: B023
+        wait_until(lambda: wait_for_trackers(client, 1) != ours, "it has a new connection")  # noqa: B023
         client.zadd(Q, {f"k{number}": 1})
-        wait_until(lambda: len(got) == number + 1, "and hears on it")  # noqa: B023
+        wait_until(lambda: len(got) == number + 1, "and is woken on it")  # noqa: B023
 
 
-def wait_for_watches(client: redis.Redis, n: int) -> list[str]:
+def wait_for_trackers(client: redis.Redis, n: int) -> list[str]:
     """The ids of the connections that track."""
     found: list[str] = []
 
@@ -169,14 +169,14 @@ def wait_for_watches(client: redis.Redis, n: int) -> list[str]:
     return found
 
 
-def test_the_watch_ends_with_the_ticks(make: Callable[..., RunAt], client: redis.Redis) -> None:
+def test_the_tracker_ends_with_the_ticks(make: Callable[..., RunAt], client: redis.Redis) -> None:
     queue = make(interval=60)
     for _ in range(3):
         subscription = queue.subscribe()
-        wait_for_watches(client, 1)
+        wait_for_trackers(client, 1)
         subscription.dispose()
-        wait_for_watches(client, 0)
-    wait_until(lambda: not [t for t in threading.enumerate() if "listener" in t.name], "its thread has ended")
+        wait_for_trackers(client, 0)
+    wait_until(lambda: not [t for t in threading.enumerate() if "lookout" in t.name], "its thread has ended")
 
 
 def test_a_server_that_tracks_is_not_published_to(make: Callable[..., RunAt], client: redis.Redis) -> None:
@@ -189,7 +189,7 @@ def test_an_idle_source_asks_once_in_a_heartbeat(make: Callable[..., RunAt], cli
     """With interval=5 and nothing due, at most one round trip a second: here none in the first two, after the start."""
     queue = make(interval=5)
     queue.subscribe()
-    wait_for_watches(client, 1)
+    wait_for_trackers(client, 1)
     wait_until(lambda: client.info("commandstats").get("cmdstat_zrange"), "the head was read")
     client.config_resetstat()
     threading.Event().wait(2)
@@ -204,11 +204,11 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
     """Another one schedules and claims in one transaction, and dies; the next heartbeat is an hour away."""
     got: list[Claim] = []
     make(interval=3600).claims().subscribe(got.append)
-    wait_for_watches(client, 1)
+    wait_for_trackers(client, 1)
     names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
     with client.pipeline(transaction=True) as both:
         both.zadd(Q, {"a": 1000})
-        both.eval(Script("lease").body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
+        both.eval(LEASE.body, 4, *names, 1, "token", 3_600_000, 0, 500, 1)
         *_, (now, _, leased) = both.execute()
     assert leased.split(b"token")[1:] == [b"a", b"1000", b"1"]
     wait_until(lambda: got, "it came back")
@@ -220,7 +220,7 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
 
 def looks(server: Server, act: Callable[[], object]) -> int:
     """How often sources of claims have looked meanwhile."""
-    return len(runs_of("lease.lua", watched(server, act)))
+    return len(runs_of("lease", watched(server, act)))
 
 
 def test_claims_and_acks_of_its_own_wake_no_source(
@@ -229,8 +229,8 @@ def test_claims_and_acks_of_its_own_wake_no_source(
     """Two looks for each key: when it is scheduled, and when it is due. That its lease begins or ends is no news."""
     got: list[Claim] = []
     make(interval=3600).claims(lease=3600).subscribe(got.append)
-    wait_for_watches(client, 1)
-    a_moment = 0.01  # for it to hear of that
+    wait_for_trackers(client, 1)
+    a_moment = 0.01  # in which a push would come
 
     def work() -> None:
         for number in range(20):
@@ -251,14 +251,14 @@ def test_a_full_source_is_not_woken_by_the_leases_of_others(make: Callable[..., 
     queue.schedule("a", 1)
     wait_until(lambda: got, "the only slot is taken")
     with server.client() as client:
-        wait_for_watches(client, 1)
+        wait_for_trackers(client, 1)
     leasing_claimer = another._store.leasing_claimer(60_000)
 
     def work() -> None:
         for number in range(20):
             another.schedule(f"k{number}", 1)
             assert leasing_claimer.claim(1).keys == [f"k{number}"]
-            threading.Event().wait(0.01)  # for it to hear of that
+            threading.Event().wait(0.01)  # in which a push would come
 
     assert looks(server, work) <= 20 + 2
     assert got[0].ack()
@@ -277,8 +277,8 @@ def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
     leasing_claimer.claim(1)
     client.config_resetstat()
     queue.claims().subscribe()
-    wait_for_watches(client, 1)
-    read = {"calls": 0}  # three in a look, two by the watch
+    wait_for_trackers(client, 1)
+    read = {"calls": 0}  # three in a look, two by the tracker
     wait_until(lambda: client.info("commandstats").get("cmdstat_zrange", read)["calls"] >= 5, "the head was read")
     before = client.info("stats")["total_reads_processed"]
     threading.Event().wait(2)
@@ -292,7 +292,7 @@ def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., Ru
     got: list[str] = []
     for _ in range(16):
         make(interval=60).subscribe(got.append)
-    wait_for_watches(client, 16)
+    wait_for_trackers(client, 16)
     for number in range(5):
         client.config_resetstat()
         seconds, microseconds = client.time()

@@ -1,15 +1,31 @@
-"""Stores whose clock and whose wire a test holds in its hand."""
+"""Stores whose clock and whose connection a test controls."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
-from rx_runat import OutcomeUnknown, Refused, Unavailable
+import pytest
+
+from rx_runat import OutcomeUnknown
 from rx_runat.store.client import RedisClient
-from rx_runat.store.connection import Arg
+from rx_runat.store.request import Arg, Script
+from rx_runat.testing import FailingClient
 
 T = 1_700_000_000  # the virtual clocks begin here, epoch seconds
 MS = T * 1000
+Q = "RunAt~default"
+
+
+def names(fates: object) -> str:
+    """Returns the fates of calls as the name of a test's parameter."""
+    return "-".join(fates) if isinstance(fates, list) else ""
+
+
+def lossy(most: int) -> pytest.MarkDecorator:
+    """Returns a parameter `fates`: all the ways in which up to so many replies are lost."""
+    fates = [list(each) for times in range(most + 1) for each in itertools.product(["lost", "late"], repeat=times)]
+    return pytest.mark.parametrize("fates", fates, ids=names)
 
 
 class Clock:
@@ -25,41 +41,36 @@ class Clock:
         self.us += round(seconds * 1_000_000)
 
 
-class Line(RedisClient):
-    """RedisClient whose fates are told beforehand, and which are all written down.
+class FlakyClient(FailingClient):
+    """A client of any server whose next calls fare as a list says; it keeps all that was sent.
 
     Attributes:
-        fates: of the next calls: `lost` is done and not answered; `late` is not answered, and may be done by `arrive`;
-            `away` is not done; `refused` is not done and refused; None is done and answered.
-        late: what is still on its way.
-        sent: all that was sent, answered or not.
+        fates: of the next calls. `lost`: done, and not replied to; `late`: not replied to, and done by `arrive`;
+            `away`: not done; `refused`: not done, and refused; None: done and replied to.
+        late: the commands that are still on their way.
+        sent: every command that was sent, done or not.
     """
 
-    def __init__(self, inner: RedisClient) -> None:
-        super().__init__(inner.pool, inner.where)
+    def __init__(self, client: RedisClient) -> None:
+        super().__init__(client, client.where)
         self.fates: list[str | None] = []
         self.late: list[tuple[Arg, ...]] = []
         self.sent: list[tuple[Arg, ...]] = []
 
-    def run(self, script: Any, *args: Arg) -> Any:
-        return self.call("EVAL", script.body, *args)  # one command each, so that it can be sent again
+    def run(self, script: Script, *args: Arg) -> Any:
+        return self.call("EVAL", script.body, *args)  # always one command, so that it can be sent again
 
     def call(self, *command: Arg) -> Any:
         fate = self.fates.pop(0) if self.fates else None
-        if fate == "away":
-            raise Unavailable("away")
-        if fate == "refused":
-            raise Refused("refused")
-        self.sent.append(command)
+        self.away, self.lost, self.refusal = fate == "away", int(fate == "lost"), "no" if fate == "refused" else None
+        if fate not in ("away", "refused"):
+            self.sent.append(command)
         if fate == "late":
             self.late.append(command)
             raise OutcomeUnknown("late")
-        answer = super().call(*command)
-        if fate == "lost":
-            raise OutcomeUnknown("lost")
-        return answer
+        return super().call(*command)
 
     def arrive(self) -> list[Any]:
-        """What was late arrives now."""
+        """Deliver what was late; returns the replies, which nobody receives."""
         late, self.late = self.late, []
-        return [super(Line, self).call(*command) for command in late]
+        return [RedisClient.call(self, *command) for command in late]

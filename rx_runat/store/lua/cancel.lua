@@ -1,10 +1,10 @@
--- Calls a key off: it waits no more, and a lease on it is revoked.
+-- Cancels a key: it waits no more, and a lease on it is revoked.
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:leases    as in lease.lua
+--       3 {Q}:leases    as in prelude.lua
 -- ARGV  1 key
--- ->    1 if it waited or was out under a lease, else 0
+-- ->    1 if the key waited or was under a lease, living or ended; else 0
 -- cost  O(log(size of Q + size of claimed))
 local Q, claimed, leases = KEYS[1], KEYS[2], KEYS[3]
 local waited = redis.call('ZREM', Q, ARGV[1])

@@ -1,13 +1,13 @@
--- Where keys are that are no longer seen where they were. Takes nothing, writes nothing.
+-- Tells where each of some keys is. Takes nothing, writes nothing.
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:leases    as in lease.lua
+--       3 {Q}:leases    as in prelude.lua
 --       4 {Q}:dead      as in settle.lua
 -- ARGV  1.. keys
--- ->    {place, score, died, place, ...}, three for each
---       place: 'out' under a lease, living or ended; 'again': between two attempts; '': neither
---       score: its score in Q; died: the epoch ms at which it became a dead letter; '' for none
+-- ->    {place, score, died, place, ...}, three for each key
+--       place: 'out' under a lease, living or ended; 'again' between two attempts; '' neither
+--       score: its score in Q, or ''; died: the epoch ms at which it became a dead letter, or ''
 -- cost  O(keys): four commands for each
 local Q, claimed, leases, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = {}

@@ -1,13 +1,13 @@
--- Brings dead letters back to the schedule, with their own run_at and their attempts afresh; a schedule that a key has
--- got meanwhile stands.
+-- Brings dead letters back to the schedule, with their own run_at and no attempts counted; a newer schedule of a key
+-- stands.
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:dead   as in settle.lua
 -- ARGV  1.. keys
--- ->    how many were dead letters
+-- ->    how many of the keys were dead letters
 -- cost  O(keys * log(size of Q))
 --
--- HDEL comes before ZADD: it is allowed on a full server, and lets ZADD through.
+-- A full server permits HDEL as the first write, and then ZADD as well.
 local Q, dead = KEYS[1], KEYS[2]
 local revived = 0
 for _, key in ipairs(ARGV) do

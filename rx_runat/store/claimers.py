@@ -1,0 +1,148 @@
+"""How one source claims: for good, or under a lease. Knows no Rx.
+
+    a plain claim   waits  --claim-->  gone;  hand back --> waits, if it was not delivered
+
+    a leased claim  waits  --claim-->  leased  --ack-->   gone
+                      ^                  |---nack-->    waits for its next attempt
+                      |                  |---bury-->    dead letters  --revive-->  waits
+                      |                  |---cancel-->  gone
+                      '-- hand back, or the lease ends
+
+All that is known of a lease is in Redis. A lease ends by a request of `verbs.settle`, or at its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rx_runat.model.batch import Claimed, Entry, Leased, SettleRequest
+from rx_runat.model.members import to_member
+from rx_runat.model.protocols import Clock
+from rx_runat.store import verbs
+from rx_runat.store.client import RedisClient
+from rx_runat.store.keys import QueueKeys
+from rx_runat.store.receipts import RECEIPT_TTL_MS, ReceiptHolder, new_token, to_parts
+from rx_runat.store.request import Arg, Request, Script
+
+BROUGHT_BACK = 500  # ended leases that one claim handles: some 3 ms of the server's time; the next claim handles more
+
+CLAIM = Script("claim", "prelude")
+HAND_BACK = Script("hand_back")
+LEASE = Script("lease", "prelude")
+
+
+class PlainClaimer(ReceiptHolder):
+    """A `Claimer[Claimed]` on Redis: takes keys for good. For one thread."""
+
+    def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
+        super().__init__(client, queue_name, keys, clock)
+        self._back_token: str | None = None  # of a hand-back that was not replied to
+
+    def claim(self, limit: int) -> Claimed:
+        """Take due keys, at most `limit`; after a lost reply, the same keys again.
+
+        Redis: one round trip, `claim.lua`.
+
+        Raises:
+            StoreError: Redis did not reply; the next call repeats the same claim.
+        """
+        assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
+        token = self._token = self._token or new_token()
+        claimed = self._send(self._claim_request(limit, token))
+        self._token = None
+        self._written = self._written or bool(claimed.keys)
+        self._go_on()
+        return claimed
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries to the schedule; a newer schedule of a key stands. After an error, call it with the same ones.
+
+        Redis: one round trip, `hand_back.lua`.
+
+        Raises:
+            StoreError: Redis did not reply.
+        """
+        assert self._token is None, "a claim must be replied to before a hand-back: they share a receipt"
+        token = self._back_token = self._back_token or new_token()
+        pairs = [each for key, score in entries for each in (score, to_member(key))]
+        self._send(Request((2, self._keys.schedule, self._receipt, token, RECEIPT_TTL_MS, *pairs), int, HAND_BACK))
+        self._back_token = None
+        self._written = True
+        self._go_on()
+
+    def _claim_request(self, limit: int, token: str) -> Request[Claimed]:
+        def read(reply: tuple[int, int, bytes]) -> Claimed:
+            now, wait_us, taken = reply
+            parts = to_parts(taken, token)
+            return Claimed(parts[::2], parts[1::2], now, None if wait_us < 0 else wait_us / 1e6)
+
+        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
+        words: list[Arg] = [4, *keys, limit, token, RECEIPT_TTL_MS, 0, *verbs.virtual(self._now())]
+        return Request(words, read, CLAIM, resent_at=8)
+
+
+class LeasingClaimer(ReceiptHolder):
+    """A `Claimer[Leased]` on Redis: takes keys under a lease. For one thread.
+
+    Args:
+        client: connections that do not retry.
+        queue_name: the name of the schedule.
+        keys: of the queue.
+        clock: epoch microseconds in virtual time; None: Redis's own clock decides.
+        lease_ms: how long a lease lasts.
+    """
+
+    def __init__(
+        self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None, lease_ms: int
+    ) -> None:
+        super().__init__(client, queue_name, keys, clock)
+        self._lease_ms = lease_ms
+        self._last = ("", 0)  # the fence and the deadline of the last claim
+
+    def claim(self, limit: int) -> Leased:
+        """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit`.
+
+        After a lost reply the same keys come again, whatever the limit is now. If their lease has ended meanwhile, none
+        comes: they are due again, as if their process had been killed.
+
+        Redis: one round trip, `lease.lua`.
+
+        Raises:
+            StoreError: Redis did not reply; the next call repeats the same claim.
+        """
+        token = self._token = self._token or new_token()
+        leased = self._send(self._claim_request(limit, token))
+        self._token = None
+        self._written = self._written or bool(leased.deadline)
+        self._go_on()
+        self._last = token, leased.deadline
+        if leased.deadline * 1000 <= leased.now:
+            return leased._replace(keys=[], scores=[], attempts=[])
+        return leased
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries of the last claim as they were, with their attempt and run_at, if we still hold their lease.
+
+        After an error, call it with the same entries: the fence ensures that each goes back once.
+
+        Redis: one round trip, `settle.lua`.
+
+        Raises:
+            StoreError: Redis did not reply.
+        """
+        if entries:
+            fence, deadline = self._last
+            requests = [SettleRequest("back", entry.key, fence, "", deadline) for entry in entries]
+            self._client.send(verbs.settle(self._keys, requests, self._now()))
+
+    def _claim_request(self, limit: int, token: str) -> Request[Leased]:
+        def read(reply: tuple[int, int, bytes]) -> Leased:
+            now, wait_us, joined = reply
+            deadline, *items = to_parts(joined, token) or ("0",)
+            wait = None if wait_us < 0 else wait_us / 1e6
+            return Leased(items[::3], items[1::3], list(map(int, items[2::3])), token, int(deadline), now, wait)
+
+        keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt)
+        settings = (limit, token, RECEIPT_TTL_MS, 0, self._lease_ms, BROUGHT_BACK)
+        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
+        return Request(words, read, LEASE, resent_at=8)

@@ -1,0 +1,91 @@
+"""A request to Redis as a value: what is sent, how the reply is read, and what is known if a reply was lost.
+
+    verbs.cancel(keys, "a")  -->  Request  -->  RedisClient.send  -->  True
+
+The code that makes a request needs no connection, and the code that sends it knows no verb.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rx_runat.errors import OutcomeUnknown
+
+T = TypeVar("T")
+
+Arg = str | bytes | int | float
+"""A word of a command."""
+
+
+class Script:
+    """A Lua script, known to the server by the hash of its text.
+
+    Args:
+        name: of its file in `lua/`, without the suffix.
+        preludes: names of files there that go in front of it, with what several scripts share.
+
+    Attributes:
+        body: the whole text.
+        sha: the hash of `body`, for EVALSHA.
+    """
+
+    def __init__(self, name: str, *preludes: str) -> None:
+        folder = files("rx_runat.store").joinpath("lua")
+        self.body = b"\n".join(folder.joinpath(f"{each}.lua").read_bytes() for each in (*preludes, name))
+        self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+
+
+def _no_doubt(result: Any) -> str | None:
+    """The result is true, whether an earlier reply was lost or not."""
+
+
+class Request(NamedTuple, Generic[T]):
+    """One verb of the store, ready to be sent: now, later, or among others.
+
+    Attributes:
+        words: a command; with a `script`: the number of its keys, the keys, then its ARGV.
+        read: turns the reply into the result.
+        script: the script to run; None: `words` are a command.
+        resent_at: the index of the word that is 0 at first and 1 when the request is sent once more; None: there is no
+            such word, because sending it once more does no harm.
+        doubt: called with a result that came after an earlier reply was lost; returns what is unknown, in words, or
+            None if the result is true all the same.
+        once: True if the request is not sent once more after a lost reply, because the caller soon makes another one.
+    """
+
+    words: Sequence[Arg]
+    read: Callable[[Any], T]
+    script: Script | None = None
+    resent_at: int | None = None
+    doubt: Callable[[T], str | None] = _no_doubt
+    once: bool = False
+
+    def to_send(self, resent: bool) -> Sequence[Arg]:
+        """Returns the words to send; `resent`: an earlier sending may have been done.
+
+        >>> Request((1, "Q", 0, "token"), bytes, resent_at=2).to_send(resent=True)
+        (1, 'Q', 1, 'token')
+        """
+        if not resent or self.resent_at is None:
+            return self.words
+        return (*self.words[: self.resent_at], 1, *self.words[self.resent_at + 1 :])
+
+    def result(self, reply: Any, resent: bool, where: str) -> T:
+        """Returns what the reply means.
+
+        Args:
+            reply: as redis-py returns it.
+            resent: whether an earlier reply was lost.
+            where: the server's name, for the message.
+
+        Raises:
+            OutcomeUnknown: an earlier reply was lost, and this one does not show whether that sending was done.
+        """
+        result = self.read(reply)
+        unknown = self.doubt(result) if resent else None
+        if unknown:
+            raise OutcomeUnknown(f"{unknown} is unknown, because {where} did not answer at once")
+        return result

@@ -1,0 +1,36 @@
+"""Fixtures of the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rx_runat.store.connect import connect
+from rx_runat.store.redis_store import RedisStore
+from tests.support.scripts import SCRIPTS
+from tests.support.servers import Server
+from tests.support.stores import FlakyClient, Q
+
+
+@pytest.fixture
+def real(flaky: FlakyClient) -> RedisStore:
+    """A store that goes by Redis's own clock."""
+    return RedisStore(flaky, Q)
+
+
+@pytest.fixture
+def real_flaky(server: Server) -> Iterator[FlakyClient]:
+    """RedisClient to a real server only."""
+    flaky = FlakyClient(connect(server.url).client)
+    yield flaky
+    flaky.close()
+
+
+@pytest.fixture
+def taught(server: Server) -> Server:
+    """A server that knows the scripts."""
+    with server.client() as client:
+        for script in SCRIPTS.values():
+            client.script_load(script.body)
+    return server

@@ -1,0 +1,51 @@
+"""The Lua scripts, and what a server does when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+
+from rx_runat.store import claimers, dead_letter_store, verbs
+from tests.support.servers import Server
+
+SCRIPTS = {
+    "cancel": verbs.CANCEL,
+    "claim": claimers.CLAIM,
+    "hand_back": claimers.HAND_BACK,
+    "lease": claimers.LEASE,
+    "locate": verbs.LOCATE,
+    "peek": verbs.PEEK,
+    "revive": dead_letter_store.REVIVE,
+    "schedule": verbs.SCHEDULE,
+    "settle": verbs.SETTLE,
+    "snapshot": verbs.SNAPSHOT,
+}
+
+
+def lua(name: str) -> str:
+    """Returns the text of a file in `lua/`."""
+    return files("rx_runat.store").joinpath("lua", f"{name}.lua").read_text()
+
+
+def watched(server: Server, act: Callable[[], object]) -> list[tuple[str, list[str]]]:
+    """What the server did meanwhile: who asked (an address, or `lua`), and the words."""
+    with server.client() as asker, server.client() as watcher, watcher.monitor() as monitor:
+        act()
+        asker.echo("that was all")
+        seen: list[tuple[str, list[str]]] = []
+        while True:
+            each = monitor.next_command()
+            if "that was all" in each["command"]:
+                return seen
+            seen.append((each["client_type"], each["command"].split(" ")))
+
+
+def runs_of(name: str, seen: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
+    """The ARGV of each run of a script."""
+    calls = [words for kind, words in seen if kind != "lua" and words[0].upper() == "EVALSHA"]
+    return [words[3 + int(words[2]) :] for words in calls if words[1] == SCRIPTS[name].sha]
+
+
+def inside(server: Server, act: Callable[[], object]) -> list[str]:
+    """The commands that scripts ran meanwhile."""
+    return [words[0].upper() for kind, words in watched(server, act) if kind == "lua"]

@@ -72,8 +72,8 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
         result: what the work returned.
         error: what it raised; None: nothing.
         policy: what the user asked for.
-        is_ours: False if the lease is lost, as far as this process knows. Only cancelled work is then decided about in
-            another way: what has been done is worth asking Redis about.
+        is_ours: False if the lease is lost, as far as this process knows. Cancelled work then needs no call. Work that
+            was done or failed does: Redis alone knows whether the lease is lost.
     """
     if error is None:
         return Decision("ack", "", result)
@@ -94,8 +94,8 @@ def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
     """Decide about a claim before its work begins.
 
     Returns:
-        None if the work is to be done. Else the last attempt has been made, and its process died in it: what kills its
-        process every time must end in the dead letters.
+        None if the work is to be done. Else the claim is to be buried: its process died in the last attempt, and a key
+        that kills its process every time must end in the dead letters.
     """
     if attempt <= policy.max_attempts:
         return None

@@ -53,7 +53,7 @@ def settle(
     backoff: Backoff = _DEFAULT,
     max_concurrent: int = 8,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
-    """Works on claims and settles them: success acks, an error tries again later, and at last buries.
+    """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
         claims    a1------b1------------------b2---->        the number is the attempt
         work      [  ok   [  error            [  ok
@@ -73,7 +73,7 @@ def settle(
                  went back. While 100 outcomes wait for a slow subscriber, no work begins.
     Order:       the order in which the claims were settled.
     Clock:       leases and backoff go by Redis's.
-    Scheduler:   `work` is called on threads of its own, at most `max_concurrent`, and `on_next` on one thread more. If
+    Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If
                  the subscription has an asyncio scheduler (`await` brings one), `on_next` and the coroutines that
                  `work` returns run on its event loop; `work` itself, and so a plain function, stays on the threads. In
                  virtual time everything happens at once, and Observables are subscribed to with the virtual scheduler.
@@ -103,7 +103,7 @@ def settle(
         InvalidSetting: an argument that cannot be used.
 
     Note:
-        `queue.stop()` may be called from work on these threads, and from coroutines. If the work returned a Future,
+        `queue.stop()` may be called from `work`, and from coroutines. If the work returned a Future,
         do not call `stop` on the thread that is to complete it: `stop` would wait for the Future, and so for itself.
         Dispose before the event loop ends on which coroutines run.
 

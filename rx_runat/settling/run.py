@@ -17,7 +17,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.stream.hot import unhandled
 
 NO_LOOP = (
-    "work: it gives coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
+    "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
     "scheduler=AsyncIOScheduler(loop)"
 )
 

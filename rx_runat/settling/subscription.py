@@ -125,7 +125,7 @@ class Settling:
 
     def _add_clerk(self, desk: LeaseManager) -> Clerk:
         clerk = self._there.clerks[desk] = Clerk(desk, self._lose, self._fail)
-        self._there.leave.append(desk.register(self))
+        self._there.leave.append(desk.admit(self))
         return clerk
 
     def _finish(self, last: Callable[[], None]) -> None:

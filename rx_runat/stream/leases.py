@@ -31,7 +31,7 @@ class LeaseManager:
         writes: to the store.
         freed: called when a slot is free again, where none was when the source asked.
         scheduler: the one of virtual time; None: time is real.
-        register: keeps the store open for a guest, until what it answers is called.
+        admit: keeps the store open for a guest, until what it answers is called.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class LeaseManager:
         writes: Writes,
         freed: Callable[[], None],
         scheduler: abc.SchedulerBase | None,
-        register: Callable[[Stoppable], Callable[[], None]],
+        admit: Callable[[Stoppable], Callable[[], None]],
     ) -> None:
         self.where = store.where
         self.lease = lease
         self.now = now
         self.scheduler = scheduler
-        self.register = register
+        self.admit = admit
         self.slots = Slots(max_in_flight, now, freed)
         self.break_off = store.close
         self._store = store

@@ -142,20 +142,22 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             claims       ------------a-----------------------------a----------->
             a's lease                [ killed, no ack            )[    ack
 
-        A key that was claimed comes again until it is acked: at the lease's end on Redis's clock, to whoever claims
-        next, however long its `interval`. So work may be done twice, where a process dies between the work and its ack,
-        or outlives its lease.
+        A key that was claimed comes again until it is acked: when its lease ends on Redis's clock, to the source that
+        claims next, however long that source's `interval` is. So work may be done twice: where a process dies between
+        the work and its ack, or where the work takes longer than the lease.
 
         Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
-        Delivery:    at least once. What no subscriber received goes back at once, attempt and run_at as they were.
-        Order:       by run_at, then key, within a claim; none between sources.
+        Delivery:    at least once. What no subscriber received goes back at once, with its attempt and run_at.
+        Order:       by run_at, then key, within a claim; no order between sources.
         Clock:       Redis's decides what is due and which lease has ended; this host's does not matter.
-        Scheduler:   a loop of its own, in virtual time the queue's scheduler; `on_next` runs on it, as of the queue.
-        Errors:      as of the queue; outages are shown on `errors`.
+        Scheduler:   a loop of its own, in virtual time the queue's scheduler. `on_next` runs on it; an asyncio
+                     scheduler of a subscription is used as by the queue.
+        Errors:      as of the queue; outages are reported on the queue's `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
         Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
-                     sleeps is woken as the queue's, and hears of the leases of others; where the server refuses
-                     `CLIENT TRACKING`, it finds them within 5 s, or at the heartbeat.
+                     sleeps is woken like the queue's own, and also when another process claims a key, because that
+                     lease may end first. Where the server refuses `CLIENT TRACKING`, it finds such leases within 5 s,
+                     or at the heartbeat.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.

@@ -112,8 +112,9 @@ def locate(keys: QueueKeys, wanted: Sequence[str]) -> Request[list[Place]]:
 def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) -> Request[SettleReply]:
     """End or extend leases. Each request acts only if its fence is that of the key's lease, and the lease lives.
 
-    A lost reply: the request says that it is resent, and the script then returns what can be known. Before a lease's
-    deadline, a lease that is gone was ended by the earlier sending. After it, the result is None: unknown.
+    A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
+    gone before its deadline was ended by the earlier sending. A lease that is gone after its deadline may have ended
+    either way: the result is None.
 
     Redis: `settle.lua`, in one round trip for any number of keys.
     """

@@ -1,4 +1,4 @@
-"""Real faults: replies that a proxy cuts, servers that are full, frozen, demoted or killed, threads that compete."""
+"""Real faults: servers that are full, frozen, demoted or killed, and threads that compete."""
 
 from __future__ import annotations
 
@@ -13,96 +13,13 @@ import pytest
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Job, OutcomeUnknown, Recovered, RunAt, RunAtError, StoreError, Unavailable
+from rx_runat import Job, Recovered, RunAt, RunAtError, StoreError, Unavailable
 from tests.support.jobs import overdue_jobs
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
-
-
-@pytest.mark.parametrize("cuts", [1, 2, 5])
-def test_a_claim_whose_reply_is_cut_brings_the_same_keys(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
-) -> None:
-    queue = make(proxy.url, limit=10, interval=0.05)
-    queue.on_next(overdue_jobs(50))
-    got: list[str] = []
-    proxy.of, proxy.cut = b":receipt:", cuts
-    queue.subscribe(got.append)
-    wait_until(lambda: len(got) == 50, "all keys came")
-    assert got == [job.key for job in overdue_jobs(50)]
-    assert proxy.cuts == cuts
-    assert client.zcard(Q) == 0
-
-
-@pytest.mark.parametrize("cuts", [1, 2, 5])
-def test_a_hand_back_whose_reply_is_cut_is_done_once(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
-) -> None:
-    """Before the request is resent, another client takes some of the keys: they must not come back."""
-    queue = make(proxy.url, interval=0.05)
-    queue.on_next(overdue_jobs(10))
-    taken: list[bytes] = []
-
-    def cut_and_leave(_: str) -> None:
-        proxy.of, proxy.cut = b":receipt:", cuts
-        subscription.dispose()
-        threading.Thread(target=steal).start()
-
-    def steal() -> None:
-        wait_until(lambda: client.zcard(Q) > 0, "the first request has acted")
-        taken.extend(member for member, _ in client.zpopmin(Q, 4))
-
-    subscription = queue.subscribe(cut_and_leave)
-    wait_until(lambda: len(taken) == 4 and proxy.cuts == cuts, "another client took keys that were handed back")
-    queue.stop()
-    assert Counter(taken + client.zrange(Q, 0, -1)) == Counter(job.key.encode() for job in overdue_jobs(10)[1:])
-
-
-@pytest.mark.parametrize("cuts", [1, 2])
-def test_verbs_of_a_queue_whose_replies_are_cut_return_the_truth(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, cuts: int
-) -> None:
-    queue = make(proxy.url)
-
-    assert queue.size() == 0  # makes a connection first: a cut while it is made would not be a lost reply
-    assert not queue.cancel("nobody")  # loads the script first: the loss of a NOSCRIPT error would not be one either
-
-    def cut() -> None:
-        proxy.cut = cuts
-
-    cut()
-    queue.on_next(overdue_jobs(3))
-    assert client.zcard(Q) == 3
-    cut()
-    stands = queue.schedule("a", timedelta(hours=1), keep="first")
-    assert queue.when("a") == stands
-    cut()
-    assert queue.schedule("a", timedelta(hours=2), keep="first") == stands
-    cut()
-    assert queue.size() == 4
-    cut()
-    assert [each.key for each in queue.peek(1)] == ["k000000"]
-    cut()
-    assert queue.when("a") == stands
-    cut()
-    with pytest.raises(OutcomeUnknown, match="does not wait any more"):
-        queue.cancel("a")
-    assert queue.when("a") is None
-    assert not queue.cancel("a")
-
-
-def test_the_outcome_of_a_write_without_any_reply_is_unknown(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
-) -> None:
-    queue = make(proxy.url)
-    queue.size()
-    proxy.of, proxy.cut = b"ZADD", 3
-    with pytest.raises(OutcomeUnknown):
-        queue.on_next(Job("a", 1))
-    assert client.zscore(Q, "a") == 1000
 
 
 def test_a_full_server_lets_keys_out_and_back(own_server: Server) -> None:
@@ -210,25 +127,6 @@ def test_a_failover_behind_one_address_is_followed(server: Server, own_server: S
         finally:
             old.replicaof("NO", "ONE")
         assert notices == [Unavailable, Recovered]
-
-
-def test_a_lost_reply_to_an_empty_claim_is_resolved_on_a_full_server(own_server: Server) -> None:
-    proxy = Proxy(own_server)
-    try:
-        with RunAt(proxy.url, interval=0.05) as queue, own_server.client() as client:
-            notices: list[StoreError] = []
-            got: list[str] = []
-            queue.errors.subscribe(notices.append)
-            queue.subscribe(got.append)
-            client.config_set("maxmemory", 1)
-            proxy.of, proxy.cut = b":receipt:", 1
-            wait_until(lambda: proxy.cuts == 1, "a reply was cut")
-            client.config_set("maxmemory", 0)
-            queue.schedule("a", 1)
-            wait_until(lambda: got == ["a"], "the source goes on")
-        assert notices == []
-    finally:
-        proxy.end()
 
 
 def test_stop_during_verbs_of_other_threads_leaves_no_socket(make: Callable[..., RunAt], client: redis.Redis) -> None:

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from rx_runat import Claim, Job, OutcomeUnknown, RunAt
 from rx_runat.store.client import TRIES
 from rx_runat.store.keys import claimed_key
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, script_argument
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 from tests.support.work_log import WorkLog
@@ -226,58 +225,6 @@ def test_a_server_killed_and_restarted_on_its_append_only_file_loses_nothing(
 
 # Replies that are cut.
 
-VERBS: dict[str, Callable[[Claim], bool]] = {
-    "ack": Claim.ack,
-    "nack": lambda claim: claim.nack(HOUR),
-    "bury": lambda claim: claim.bury("poison"),
-    "extend": lambda claim: claim.extend(HOUR),
-}
-
-
-def argument(verb: str) -> bytes:
-    """The bytes of a request that has the verb among its arguments, as the protocol writes it."""
-    return f"\r\n{verb}\r\n".encode()
-
-
-@pytest.mark.parametrize("cuts", [1, 2, TRIES, TRIES + 2])
-def test_claims_whose_replies_are_cut_come_once(
-    cuts: int, make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
-) -> None:
-    queue = make(proxy.url, interval=0.05)
-    keys = [f"k{number:03}" for number in range(50)]
-    queue.on_next([Job(key, 1) for key in keys])
-    got: list[tuple[str, int]] = []
-    proxy.of, proxy.cut = b":receipt:", cuts
-    queue.claims(max_in_flight=20).subscribe(lambda claim: claim.ack() and got.append((claim.key, claim.attempt)))
-    wait_until(lambda: len(got) == 50, "all were acked")
-    assert got == [(key, 1) for key in keys]
-    assert proxy.cuts == cuts
-
-
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("cuts", [1, TRIES - 1, TRIES])
-def test_verbs_of_a_claim_whose_replies_are_cut_return_the_truth(
-    verb: str, cuts: int, make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
-) -> None:
-    queue = make(proxy.url)
-    got: list[Claim] = []
-    queue.claims().subscribe(got.append)
-    queue.schedule("a", 1)
-    wait_until(lambda: got, "it came")
-    (claim,) = got
-    proxy.of, proxy.cut = argument(verb), cuts
-    if cuts == TRIES:
-        with pytest.raises(OutcomeUnknown):
-            VERBS[verb](claim)
-    assert VERBS[verb](claim)
-    assert proxy.cuts == cuts
-    assert VERBS[verb](claim) is (verb == "extend")
-    assert client.zrange(claimed_key(Q), 0, -1) == ([b"a"] if verb == "extend" else [])
-    assert queue.size() == (verb == "nack")
-    assert queue.dead.size() == (verb == "bury")
-    if verb == "extend":
-        assert client.zscore(claimed_key(Q), "a") == claim.deadline.timestamp() * 1000
-
 
 @pytest.mark.parametrize(
     "settles, keys, times",
@@ -302,7 +249,7 @@ def test_workers_whose_replies_are_cut_at_random_lose_nothing(
         pool.start(3)
         for milestone in pool.random_milestones(times):
             pool.busy_at(milestone)
-            proxy.of = rng.choice([b":receipt:", argument("ack"), argument("extend")])
+            proxy.of = rng.choice([b":receipt:", script_argument("ack"), script_argument("extend")])
             proxy.cut = rng.randint(1, TRIES + 1)
         proxy.cut = 0
         summary = pool.end(receipts=proxy.cuts)
@@ -347,7 +294,7 @@ def test_everything_at_once_loses_nothing(
                     wait_at_random(rng, 0.2)
                     server.start()
                 else:
-                    proxy.of = rng.choice([b":receipt:", argument("ack"), argument("extend")])
+                    proxy.of = rng.choice([b":receipt:", script_argument("ack"), script_argument("extend")])
                     proxy.cut = rng.randint(1, TRIES + 1)
             if stalled:
                 stalled.go_on()

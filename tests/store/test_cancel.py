@@ -32,7 +32,7 @@ def test_cancel_takes_a_key_out_once(store: RedisStore, flaky: FlakyClient) -> N
 def test_a_cancel_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None], waits: bool
 ) -> None:
-    """No answer is false: what cannot be known is said to be unknown."""
+    """No result is false: it raises OutcomeUnknown where it cannot know."""
     put(flaky, ("other", MS), *([("a", MS)] if waits else []))
     flaky.fates = list(fates)
     try:
@@ -47,7 +47,7 @@ def test_a_cancel_whose_reply_is_lost(
     if answer is False:
         assert not waits
     if waits and "lost" not in fates and len(fates) < TRIES:
-        assert answer is True, "nobody else took it, and this can be known"
+        assert answer is True, "the earlier sendings were not done, so this one was"
     gone = not waits or len(fates) < TRIES or "lost" in fates
     assert dict(content(flaky)) == {b"other": MS} | ({} if gone else {b"a": MS})
 

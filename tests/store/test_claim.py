@@ -150,13 +150,13 @@ def test_a_claim_is_remembered_over_any_error(store: RedisStore, flaky: FlakyCli
 
 
 def test_a_late_copy_of_a_claim_takes_nothing(store: RedisStore, flaky: FlakyClient) -> None:
-    """The request was held up, its second asking answered; then it arrives, now, or much later."""
+    """The request is delayed, the resent one is replied to; then the first arrives, at once or much later."""
     put(flaky, ("a", MS), ("b", MS), ("c", MS))
     plain_claimer = store.plain_claimer()
     flaky.fates = ["late", "late"]
     assert plain_claimer.claim(1).keys == ["a"]
     copies = list(flaky.late)
-    assert [answer[2][:1] for answer in flaky.arrive()] == [b"a", b"a"], "the same keys, to nobody"
+    assert [answer[2][:1] for answer in flaky.arrive()] == [b"a", b"a"], "the same keys, and nobody receives the reply"
     assert plain_claimer.claim(1).keys == ["b"]
     flaky.late = copies
     flaky.arrive()

@@ -96,7 +96,7 @@ def test_a_close_that_failed_may_be_repeated(store: RedisStore, flaky: FlakyClie
 
 
 def test_a_late_copy_of_a_close_loses_no_claim(store: RedisStore, flaky: FlakyClient) -> None:
-    """Its DEL is held up; a new claim loses its answer; the DEL arrives; the claim is asked again."""
+    """Its DEL is delayed; a new claim loses its answer; the DEL arrives; the claim is resent."""
     put(flaky, ("a", MS), ("b", MS), ("c", MS))
     plain_claimer = store.plain_claimer()
     assert plain_claimer.claim(1).keys == ["a"]

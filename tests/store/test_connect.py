@@ -1,4 +1,4 @@
-"""From what the user has to connections of ours: every form, nothing of the user's touched, no secret shown."""
+"""Connections by whatever form the user passes; the user's own objects stay untouched, and no secret is shown."""
 
 from __future__ import annotations
 

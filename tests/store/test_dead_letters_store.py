@@ -97,7 +97,7 @@ def test_all_of_many_are_done_in_steps(
 def test_a_letter_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: str, fate: str, key: str | None
 ) -> None:
-    """No answer is false: what cannot be known is said to be unknown."""
+    """No result is false: it raises OutcomeUnknown where it cannot know."""
     bury(store, flaky, clock, "a")
     flaky.fates = [fate] if key else [None, fate]
     if fate == "late":

@@ -58,7 +58,7 @@ def test_it_waits_longer_when_the_lease_is_extended(store: RedisStore, flaky: Fl
 
 
 def test_it_may_be_scheduled_once_more(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
-    """To the very end of the lease too: that is no mark of ours, and comes no earlier."""
+    """At the very end of the lease too: a whole millisecond is not taken for the mark of a parked key."""
     for ms in (MS + 5000, MS + LEASE, FAR):
         RedisClient.call(flaky, "FLUSHALL")
         clock.us = T * 1_000_000

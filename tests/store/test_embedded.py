@@ -1,4 +1,4 @@
-"""A real server of one's own: it comes with its first user and goes with its last, however that one ends."""
+"""The embedded server: it starts with its first user and ends after its last, however that user ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PS = shutil.which("ps") or "/bin/ps"
 
 
 class Child:
-    """A Python process in a session of its own, with a line to it and a line from it."""
+    """A Python process in a session of its own, to which we write and from which we read lines."""
 
     def __init__(self, code: str, *args: object) -> None:
         self.process = subprocess.Popen(
@@ -309,7 +309,7 @@ def test_six_that_start_at_once_get_one_server(tmp_path: Path, child: Callable[.
 
 
 def test_coming_and_going_loses_nothing(tmp_path: Path) -> None:
-    """Four that come and go as they like: a server starts, ends, and is joined at every moment of its life."""
+    """Four users join and leave at random, so that a server is joined at every moment of its life."""
     failures: list[BaseException] = []
 
     def visit() -> None:

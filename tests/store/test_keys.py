@@ -1,4 +1,4 @@
-"""Names in Redis: which a queue can bear, and where the names that we derive from it lie."""
+"""Names in Redis: which names a queue can have, and which slot the derived names share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def accepted(name: str) -> bool:
 
 
 def all_derived(name: str) -> list[str]:
-    """Every name that a queue's own leads to."""
+    """Returns every name that is derived from a queue's."""
     return [*(receipt_key(name, source) for source in SOURCES), claimed_key(name), leases_key(name), dead_key(name)]
 
 

@@ -136,7 +136,7 @@ def test_odd_keys_and_scores_go_out_and_in_byte_for_byte(store: RedisStore, flak
     leased = leasing_claimer.claim(1000)
     members = [key.encode(errors="surrogateescape") for key in leased.keys]
     assert {m: float(s) for m, s in zip(members, leased.scores, strict=True)} | {b"never": float("inf")} == before.waits
-    usual = [entry for entry in entries(leased) if entry.key]  # the empty one is nobody's of ours: its lease ends
+    usual = [entry for entry in entries(leased) if entry.key]  # the empty key cannot be settled: its lease ends
     leasing_claimer.hand_back(usual)
     assert whole(flaky).waits == {m: score for m, score in before.waits.items() if m}
     clock.advance(LEASE_S)
@@ -209,7 +209,7 @@ def test_close_returns_what_a_lost_claim_leased_and_leaves_nothing(store: RedisS
     flaky.fates = ["lost"]
     leasing_claimer.hand_back(found)
     assert leasing_claimer.close() == []
-    assert whole(flaky)._replace(receipts=0) == before, "the receipt of a lost answer expires"
+    assert whole(flaky)._replace(receipts=0) == before, "the receipt of a lost reply expires"
     leasing_claimer.hand_back(entries(leasing_claimer.claim(2)))
     assert leasing_claimer.close() == leasing_claimer.close() == []
     assert whole(flaky)._replace(receipts=0) == before

@@ -67,7 +67,7 @@ class Run:
 
 
 class Held(NamedTuple):
-    """What a holder knows of its claim; it may be out of date."""
+    """What a holder knows of its claim, which may have changed since."""
 
     key: str
     fence: str
@@ -123,7 +123,7 @@ class Leases(RuleBasedStateMachine):
         self.waiting[key] = self.runs[-1]
 
     def wait_again(self, run: Run, due: int) -> None:
-        """A run that was out waits, unless the key has got a newer schedule."""
+        """A run whose lease has ended waits again, unless its key has a newer schedule."""
         if run.key in self.waiting:
             run.end = "superseded"
         else:
@@ -142,7 +142,7 @@ class Leases(RuleBasedStateMachine):
             self.wait_again(run, run.run_at)
 
     def pop(self, limit: int) -> Iterator[Run]:
-        """The runs that a claim may have; those whose key is out wait for the end of that."""
+        """Yields the runs that a claim takes, and parks those whose key is under a lease."""
         due = [run for run in self.waiting.values() if run.shown <= self.ms]
         for run in sorted(due, key=lambda run: (run.shown, to_member(run.key)))[:limit]:
             other = self.out.get(run.key)
@@ -219,7 +219,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), late=st.sampled_from([1, 3, 9]))
     def fall_due_while_out(self, key: str, late: int) -> None:
-        """What chance would seldom bring about: the key goes out, is scheduled again, and a claim finds it due."""
+        """The key is leased, is scheduled again, and a claim finds it due: chance alone does this seldom."""
         for _ in range(2):
             self.schedule(key, self.ms - START_MS - late, as_delay=False, keep="last")
             self.claim(0, 4, lost=0)
@@ -232,7 +232,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), all_=st.booleans(), verb=st.sampled_from(["bury", "cancel", "revive", "drop"]))
     def seldom(self, key: str, all_: bool, verb: str) -> None:
-        """One rule for what would else end most runs early."""
+        """One rule for verbs that would end most runs early if they came as often as the others."""
         self.look_at_the_dead(2)
         if verb == "bury":
             self.settle_all([held for held in self.held[-4:] if held.key == key], "bury")
@@ -298,7 +298,7 @@ class Leases(RuleBasedStateMachine):
         lost=LOST,
     )
     def settle(self, data: st.DataObject, verbs: list[Verb], delay: int, lost: int) -> None:
-        """By who still holds a claim, and by who does not any more; several at once."""
+        """Settle several claims at once, among them claims whose lease is not held any more."""
         if self.held:
             held = [data.draw(st.sampled_from(self.held[-6:])) for _ in verbs]
             self.settle_each(list(zip(verbs, held, strict=True)), delay, lost)
@@ -372,7 +372,7 @@ class Leases(RuleBasedStateMachine):
                 assert (fence, int(attempt), int(run_at)) == (run.fence, run.attempt, run.run_at)
             else:
                 assert fence == "-"
-                run = self.waiting[to_key(member)]  # that there is one: there is no garbage
+                run = self.waiting[to_key(member)]  # raises KeyError if a record of no waiting key was left
                 if float(mark) == run.shown:
                     assert (int(attempt), int(run_at)) == (run.attempt, run.run_at)
                 else:

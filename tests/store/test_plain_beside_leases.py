@@ -66,7 +66,7 @@ def test_a_plain_claim_takes_a_key_between_two_attempts_and_leaves_nothing(
 
 
 def test_a_plain_source_brings_no_ended_lease_back(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
-    """That is the work of claims: a plain source may lose what they promised to keep."""
+    """Only leasing claims do this: a plain source may lose a key that a lease promised to keep."""
     lease_a(store, flaky)
     clock.advance(LEASE_S)
     assert store.plain_claimer().claim(9).keys == []

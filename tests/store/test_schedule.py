@@ -93,7 +93,7 @@ def test_a_key_that_is_twice_in_a_list_obeys_the_policy_too(
     assert content(flaky) == [(b"a", MS + stands * 1000)]
     if keep == "last" and not as_delay:
         stands = 5
-    assert answer == MS + stands * 1000, "the answer is what stands, or for plain writes the earliest that was written"
+    assert answer == MS + stands * 1000, "the run_at that stands, or for plain writes the earliest written"
 
 
 @pytest.mark.parametrize("keep", KEEP)
@@ -138,7 +138,7 @@ def test_a_full_server_takes_nothing_of_a_list(own_server: Server, keep: Keep, a
 def test_a_schedule_whose_reply_is_lost(
     store: RedisStore, flaky: FlakyClient, fates: list[str | None], keep: Keep, as_delay: bool
 ) -> None:
-    """It is written, or it says that it does not know; the other jobs are as they were."""
+    """It is written, or raises OutcomeUnknown; the other jobs stay as they were."""
     put(flaky, ("other", MS))
     flaky.fates = list(fates)
     job = Job("a", timedelta(seconds=5) if as_delay else T + 5)

@@ -107,7 +107,7 @@ def test_a_queue_of_real_time_never_tells_redis_the_time(taught: Server) -> None
     assert len(backs) == 1
     assert not [words for kind, words in seen if kind != "lua" and words[0].upper() == "EVAL"], "all by their hash"
     times = [words for kind, words in seen if kind == "lua" and words[0].upper() == "TIME"]
-    assert len(times) == len(claims) + len(peeks) + len(schedules), "each asks Redis's own clock"
+    assert len(times) == len(claims) + len(peeks) + len(schedules), "each reads Redis's own clock"
 
 
 def test_a_queue_of_virtual_time_always_does(taught: Server) -> None:
@@ -127,7 +127,7 @@ def test_a_queue_of_virtual_time_always_does(taught: Server) -> None:
     assert {len(each) for each in claims} == {5}
     assert [len(each) for each in peeks] == [2]
     assert len(schedules) == 3
-    assert not [words for _, words in seen if words[0].upper() == "TIME"], "nobody asks Redis's clock"
+    assert not [words for _, words in seen if words[0].upper() == "TIME"], "none reads Redis's clock"
     assert all(0 <= int(each[4]) <= 60_000_000 for each in claims)
 
 

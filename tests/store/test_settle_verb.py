@@ -177,7 +177,7 @@ def test_a_late_copy_harms_no_newer_claim(store: RedisStore, flaky: FlakyClient,
 def test_resent_after_the_end_it_says_what_can_be_known(
     store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb, fate: str, back: bool
 ) -> None:
-    """Done or not: only a lease that still bears our fence tells, and that it was not."""
+    """Only a lease that still has our fence shows something: that the request was not done."""
     leased = lease_a(store, flaky)
     flaky.fates = [fate] * TRIES
     with pytest.raises(OutcomeUnknown):

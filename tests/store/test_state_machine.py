@@ -1,4 +1,4 @@
-"""Any history of calls, compared with a dict: whatever is lost, late or asked twice, every key is in one place."""
+"""Any history of calls, compared with a dict: with any requests lost, late or resent, every key is in one place."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ START_MS = 1_000_000
 KEYS = ["a", "b", "c", "d", "é", "\udcff"]
 
 FATES = st.lists(st.sampled_from(["lost", "late", "away"]), max_size=TRIES)
-"""Of the next requests: done and not answered; held up on the way; never sent. Those after them are answered."""
+"""Fates of the next requests: done and not replied to; delayed; never sent. Later requests are replied to."""
 
 
 class Sent(NamedTuple):
-    """A command on its way, and the wish that it is to fulfil: all askings for one claim are one wish."""
+    """A command that was sent, and the number of its wish: all sendings of one claim belong to one wish."""
 
     wish: int
     command: tuple[Arg, ...]
@@ -53,7 +53,7 @@ class Sent(NamedTuple):
         return self.command[3 + int(self.command[2]) :] if self.command[0] == "EVAL" else ()
 
     def may_be_late(self) -> bool:
-        """A write of the sink that comes late is a write, as its docstring says; a claimer's is nothing."""
+        """False for a write of the sink, which writes when it comes late, as documented. A claimer's does nothing."""
         return self.is_claim() or self.is_hand_back() or self.command[0] == "DEL"
 
 
@@ -62,7 +62,7 @@ class DuplicatingClient(FlakyClient):
 
     def __init__(self, client: RedisClient) -> None:
         super().__init__(client)
-        self.wish = 0  # what the calls of the moment are for
+        self.wish = 0  # the number of the wish that the next calls belong to
         self.duplicates: list[Sent] = []
 
     def call(self, *command: Arg) -> Any:
@@ -94,10 +94,10 @@ class Known:
 
     def __init__(self, claimer: PlainClaimer) -> None:
         self.claimer = claimer
-        self.entries: list[tuple[str, int]] = []  # claimed, answered, and neither delivered nor handed back
+        self.entries: list[tuple[str, int]] = []  # claimed and replied to, neither delivered nor handed back
         self.wish = 0  # of its claim or hand-back
         self.claiming = False
-        self.backing: list[tuple[str, int]] | None = None  # a hand-back that is not answered
+        self.backing: list[tuple[str, int]] | None = None  # a hand-back that was not replied to
 
     def may_claim(self) -> bool:
         return self.backing is None
@@ -131,12 +131,12 @@ class Schedule(RuleBasedStateMachine):
     # The model of the scripts.
 
     def happened(self, sent: Sent) -> None:
-        """Let a command that the server did have its effect on the model."""
+        """Change the model as a command that was done changed Redis."""
         args = sent.args()
         if sent.is_claim() and sent.wish not in self.taken:
             limit, _, _, resent, now = args
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
-            if due or resent:  # a first asking that found nothing is not written down: it may find something yet
+            if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
                 self.taken[sent.wish] = due
             for key, _ in due:
                 del self.waiting[key]
@@ -150,7 +150,7 @@ class Schedule(RuleBasedStateMachine):
         return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
 
     def ask(self, fates: list[str | None], verb: Callable[[], Any], wish: int = 0) -> tuple[bool, Any]:
-        """Was it answered, and with what? The model has had the effects of the scripts."""
+        """Call a verb and update the model; returns whether the verb returned, and what."""
         self.client.begin(fates, wish)
         answered, answer, error = True, None, None
         try:
@@ -315,7 +315,7 @@ class Schedule(RuleBasedStateMachine):
             assert key == Q.encode() or self.client.at_once("PTTL", key) > 0
 
     def teardown(self) -> None:
-        """All claimers return what they have, and every copy arrives again: still the dict holds."""
+        """All claimers return what they have, and every duplicate arrives: Redis still holds what the dict holds."""
         if not hasattr(self, "client"):
             return
         for known in self.all_known:

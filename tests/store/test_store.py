@@ -67,7 +67,7 @@ def test_a_verb_that_was_not_done_says_so(store: RedisStore, flaky: FlakyClient,
     with pytest.raises(Refused):
         verbs_of(store)[number]()
     assert content(flaky) == [(b"a", MS + 1)]
-    assert flaky.fates == [], "and it was asked once"
+    assert flaky.fates == [], "and it was sent once"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 8, 9])
@@ -75,7 +75,7 @@ def test_a_verb_that_was_not_done_says_so(store: RedisStore, flaky: FlakyClient,
 def test_a_write_that_may_have_been_done_never_says_that_it_was_not(
     store: RedisStore, flaky: FlakyClient, number: int, then: str
 ) -> None:
-    """The first answer is lost, and then the server is gone or has another mind: the outcome stays unknown."""
+    """The first reply is lost, then the server is away or refuses: the outcome stays unknown."""
     put(flaky, ("a", MS))
     flaky.fates = ["lost", then, then]
     with pytest.raises(OutcomeUnknown):

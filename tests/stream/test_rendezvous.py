@@ -15,7 +15,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from rx_runat import Job, RunAt
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.hot import Hot
-from rx_runat.stream.rendezvous import Offer, Rendezvous
+from rx_runat.stream.rendezvous import LoopHandler, NotReceived, Offer, Rendezvous
 from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
@@ -216,3 +216,30 @@ def test_a_closed_rendezvous_resolves_the_current_offer_and_all_later_ones() -> 
         assert not offer.is_received
     loop.close()
     assert not rendezvous.post(print), "the event loop is closed"
+
+
+def test_an_event_loop_that_stops_while_the_source_waits_receives_nothing() -> None:
+    loop = asyncio.new_event_loop()
+    received: list[str] = []
+    handler = LoopHandler(loop, received.append)
+    failed: list[bool] = []
+
+    def offer() -> None:
+        try:
+            handler.on_next("a")
+        except NotReceived as error:
+            failed.append(error.for_good)
+
+    def stop_when_offered() -> None:  # what is posted meanwhile runs in the next round of the loop, which does not come
+        source.start()
+        wait_until(lambda: handler.offer is not None, "the value is on offer")
+        loop.stop()
+
+    source = threading.Thread(target=offer)
+    loop.call_soon(stop_when_offered)
+    loop.run_forever()
+    source.join(20)
+    assert (received, failed) == ([], [False])
+    loop.run_until_complete(asyncio.sleep(0))
+    assert received == [], "the late call finds the offer resolved"
+    loop.close()

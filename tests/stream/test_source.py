@@ -207,6 +207,21 @@ def test_the_user_function_raises_and_the_key_that_nobody_received_goes_back() -
     assert [due.key for due in queue.peek()] == ["a", "b"]
 
 
+def test_a_key_at_which_every_subscriber_raises_goes_back() -> None:
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job("a", 1), Job("b", 1)])
+    errors: list[Exception] = []
+
+    def bad(key: str) -> None:
+        raise ZeroDivisionError(key)
+
+    queue.subscribe(bad, errors.append)
+    queue.subscribe(bad, errors.append)
+    scheduler.advance_by(5)
+    assert [str(error) for error in errors] == ["a", "a"]
+    assert [due.key for due in queue.peek()] == ["a", "b"]
+
+
 def test_without_on_error_the_exception_is_shown_as_that_of_a_thread(hook: list[Any]) -> None:
     queue, scheduler = virtual_queue()
     queue.schedule("a", 1)
@@ -365,6 +380,21 @@ def test_refused_is_published_too(faults: Faults) -> None:
     scheduler.advance_to(1)
     assert seen == ended
     assert isinstance(seen[0], Refused)
+
+
+def test_a_bug_in_a_look_ends_the_stream_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, scheduler = virtual_queue()
+    queue.schedule("a", 1)
+    ended: list[Exception] = []
+    monkeypatch.setattr(queue._source, "_demand", None)
+    queue.subscribe(print, ended.append)
+    scheduler.advance_to(2)
+    assert [type(error) for error in ended] == [AttributeError]
+    monkeypatch.undo()
+    got: list[str] = []
+    queue.subscribe(got.append)
+    scheduler.advance_to(3)
+    assert got == ["a"], "a new subscription starts afresh"
 
 
 # Where it runs.

@@ -3,12 +3,22 @@
 waiting         wait until a condition holds, without sleeping
 servers         real servers that a test starts, kills, freezes and starts again
 proxy           a proxy between client and server that cuts connections
-stores          a store whose clock and replies the test sets
 jobs            jobs that are due at once
 awkward_values  values that misbehave, such as one whose repr raises
+
+stores          stores whose clock and whose connection a test controls
+redis_content   what is in Redis, written and read without the store
+scripts         the Lua scripts, and what a server does when they run
+leases          the whole of Redis as a value, and states of leases that tests begin with
+
+settling        jobs, works that a test ends by hand, and short forms of outcomes
+command         `rx-runat` as a process
+scenes          what snapshots and claims put into a picture
+
 worker_pool     worker processes on one queue, which a test starts, stalls and kills
 worker_main     the program of such a worker
 work_log        the file in which workers log what they do, and the check of what it proves
+
 run_notebooks   execute the notebooks
 quick_nbformat  nbformat without its slowest import
 """

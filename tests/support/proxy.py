@@ -14,6 +14,11 @@ from pathlib import Path
 from tests.support.servers import Server
 
 
+def script_argument(word: str) -> bytes:
+    """Returns the bytes by which a request contains the word as an argument of its own: for `Proxy.of`."""
+    return f"\r\n{word}\r\n".encode()
+
+
 class Proxy:
     """A proxy on a socket of its own: in place of passing a reply on, it can cut the connection.
 

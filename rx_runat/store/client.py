@@ -68,6 +68,10 @@ class RedisClient:
         connection = self._connect(pool)
         try:
             return self._exchange(connection, *command)
+        except Unavailable as error:
+            if not isinstance(error, OutcomeUnknown):
+                pool.disconnect(inuse_connections=False)  # the idle ones may lead to a demoted primary, too
+            raise
         finally:
             pool.release(connection)
             if self._closed:

@@ -102,7 +102,8 @@ class Duplex:
                     f"lines {first} to {first + len(lines) - 1} were not scheduled, nor any line after them: {error}"
                 )
                 break
-            # The earlier schedule of such a key may have been printed during the write. The new one is still to come.
+            # A key in `again` may have come out by its earlier schedule during the write, which removed it from
+            # `_expected`. Its new schedule is still to come.
             self._expected |= again
             progress.show(first + len(lines) - 1)
         progress.clear()

@@ -1,4 +1,4 @@
-"""What a queue looks like, for notebooks and web pages alike: this room knows neither Jupyter nor the web.
+"""What a queue looks like, for notebooks and web pages alike. This folder depends on neither Jupyter nor the web.
 
     queue --> poller --> scene --> frame --> timeline.js | static_svg
                            |

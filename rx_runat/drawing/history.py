@@ -33,7 +33,7 @@ class History:
     """What has happened to keys, in bins of time: as many as the picture has room for, whatever the number of keys.
 
     Args:
-        lanes: sort the keys.
+        lanes: decides into which lane a key goes.
     """
 
     def __init__(self, lanes: Lanes) -> None:

@@ -19,7 +19,9 @@ from typing import NamedTuple, TypeAlias
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.snapshot import Keys, Place, Snapshot
 
-LISTED = 400  # keys of each kind that a snapshot lists, and that are located: 0.2 ms of the server's time, 1 ms at most
+# The most keys of each kind that one snapshot lists, and the most keys that one poll locates. This costs 0.2 ms of the
+# server's time, 1 ms at most.
+LISTED = 400
 SOON_MS = 400.0  # a key that falls due within this time is about to be claimed
 _PATIENCE_MS = 400.0  # how long a vanished key may be on its way through a claim of this process
 _MOST = 5_000  # keys that are followed while they are out; further ones are reported as fired at once
@@ -92,7 +94,8 @@ class KeyTracker:
             lates[key] = now - float(score)
             outs[key] = Out(now, lates[key], attempt)
             before = self.out.get(key)
-            if before is not None and (before.late is not None or before.at < now):  # else a snapshot saw this claim
+            # Otherwise `before` is this same claim, which a snapshot showed before this report came.
+            if before is not None and (before.late is not None or before.at < now):
                 self._end(key, before, Place("again" if attempt > 1 else "gone"), now)
         self._took(now, lates)
         if len(self.out) + len(outs) > _MOST:
@@ -126,7 +129,8 @@ class KeyTracker:
         lost = [key for key, (_, since) in missing.items() if seen.now - since >= patience]
         doubtful = [*lost[: LISTED // 2], *(key for key in self.out if key not in held)][:LISTED]
         places = dict(zip(doubtful, locate(doubtful) if doubtful else [], strict=True))
-        places |= dict.fromkeys(lost[LISTED // 2 :], Place("gone"))  # of a flood, no single key is worth a call
+        # If very many keys vanish at once, those beyond the limit count as gone: locating each would cost too much.
+        places |= dict.fromkeys(lost[LISTED // 2 :], Place("gone"))
         self._listed, self._missing = listed, missing
         for key in held:
             self.out.setdefault(key, Out(seen.now, None))
@@ -164,7 +168,8 @@ class KeyTracker:
     def _end(self, key: str, out: Out, place: Place, now: float) -> None:
         """Report what became of a key that was out, at the moment of its claim if that is still in the picture."""
         in_sight = out.at >= now - self._past
-        if place.died is not None and place.died >= int(out.at):  # an older dead letter is of an earlier run
+        # A dead letter that is older than this claim was buried before it, and says nothing about this claim.
+        if place.died is not None and place.died >= int(out.at):
             self._report("dead", place.died, {key: None})
         elif place.kind == "again":
             self._report("back", out.at, {key: None})

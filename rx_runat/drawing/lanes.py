@@ -50,7 +50,10 @@ class Lanes:
         return lane
 
     def rest(self) -> int:
-        """The lane of keys that were counted and not listed."""
+        """The lane for keys whose number is known and whose own lanes are not.
+
+        Either the snapshot counted the keys without listing them, or a burst was too large to look at each key.
+        """
         return 0 if self._lane is None else self._named(REST)
 
     def bin(self, at: float) -> int:

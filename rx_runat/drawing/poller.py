@@ -98,7 +98,7 @@ class Poller:
             return
         try:
             frame = self.poll()
-        except RunAtError:  # no outage, which `poll` writes into the frame; so it will not heal
+        except RunAtError:  # `poll` writes outages into the frame; this error is something else and will not go away
             self.stop()
             return
         changed = self._last is None or {**frame, "now": 0} != {**self._last, "now": 0}

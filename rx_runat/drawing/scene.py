@@ -4,10 +4,13 @@ A mark has one of these kinds:
 
 waiting   hollow, moves towards now
 due       hollow, stays at now: nobody takes the key
-fired     filled with the colour of its lateness: this process delivered the key; of a claim, its work is done
-retried   as fired, after more than one attempt; apart from fired, because a retried key is late in any case, and keys
-          that are counted together show the lateness of the latest
-done      as fired, for a key that was out for so long that its claim has left the picture: stands where its work ended
+fired     filled with the colour of its lateness: this process delivered the key; for a key under a lease: its work is
+          done
+retried   like fired, for a key that took more than one attempt. It is a kind of its own, because a retried key is
+          always late, and one mark for several keys has the colour of the latest: one retried key would make the
+          others look late
+done      like fired, for a key that was out for so long that its claim has left the picture: the mark stands where
+          the work ended
 gone      another process took the key; how late is unknown
 claimed   the moment from which the key is out under a lease
 lease     the end of that lease
@@ -26,7 +29,7 @@ from rx_runat.drawing.key_tracker import SOON_MS, KeyTracker, Locate
 from rx_runat.drawing.lanes import Lanes
 from rx_runat.model.snapshot import Keys, Place, Snapshot
 
-PAST = 0.5  # windows: how far back the picture goes
+PAST = 0.5  # how far back the picture goes, as a fraction of `window`
 _BINS = 75  # in the whole picture, so that a bin is about as wide as a dot
 _GRACE_MS = 200.0  # a key that is due for longer is shown as one that nobody takes
 
@@ -121,9 +124,10 @@ class Scene:
     def _waiting(self, seen: Snapshot) -> list[Mark]:
         """Marks of the keys to come.
 
-        If the window holds more keys than a snapshot lists, the slices count all of them. A picture of one lane then
-        draws the slices, and adds the keys that have just fallen due. With several lanes, only listed keys have a known
-        lane: they are subtracted from the slices, and the remainder is drawn in the lane of the rest.
+        If the window holds more keys than a snapshot lists, the snapshot also counts the keys in each slice of time as
+        wide as a bin (`seen.slices`). A picture of one lane then draws these counts, and adds the keys that have just
+        fallen due. With several lanes, only listed keys have a known lane: they are subtracted from the counts, and the
+        remainder is drawn in the lane of the rest.
         """
         one = self._lanes.is_one
         coming = self._on_time(seen) + seen.coming

@@ -24,7 +24,7 @@ _ON_TOP = {"claimed": 1, "retried": 2, "back": 3, "dead": 4}
 _FEW = 4  # marks of several keys; a lane with more of them is crowded
 _GREEN, _AMBER, _VIOLET = "#3f9a6b", "#c07f1a", "#8a63c9"
 _LATE = ((20.0, _GREEN), (200.0, _AMBER), (math.inf, RED))  # ms, and the colour up to there
-LEGEND = (  # the first two entries are always shown, each other one if the picture has such a mark
+LEGEND = (  # the first two entries are always shown; each of the rest only if the picture has such a mark
     ("waiting", None, "waiting"),
     ("fired", 0.0, "on time"),
     ("fired", 100.0, "over 20 ms late"),
@@ -51,7 +51,7 @@ def counts(frame: Frame) -> str:
 
 
 def height(keys: int) -> float:
-    """The height of a mark in px: a dot for one key, and 8 px more for each ten times as many keys."""
+    """The height of a mark in px: a dot for one key; every factor of ten in the number of keys adds 8 px."""
     return 2 * _R if keys == 1 else 2 * _R + 1 + 8 * math.log10(keys)
 
 

@@ -54,7 +54,7 @@ class Svg:
         )
 
     def pill(self, x: float, y: float, half: float, r: float, *, color: str, hint: str = "") -> None:
-        """Draw a filled bar with round ends, which lies; `half` is half of its width. The pointer shows `hint`."""
+        """Draw a horizontal filled bar with round ends; `half` is half of its width. The pointer shows `hint`."""
         tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
         self._pieces.append(
             f'<rect x="{_n(x - half)}" y="{_n(y - r)}" width="{_n(2 * half)}" height="{_n(2 * r)}" rx="{_n(r)}" '
@@ -69,7 +69,7 @@ class Svg:
         )
 
     def bar(self, x: float, y: float, r: float, half: float, *, color: str, fill: str, dashed: bool = False) -> None:
-        """Draw a bar with round ends, which stands; `half` is half of its height."""
+        """Draw a vertical bar with round ends; `half` is half of its height."""
         dashes = ' stroke-dasharray="2.5 2.5"' if dashed else ""
         self._pieces.append(
             f'<rect x="{_n(x - r)}" y="{_n(y - half)}" width="{_n(2 * r)}" height="{_n(2 * half)}" rx="{_n(r)}" '

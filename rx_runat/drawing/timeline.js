@@ -72,7 +72,8 @@ function makeClock() {
   };
 }
 
-// Decides which labels are written, in which row, and which marks are drawn last. Marks move together, so once a frame.
+// Decides which labels are written, in which row, and which marks are drawn last. All marks move at the same speed, so
+// this is decided once for each frame that the kernel sends (and each new scale), not at every animation frame.
 function layOut(frame, scale) {
   const lanes = (frame.lanes.length ? frame.lanes : [""]).map(() => []), first = frame.now - frame.past;
   for (const [kind, lane, at, keys, label, late] of frame.marks) {

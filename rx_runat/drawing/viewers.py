@@ -10,7 +10,8 @@ _SILENCE = 10  # seconds without a sign of life after which no view is left; eac
 class Viewers:
     """Counts the seconds since a view gave a sign of life.
 
-    A busy kernel cannot receive signs, so a second counts only when the kernel's event loop has run since.
+    A busy kernel cannot receive signs, so each second is counted by the kernel's own event loop: it counts only once
+    the loop has run after that second.
     """
 
     def __init__(self) -> None:

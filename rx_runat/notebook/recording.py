@@ -1,4 +1,7 @@
-"""Recordings of Observables: live for some seconds, or at once in virtual time. `Marbles` and `Lateness` are two."""
+"""Recordings of Observables: live for some seconds, or at once in virtual time.
+
+`Marbles` and `Lateness` are the two kinds of recordings.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Recording(abc.DisposableBase):
     Args:
         seconds: how long to record.
         streams: streams by name, which are subscribed in this order.
-        scheduler: a virtual-time scheduler; then all of the time passes in the constructor. None: record live.
+        scheduler: a virtual-time scheduler; then all of the time passes in the constructor. None to record live.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class Recording(abc.DisposableBase):
         self.seconds = seconds_of(seconds)
         virtual = scheduler if isinstance(scheduler, VirtualTimeScheduler) else None
         if scheduler is not None and virtual is None:
-            raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be a virtual-time one, or none: live")
+            raise InvalidSetting(
+                f"scheduler: got {show(scheduler)}; it must be a virtual-time scheduler, or None to record live"
+            )
         for name, stream in streams.items():
             if not isinstance(stream, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidSetting(f"{name}: got {show(stream)}; it must be an Observable")

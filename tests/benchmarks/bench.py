@@ -39,7 +39,11 @@ class Row:
 
     @property
     def compared(self) -> list[float]:
-        """The comparison of each pair. A disturbance of the machine changes one pair, or both halves of it."""
+        """The comparison of each pair.
+
+        Pairs are compared because a disturbance of the machine either spoils one pair only, or changes both figures of
+        a pair alike.
+        """
         pairs = zip(self.ours, self.reference, strict=bool(self.reference))
         return [ours / other if self.by == "ratio" else ours - other for ours, other in pairs]
 

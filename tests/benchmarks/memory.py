@@ -1,4 +1,4 @@
-"""What a key costs in Redis: scheduled, the bytes of a bare zset and no more; claimed, the bytes of its lease, too.
+"""What a key costs in Redis: a scheduled key as much as in a bare zset; a claimed key the bytes of its lease, too.
 
 Chance changes both: the server draws the height of each node of a large zset at random, and its allocator may round a
 piece up by 16 bytes. Two zsets of the same content differ by some hundredths of a byte a key.
@@ -26,7 +26,10 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def claimed(bench: Bench, count: int) -> float:
-    """Returns the bytes a key of everything in Redis while every key is claimed, the source's last receipt included."""
+    """Returns the size of everything in Redis while every key is claimed, divided by the number of keys.
+
+    The source's last receipt is included.
+    """
     bare(bench, count, at=1)
     with RunAt(bench.server.url) as queue:
         got: list[Claim] = []
@@ -36,7 +39,7 @@ def claimed(bench: Bench, count: int) -> float:
 
 
 def sink(bench: Bench, count: int) -> float:
-    """Returns the bytes a key of everything in Redis after our sink has written."""
+    """Returns the size of everything in Redis after our sink has written, divided by the number of keys."""
     with RunAt(bench.server.url) as queue:
         for first in range(0, count, 1000):
             queue.on_next([Job(key, ms / 1000) for key, ms in _times(first, count).items()])
@@ -44,7 +47,7 @@ def sink(bench: Bench, count: int) -> float:
 
 
 def bare(bench: Bench, count: int, at: int = FAR) -> float:
-    """Returns the bytes a key after `ZADD` has written the same keys and times."""
+    """Returns the same after `ZADD` has written the same keys and times."""
     for first in range(0, count, 1000):
         bench.client.zadd(Q, _times(first, count, at))
     return _bytes(bench, count)

@@ -89,8 +89,9 @@ def test_a_scheduled_key_costs_the_bare_zset_and_not_a_byte_more(
 ) -> None:
     """Redis holds the same zset, byte for byte, and nothing else; the tolerance is for the server's allocator.
 
-    An extra byte a key would exceed the tolerance: an allocation varies by 16 bytes (a packed zset has two or three),
-    and the random heights of a large zset's nodes vary its size by a tenth of a byte a key, with 20,000 keys.
+    An extra byte a key would exceed the tolerance. The size of one allocation varies by 16 bytes, and a packed zset
+    consists of two or three allocations. The random heights of a large zset's nodes vary its size by a tenth of a byte
+    a key, with 20,000 keys.
     """
     with RunAt(server.url) as queue:
         for first in range(0, count, 1000):

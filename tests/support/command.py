@@ -28,7 +28,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(*args: str, feed: bytes = b"", program: list[str] = MODULE, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """The command from its beginning to its end."""
+    """Run the command until it ends, and return its output and exit status."""
     return subprocess.run(
         [*program, *args], input=feed, capture_output=True, env=environment(**more), timeout=SECONDS, check=False
     )

@@ -27,7 +27,8 @@ class Whole(NamedTuple):
     Attributes:
         waits: key -> score in Q.
         out: key -> deadline.
-        known: key -> the record of a lease, without its fence: attempt, run_at, mark, waiting.
+        known: key -> the record of a lease without its fence: attempt, run_at, mark, waiting. `prelude.lua` explains
+            these fields.
         dead: key -> time, attempts, run_at, reason.
         receipts: how many.
     """
@@ -49,7 +50,8 @@ def whole(store_client: RedisClient) -> Whole:
     waits, out = (dict(RedisClient.call(store_client, "ZRANGE", name, 0, -1, "WITHSCORES")) for name in names[:2])
     known, letters = (dict(RedisClient.call(store_client, "HGETALL", name)) for name in names[2:])
     records = {key: value.decode() for key, value in known.items()}
-    assert {key for key, value in records.items() if value[0] != "-"} == set(out), "a record of each, and of no other"
+    fenced = {key for key, value in records.items() if value[0] != "-"}
+    assert fenced == set(out), "the keys with a fenced record are exactly the keys that are out"
     return Whole(waits, out, {k: v.partition(" ")[2] for k, v in records.items()}, letters, len(receipts))
 
 

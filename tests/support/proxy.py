@@ -15,7 +15,7 @@ from tests.support.servers import Server
 
 
 def script_argument(word: str) -> bytes:
-    """Returns the bytes by which a request contains the word as an argument of its own: for `Proxy.of`."""
+    """Returns the bytes that a request contains if the word is one of its arguments, to be set as `Proxy.of`."""
     return f"\r\n{word}\r\n".encode()
 
 
@@ -118,7 +118,9 @@ class Proxy:
         """Close every connection, and wait for the threads."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join(5)  # a connection that it accepts at this moment must be among the pairs
+        # Wait for the accepting thread first, so that a connection it is just accepting is in `_pairs` before the
+        # connections are shut down.
+        self._threads[0].join(5)
         with self._lock:
             for each in self._pairs:
                 with contextlib.suppress(OSError):

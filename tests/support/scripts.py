@@ -28,7 +28,7 @@ def lua(name: str) -> str:
 
 
 def watched(server: Server, act: Callable[[], object]) -> list[tuple[str, list[str]]]:
-    """What the server did meanwhile: who asked (an address, or `lua`), and the words."""
+    """The commands that the server ran during `act`: for each, the kind of its client (or `lua`), and its words."""
     with server.client() as asker, server.client() as watcher, watcher.monitor() as monitor:
         act()
         asker.echo("that was all")
@@ -47,5 +47,5 @@ def runs_of(name: str, seen: Sequence[tuple[str, list[str]]]) -> list[list[str]]
 
 
 def inside(server: Server, act: Callable[[], object]) -> list[str]:
-    """The commands that scripts ran meanwhile."""
+    """The commands that scripts ran during `act`."""
     return [words[0].upper() for kind, words in watched(server, act) if kind == "lua"]

@@ -78,7 +78,8 @@ class WorkLog:
         elif line.event == "done":
             self.done.add(line.key)
         elif line.event in VERDICTS:
-            # Nothing to remove for the second verdict of an attempt: a server that forgot a claim leases it once more.
+            # There may be nothing to remove: a server that lost a claim can lease the same attempt again, which then
+            # has two verdicts.
             self._unsettled[line.pid].pop((line.key, line.attempt), None)
 
     def unsettled(self, pid: int) -> list[LogLine]:

@@ -35,7 +35,8 @@ class Settings(NamedTuple):
         seconds: how long work takes at most. It takes a random part of that, and has its effect in the middle.
         waits: True if work waits until the gate is open.
         renews: True if work extends the lease in its middle.
-        settles: True if `settle` runs the work, renews and acks; False if the worker does so by claims alone.
+        settles: True if `settle` runs the work, renews and acks; False if the worker does so
+            itself, with the verbs of each claim.
         dies: after it has logged this event once, the worker kills itself with SIGKILL.
     """
 
@@ -53,7 +54,10 @@ class Settings(NamedTuple):
 def consume_by_settle(
     claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
 ) -> Callable[[], None]:
-    """Work as users do, by `settle`. Returns what ends it: nothing, because `stop` waits for work under way."""
+    """Work as users do, by `settle`. Returns a function to call at the end.
+
+    The function does nothing, because `queue.stop()` waits for work under way.
+    """
     outcomes = claims.pipe(settle(work, max_attempts=1000, max_concurrent=threads))
     outcomes.subscribe(lambda outcome: log(outcome.verdict, outcome.claim))
     return lambda: None
@@ -62,7 +66,7 @@ def consume_by_settle(
 def consume_by_hand(
     claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
 ) -> Callable[[], None]:
-    """Work by claims alone. Returns what ends it: a function that waits until all claims are settled."""
+    """Work with the verbs of each claim. Returns a function to call at the end: it waits until all are settled."""
     pool = ThreadPoolExecutor(threads)
 
     def settle_by_hand(claim: Claim) -> None:
@@ -109,7 +113,7 @@ def main(url: str, path: str, settings_json: str) -> None:
             try:
                 claim.extend(settings.lease)
             except StoreError:
-                pass  # the work goes on, and its ack will tell
+                pass  # the work goes on; the result of its ack shows whether the lease was still the worker's
         pause(random.uniform(0, settings.seconds / 2))
 
     with RunAt(url, interval=settings.interval) as queue:

@@ -21,7 +21,9 @@ from tests.support.work_log import Summary, WorkLog, check_work_log
 
 ROOT = Path(__file__).parents[2]
 LONG = 60.0  # seconds; what a test waits for comes in a few, but a busy machine may need longer
-SPARE = 100  # keys; while more faults are to come, at least so many wait: several times what a worker has claimed
+# The number of waiting keys below which `busy_at` adds more, while faults are still to come. It is several times the
+# number of keys that one worker claims.
+SPARE = 100
 
 
 class WorkerProcess:

@@ -6,17 +6,19 @@ limiter       how much work is under way at once
 threads       what the user's code runs on
 work          the user's function, called with each claim
 run           work that goes on after its call: an Observable, a Future, a coroutine
-decision      what becomes of a claim whose work is over: ack, nack, bury or back
+decision      what becomes of a claim whose work is over: ack, nack, bury or hand back
 outcomes      outcomes on their way to the subscriber, one at a time
 backoff       how long a failed key waits for its next attempt
 
-One way, and three kinds of thread (`LeaseManager` with its acks and renewals is in `stream/`):
+The path of a claim, and the threads on it: the source's own, and three kinds that `settle` uses (`LeaseManager` with
+its acks and renewals is in `stream/`):
 
-    claims source   LeaseManager.delivery -> Subscription.on_next -> Limiter.put         the source's loop; never waits
+    claims source   LeaseManager.delivery -> Subscription.on_next -> Limiter.put         the source's loop
     work threads    Limiter -> Work.begin [-> Run] -> decide -> LeaseManager.acks        the user's code
     leases thread   Acks -> Redis -> Outcomes.put                                        never the user's code
     outcomes        Outcomes -> the subscriber's on_next -> Limiter.start                the user's code; one thread
 
-Acks are not sent from the source's loop, nor from the outcomes' thread: there, one slow callback of the user's would
-keep all leases from being renewed. In virtual time all of it happens at once, on the scheduler's thread.
+Acks and renewals are sent from the leases thread only: on the source's loop or the outcomes thread, one slow callback
+of the user's would delay them all, and leases would end. The source's loop waits for Redis in one case: to hand back a
+claim that comes while the stream ends. In virtual time all of it happens at once, on the scheduler's thread.
 """

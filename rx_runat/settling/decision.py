@@ -1,9 +1,11 @@
-"""What becomes of a claim whose work is over: pure functions of what the work came to.
+"""What becomes of a claim whose work is over: functions of the work's result, which call the user's `backoff` alone.
 
-result                        ack
-error, attempts are left      nack, with backoff
-error, no attempt is left     bury
-cancelled, or never possible  back: the attempt does not count
+result                               ack
+error, attempts are left             nack, with backoff
+error, no attempt is left            bury
+cancelled                            back: the attempt does not count; if the lease is lost, nothing is sent
+a coroutine without an event loop    back, and the stream ends with the error
+a `backoff` that raised              back, and the stream ends with the error
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Decision(NamedTuple):
     """What becomes of a claim.
 
     Attributes:
-        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, there is nothing to ask for.
+        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, so Redis is not asked to end
+            it.
         argument: of the verb, as in `SettleRequest`.
         result: as in `Outcome`.
         error: as in `Outcome`.
@@ -72,8 +75,9 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
         result: what the work returned.
         error: what it raised; None: nothing.
         policy: what the user asked for.
-        is_ours: False if the lease is lost, as far as this process knows. Cancelled work then needs no call. Work that
-            was done or failed does: Redis alone knows whether the lease is lost.
+        is_ours: False if the lease is lost, as far as this process knows. This changes the decision for cancelled work
+            only: nothing is sent for it. Work that returned or raised is still sent to Redis, which alone knows whether
+            the lease is ours.
     """
     if error is None:
         return Decision("ack", "", result)
@@ -94,9 +98,13 @@ def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
     """Decide about a claim before its work begins.
 
     Returns:
-        None if the work is to be done. Else the claim is to be buried: its process died in the last attempt, and a key
-        that kills its process every time must end in the dead letters.
+        None if the work is to be done. Otherwise `bury`: all attempts were made, and the key came once more. Without
+        this, a key whose work kills its process would come back for ever.
     """
     if attempt <= policy.max_attempts:
         return None
-    return Decision("bury", f"its process died in attempt {attempt - 1}, and max_attempts is {policy.max_attempts}")
+    return Decision(
+        "bury",
+        f"attempt {attempt - 1} was not settled before its lease ended (perhaps its process died), "
+        f"or it was nacked although max_attempts is {policy.max_attempts}",
+    )

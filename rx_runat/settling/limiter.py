@@ -67,7 +67,7 @@ class Limiter(Generic[_T]):
             self.threads.run(self._arrive)
 
     def release(self) -> None:
-        """Take notice that work which went on after its call has finished: another item may start."""
+        """Note the end of work that outlasted its call: another item may start."""
         with self._lock:
             goes_on = self._may_start()
             self._under_way -= not goes_on

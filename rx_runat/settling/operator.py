@@ -68,9 +68,10 @@ def settle(
     `max_in_flight` as small as `max_concurrent`.
 
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
-    Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its process
-                 died too often. No outcome for a claim whose lease was lost before its work began, nor for one that
-                 went back. While 100 outcomes wait for a slow subscriber, no work begins.
+    Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its attempt
+                 was beyond `max_attempts`: its process died too often, for example. No outcome for a claim whose lease
+                 was lost before its work began, nor for one that went back. While 100 outcomes wait for a slow
+                 subscriber, no work begins.
     Order:       the order in which the claims were settled.
     Clock:       leases and backoff go by Redis's.
     Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If
@@ -87,9 +88,10 @@ def settle(
                  same, waits until it is done, and completes the stream, even if claims of another queue are merged in.
                  To let all work finish instead: `queue.claims().pipe(ops.take_until(enough), settle(work))`.
     Redis:       claims are settled in bulk: those whose work ends during one call are in the next call. Leases are
-                 renewed after a third of their length, all in one call, also those of claims whose work has not begun;
-                 the thread that does both runs no code of yours. If a lease is lost, the claim is dropped if its work
-                 has not begun, and else the work is cancelled.
+                 renewed after a third of their length, in bulk, up to 500 in one call, also those of claims whose work
+                 has not begun; the thread that does both runs no code of yours. If a lease is lost, the claim is
+                 dropped if its work has not begun, and otherwise the work is cancelled if it can be; a plain function
+                 goes on.
 
     Args:
         work: called with a claim; returns a value, an Observable, a Future (asyncio's or concurrent's) or a coroutine.

@@ -110,7 +110,7 @@ class Run:
     def _follow_on(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
         """Follow a Future or a Task of asyncio's, on its own loop: no other thread may touch it.
 
-        One that is cancelled has finished when it has cleaned up.
+        A cancelled Task counts as finished only when its clean-up is over.
         """
         future: asyncio.Future[Any] | None = None
         is_cancelled = False

@@ -27,7 +27,7 @@ from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
-_LOOK_SECONDS = 0.05  # between two looks, in `wait`, whether Redis is silent
+_CHECK_SECONDS = 0.05  # `wait` checks this often whether Redis is silent
 
 
 class Subscription:
@@ -60,7 +60,7 @@ class Subscription:
         self._loop = event_loop(subscriber.scheduler)
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
-        self._outcomes = Outcomes(subscriber, self._close, self._fail)
+        self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
         self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
         self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
         self._lock = threading.Lock()  # over the rest
@@ -104,16 +104,17 @@ class Subscription:
             return
         if is_new:
             self._leave.append(manager.register(self))
-        manager.renewals.keep(lease, self)
+        manager.renewals.renew(lease, self)
         if not self._limiter.put(claim):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
-        """With the lock held. The first claim tells whether time is real, and then threads are needed."""
+        """With the lock held. The first claim shows whether time is real; if it is, threads are needed."""
         if not self._managers and manager.scheduler is None:
             self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
             self._outcomes.thread = Pool("rx_runat outcomes", 1)
-            self._outcomes.thread.keep()  # it brings the end, also while the interpreter exits
+            # This thread calls the subscriber's last callback, also while the interpreter exits and starts none.
+            self._outcomes.thread.keep_one_thread()
         self._managers[manager] = None
 
     def _finish(self, last: Callable[[], None]) -> None:
@@ -126,7 +127,7 @@ class Subscription:
 
     def _settle(self, claim: Claim, decision: Decision | None) -> None:
         if decision is None:
-            self._close()
+            self._claims_ended()
         elif decision.verb is None:
             self._outcomes.put(decision.outcome(claim, ours=False))
         else:
@@ -141,13 +142,15 @@ class Subscription:
 
     def _settled(self, claim: Claim, decision: Decision, ours: bool | None) -> None:
         if decision.verb == "back":
-            self._close()
+            self._claims_ended()
         else:
             self._outcomes.put(decision.outcome(claim, ours))
 
     def lost(self, lease: Lease) -> None:
         """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
-        lease.ending = LOST  # it is not renewed any more: it must not live again if our clock is corrected
+        # It is not renewed any more. Without this mark it could seem alive again, when the difference between our clock
+        # and Redis's is measured anew.
+        lease.ending = LOST
         self._outcomes.thread.run(partial(self._work.cancel, lease))
 
     def failed(self, error: Exception) -> None:
@@ -157,10 +160,10 @@ class Subscription:
 
     # The end.
 
-    def _close(self, claims: int = 1) -> None:
-        """So many claims are open no longer."""
+    def _claims_ended(self, n: int = 1) -> None:
+        """Note that `n` claims are open no longer."""
         with self._lock:
-            self._open -= claims
+            self._open -= n
         self._limiter.start()
         self._end_if_done()
 
@@ -186,7 +189,7 @@ class Subscription:
     def wait(self, longest: float) -> None:
         """Wait, after `stop`, until no claim is open and the threads have ended."""
         began = time.monotonic()
-        while not self._over.wait(_LOOK_SECONDS):
+        while not self._over.wait(_CHECK_SECONDS):
             if 0 <= longest < time.monotonic() - began:
                 return  # work hangs: to join its threads would take as long again for each of them
             for manager in tuple(self._managers):
@@ -199,8 +202,8 @@ class Subscription:
     def _let_go(self) -> None:
         """End as soon as possible, without waiting for the stream of claims to end.
 
-        It may not end: claims of a queue that goes on may be merged into it, and an event loop that is closed does not
-        pass its end on.
+        That stream might never end: claims of another, running queue may be merged into it, and a closed event loop
+        does not deliver its `on_completed`.
         """
         self._upstream.dispose()
         for claim in self._limiter.stop():

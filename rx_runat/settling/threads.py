@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-_IDLE_SECONDS = 1.0  # a thread is started in a tenth of a millisecond: worth keeping between keys, not between hours
+_IDLE_SECONDS = 1.0  # starting a thread takes 0.1 ms: an idle one is kept for the next key, but not for hours
 
 
 class Pool:
@@ -41,8 +41,11 @@ class Pool:
                 self._threads.append(thread)
                 thread.start()
 
-    def keep(self) -> None:
-        """Start a thread now, and keep all threads until `end`: an interpreter that exits (3.12) starts none."""
+    def keep_one_thread(self) -> None:
+        """Start a thread now, and keep all threads until `end`.
+
+        Since Python 3.12 no thread can be started while the interpreter exits.
+        """
         self._idle_seconds = None
         self.run(lambda: None)
 
@@ -58,7 +61,11 @@ class Pool:
             self._ready.notify_all()
 
     def join(self, longest: float = -1) -> None:
-        """Wait for the threads, after `end`, but for the calling one; for each so many seconds at most."""
+        """Wait, after `end`, for all threads but the calling one.
+
+        Args:
+            longest: seconds to wait for each at most; negative: as long as it takes.
+        """
         for thread in tuple(self._threads):
             if thread is not threading.current_thread():
                 thread.join(None if longest < 0 else longest)
@@ -83,7 +90,7 @@ class Inline:
     An action that is asked for during another one runs after it: so a thousand claims are not a thousand calls deep.
     """
 
-    is_here = False  # virtual time stands still during a wait, so there is never one
+    is_here = False  # nothing waits in virtual time, because its clock stands still meanwhile: so nobody needs to know
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # over the rest
@@ -105,7 +112,7 @@ class Inline:
                 action = self._actions.popleft()
             action()
 
-    def keep(self) -> None:
+    def keep_one_thread(self) -> None:
         """Nothing: there is no thread to keep."""
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Rx: everything between a user's jobs and keys and the store. Nothing here knows Redis.
+"""Rx: everything between the user, who writes jobs and receives keys, and the store, which makes all calls to Redis.
 
     jobs --> sink --> writes -------------------------------> store           on the caller's thread, to Redis
                          '-- wake_for(run_at) --> sources
@@ -25,8 +25,8 @@ A due key on its way out:
     claiming         what differs between plain keys and claims
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
-    taps             what pictures are told of claims
-    look_lock        one look at a time; after the last one, the end
+    taps             observers of claims, for the drawings of a queue
+    look_lock        one look at a time; under the same lock the source ends, after the look in progress
 
 Subscribers:
 

@@ -1,7 +1,8 @@
 """Leases of finished work are settled in bulk, on the leases thread: no thread of the user's waits for Redis.
 
 requests  a  b c d      e
-calls     [a]   [b c d] [e]      what comes during one call goes with the next; no request waits for another to come
+calls     [a]   [b c d] [e]      what comes during one call goes with the next; only if more requests
+                                 are expected at once, one waits for them, at most 1 ms
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from rx_runat.stream.stoppable import LeaseHolder
 
 log = logging.getLogger("rx_runat")
 
-# While more requests are expected, a call is made for so many: the server then works while our threads do, and the
-# whole takes less time than with one call at the end.
+# While more requests are expected, a call is made as soon as this many wait: the server then works while our threads
+# do, and the whole takes less time than with one call at the end.
 _ENOUGH = 32
 
 # So long an ack waits for the ones that are expected, in seconds. They may not come: the next work may take longer.
@@ -74,7 +75,7 @@ class Acks:
             ack: the request.
             more: True if others are expected to follow at once; then wait a moment for them.
         """
-        self._renewals.let_go(ack.lease, ack.holder)
+        self._renewals.release(ack.lease, ack.holder)
         with self._lock:
             self._waiting.append(ack)
             if self._is_calling:
@@ -124,7 +125,8 @@ class Acks:
     def _settle(self, acks: list[Ack]) -> list[Ack]:
         """Settle these. Returns those that Redis did not answer, and that are to be asked for again."""
         left: list[Ack] = []
-        # What Redis may have done already is asked for alone, as `resent`: of the others that would not be true.
+        # A request that Redis may have carried out already is sent in a call of its own, with `resent`: the flag holds
+        # for the whole call, and would be false for the other requests.
         sure = [ack for ack in acks if not ack.lease.is_unsure]
         for part in [*parts(sure), *([ack] for ack in acks if ack.lease.is_unsure)]:
             if left:  # Redis is away: the other parts would fare no better
@@ -147,6 +149,11 @@ class Acks:
     def _gives_up(self, ack: Ack) -> bool:
         if self._thread.waits(ack.holder) and self._manager.lives(ack.lease):
             return False
-        log.warning("%s did not answer the %s of %r: it may come again", self._manager.where, ack.verb, ack.lease.key)
+        log.warning(
+            "%s did not answer the %s of %r: this key may be delivered again",
+            self._manager.where,
+            ack.verb,
+            ack.lease.key,
+        )
         ack.then(None)
         return True

@@ -10,7 +10,9 @@ from rx_runat.stream.sources import Sources
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
 
-_open: weakref.WeakSet[Sources] = weakref.WeakSet()  # sources that tick are referred to by their loops
+# Weak: a source that ticks is kept alive by its loop, and so keeps its `Sources` alive; a source that does not tick
+# holds nothing to hand back.
+_open: weakref.WeakSet[Sources] = weakref.WeakSet()
 
 
 def stop_at_exit(sources: Sources) -> None:

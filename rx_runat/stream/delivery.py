@@ -44,7 +44,7 @@ class Delivery:
 
         Args:
             subscribers: of the source.
-            now: returns seconds, on a clock that nobody sets.
+            now: returns monotonic seconds; virtual seconds in virtual time.
             until: on that clock; no key is given after it.
             undelivered: the keys that nobody received, or that were not given in time, are appended to it.
 
@@ -109,7 +109,10 @@ def _give_all(subscribers: Subscribers, present: tuple[Subscriber[Any], ...], ke
 
 
 def _remove(subscribers: Subscribers, subscriber: Subscriber[Any], error: BaseException) -> None:
-    """Remove a subscriber whose `on_next` raised: the error ends it alone. One that may receive later keys stays."""
+    """Remove a subscriber whose `on_next` raised. Its error ends no other subscriber.
+
+    A subscriber that did not receive this key, but may receive later ones, stays.
+    """
     if not isinstance(error, NotReceived):
         subscribers.leave(subscriber)
         subscriber.fail(error)

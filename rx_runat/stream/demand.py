@@ -1,4 +1,7 @@
-"""How many keys a claim may take: as many as the subscribers have shown that they receive in a tenth of a second."""
+"""How many keys a claim may take: as many as the subscribers have shown that they receive in a twentieth of a second.
+
+Then a delivery that takes twice as long as expected still ends within the tenth of a second that keys are held.
+"""
 
 from __future__ import annotations
 

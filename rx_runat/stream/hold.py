@@ -13,7 +13,7 @@ from rx_runat.model.batch import Entry
 from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.claiming import C, Claiming
 
-LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on an absent Redis after one interval, or after this if that is less
+LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on a Redis that is away after one interval, and after this at most
 SHORTEST_SILENCE = 1.0  # seconds; a server or host that is only busy may be silent for longer than a short interval
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
@@ -23,8 +23,8 @@ class Hold(Generic[C]):
 
     Args:
         store: where keys are claimed.
-        claiming: makes the claimer: a new one for each time that somebody subscribes.
-        interval: seconds; how long to retry against an absent Redis when everything must go back.
+        claiming: makes the claimer: a new one when somebody subscribes after all had left.
+        interval: seconds; how long to retry while Redis is away, when everything must go back.
 
     Attributes:
         undelivered: the keys to hand back.
@@ -57,7 +57,8 @@ class Hold(Generic[C]):
 
         Args:
             closes: True if nobody subscribes any more. Then the claimer is closed: a claim whose answer was lost is
-                asked for again, its keys go back too, and no receipt is left behind.
+                asked for again, and its keys go back too. The receipt, which is the record of the last claim that Redis
+                keeps in case it is asked for again, is deleted.
 
         Returns:
             True if there was something to hand back.
@@ -111,7 +112,7 @@ class Hold(Generic[C]):
             return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)
         if self._claimer is not None and self._claimer.is_owed:
             return NotReturned(f"stopped, and what the last claim took is unknown, its answer was lost: {error}", ())
-        return None  # only a receipt is left, of keys that were delivered, and it expires
+        return None  # only the receipt is left, of keys that were delivered, and it expires
 
     @contextmanager
     def _calling(self) -> Generator[None]:

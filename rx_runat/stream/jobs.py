@@ -1,4 +1,4 @@
-"""The streams that a queue has beside itself, each with a name: `queue.jobs`, `queue.errors` and `queue.claims()`."""
+"""A queue's streams other than the queue itself, with names: `queue.jobs`, `queue.errors` and `queue.claims()`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Named(Hot[_T]):
         publisher: of its values.
         name: of the stream.
         owner: returns the repr of the queue that it belongs to.
-        card: returns its rich form, under a title.
+        card: returns the queue's HTML for notebooks, under the title that it is called with.
     """
 
     def __init__(

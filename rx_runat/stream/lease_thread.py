@@ -28,7 +28,7 @@ class LeaseThread:
 
     Args:
         manager: makes the calls.
-        now: seconds, on a clock that nobody sets.
+        now: monotonic seconds; virtual seconds in virtual time.
         scheduler: the one of virtual time; None: time is real.
         disconnect: closes the connections, so that a call which waits for a silent server raises.
     """

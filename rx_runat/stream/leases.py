@@ -158,7 +158,7 @@ class LeaseManager:
         self.slots.free(ended)
         return [None if answer is None else answer > 0 for answer in answers]
 
-    # What `settle` asks for.
+    # What the operator `settle` asks for.
 
     @property
     def is_delivering(self) -> bool:

@@ -1,4 +1,4 @@
-"""One look at a time, on whichever thread it comes; and after the last look, the end."""
+"""Lets one look run at a time, on any thread; `stop` takes the same lock, to end the source after the current look."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LookLock:
 
     @contextmanager
     def inside(self) -> Generator[None]:
-        """Count the current thread as inside: an event loop's, which calls a handler while a look waits for it."""
+        """Count the current thread as inside a look: that of an event loop, while a look waits for its handler."""
         before = self.is_inside
         self._thread.is_inside = True
         try:

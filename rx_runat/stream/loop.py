@@ -1,4 +1,4 @@
-"""The queue's own loop: an Rx scheduler with one thread and a clock that nobody can set."""
+"""The queue's own loop: an Rx scheduler with one thread and a monotonic clock."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Outage:
         now = self._scheduler.now
         if self._since is None:
             self._since = now
-            log.warning("%s; looking again", error)
+            log.warning("%s; retrying until it answers", error)
             self._errors.publish(error)
         seconds = backoff(self._failures)
         self._failures += 1

@@ -32,7 +32,8 @@ class NotReceived(Exception):
     """A subscriber left before it received the value, or its event loop does not run.
 
     Attributes:
-        for_good: True if the event loop is closed, so that the subscriber can receive nothing any more.
+        for_good: True if the subscriber can receive nothing any more: its event loop is closed, or its iterator was
+            left.
     """
 
     def __init__(self, for_good: bool = False) -> None:
@@ -61,7 +62,7 @@ class Offer(Generic[_T]):
         self._unfinished.acquire()
 
     def resolve(self, received: bool) -> bool:
-        """Resolve the offer. An offer that is not received ends the source's wait; a received one does at `finish`.
+        """Resolve the offer. If it was not received, the source's wait ends at once; if it was, at `finish`.
 
         Returns:
             True if this call resolved it, False if an earlier one had.

@@ -1,4 +1,4 @@
-"""Leases are renewed while there is work on their claims: all leases of one claims source in one call.
+"""Leases are renewed while there is work on their claims: those of one claims source in bulk, up to 500 in one call.
 
 lease    [-----------|-----------|-----------)
 renewed  .           r           r           r      every third of a lease, so one call may fail
@@ -24,7 +24,7 @@ _RENEWALS = 3  # in the length of a lease: one may fail, and the next one still 
 
 
 class Renewals:
-    """Extends the leases that holders keep, until they let them go or a lease is lost.
+    """Extends the leases that holders keep, until the holder releases the lease or the lease is lost.
 
     Each renewal plans the next one; while no lease is kept, none is planned.
 
@@ -45,20 +45,20 @@ class Renewals:
         self._plan: SingleAssignmentDisposable | None = None  # of the next renewal, or of the one under way
         self._is_renewing = False
 
-    def keep(self, lease: Lease, holder: LeaseHolder) -> None:
-        """Renew a lease from now on, until the holder lets it go or it is lost."""
+    def renew(self, lease: Lease, holder: LeaseHolder) -> None:
+        """Renew a lease from now on, until the holder releases it or it is lost."""
         self._kept[lease, holder] = None
-        if self._plan is None:  # whoever takes the plan away looks afterwards whether a lease has been put in
+        if self._plan is None:  # the call that takes the plan away checks afterwards whether a lease was put in
             with self._lock:
                 if self._plan is None:
                     self._plan_next(self._period)
 
-    def let_go(self, lease: Lease, holder: LeaseHolder) -> None:
-        """Renew a lease no longer for this holder, who does not want to know either whether it is lost."""
+    def release(self, lease: Lease, holder: LeaseHolder) -> None:
+        """Renew a lease no longer for this holder, and do not tell the holder if it is lost."""
         self._kept.pop((lease, holder), None)
 
     def leave(self, holder: LeaseHolder) -> None:
-        """Let go all leases of a holder. If no other holder keeps any, nothing remains planned and the thread ends."""
+        """Release all leases of a holder. If no other holder keeps any, nothing remains planned and the thread ends."""
         with self._lock:
             for lease, each in list(self._kept):
                 if each is holder:
@@ -71,12 +71,12 @@ class Renewals:
             elif plan is not None:
                 plan.dispose()
 
-    # On the thread.
-
     def _plan_next(self, seconds: float) -> None:
         """With the lock held."""
         self._plan = plan = SingleAssignmentDisposable()
         plan.disposable = self._thread.run_after(seconds, lambda: self._renew(plan))
+
+    # On the thread.
 
     def _renew(self, plan: SingleAssignmentDisposable) -> None:
         began = self._thread.now()
@@ -117,4 +117,4 @@ class Renewals:
     def _tell_lost(self, kept: list[tuple[Lease, LeaseHolder]]) -> None:
         for lease, holder in kept:
             if not self._manager.lives(lease) and self._kept.pop((lease, holder), self) is None:
-                holder.lost(lease)  # unless the holder has let it go meanwhile: then the lease may have been settled
+                holder.lost(lease)  # unless the holder has released it meanwhile: then the lease may have been settled

@@ -1,4 +1,4 @@
-"""The settings of a queue: which can be used, and what a virtual-time scheduler says of the clock."""
+"""The settings of a queue: which are allowed, and the clock of a virtual-time scheduler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_settings(interval: object, limit: object, scheduler: object) -> None:
     """Check how a queue is to tick.
 
     Raises:
-        InvalidSetting: a setting that cannot be used; what came, and what would be right.
+        InvalidSetting: a setting that cannot be used; the message says what was given and what is allowed.
     """
     if interval is None:
         if not isinstance(scheduler, VirtualTimeScheduler):

@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 from rx_runat.model.batch import Claimed, Leased
 
-# Sleep until called by `Ticker.wake`: earlier than the run_at of any key, and later than the -inf that `wake` reports.
-_UNTIL_CALLED = -sys.float_info.max
+# Sleep until woken by `Ticker.wake`: earlier than the run_at of any key, and later than the -inf that `wake` reports.
+_UNTIL_WOKEN = -sys.float_info.max
 
 
 class WakeFilter:
     """Decides which writes wake a source that sleeps. Writes are reported from any thread, looks by the source.
 
         source    sleeps until 9   | looks ...          | sleeps until 7
-        reported      9     8          6       7   5
-        wakes               8                      5        reported during the look, and earlier than what it found
+        reported      9     8          8       5   6
+        wakes               8                  5            reported during the look, and earlier than what it found
 
     Times are run_ats in epoch milliseconds.
     """
@@ -30,10 +30,11 @@ class WakeFilter:
         self._is_looking = False
         self._is_woken = False
 
-    def is_worth_a_look(self, run_at: float) -> bool:
-        """Report a write. Returns True if the source must look now.
+    def note_write(self, run_at: float) -> bool:
+        """Note a write. Returns True if the source must look now, and then counts the source as woken.
 
-        Returns False if the source looks already or was woken already: then `look_ended` takes the write into account.
+        Returns False if the run_at is not earlier than what the source sleeps for; if the source was woken already,
+        because the coming look finds the write; or if it looks now, because `look_ended` takes the write into account.
         """
         with self._lock:
             self._earliest = min(self._earliest, run_at)
@@ -70,7 +71,8 @@ class ContentionDelay:
     the key would share the processor with fifteen that get nothing.
 
     Args:
-        longest: seconds; a claim takes a tenth of a millisecond, and sixteen of them a few. 0 where nobody competes.
+        longest: the longest delay, in seconds: one claim takes 0.1 ms, sixteen take a few milliseconds. 0 where nobody
+            competes.
 
     Attributes:
         seconds: the delay of the next look.
@@ -102,7 +104,7 @@ class Sleep:
     """How long a source sleeps after a look: planned by the look's last claim, begun when the look ends.
 
     Args:
-        now: returns seconds, on a clock that nobody sets.
+        now: returns monotonic seconds; virtual seconds in virtual time.
         contention: delays looks where other sources compete for the same key.
 
     Attributes:
@@ -129,7 +131,7 @@ class Sleep:
         """Plan to look again at once; where the subscribers are stuck, at the heartbeat, whatever is written."""
         self._seconds = None if is_stuck else 0.0
         if is_stuck:
-            self._until = _UNTIL_CALLED
+            self._until = _UNTIL_WOKEN
 
     def look_begins(self) -> None:
         """Note that a look begins."""
@@ -142,9 +144,9 @@ class Sleep:
         seconds = self._seconds
         return seconds and max(0.0, seconds + self._contention.seconds - (self._now() - self._planned_at))
 
-    def begin_until_called(self) -> bool:
-        """End a look without a claim: no write is worth a look. Returns False if the source was called meanwhile."""
-        return not self.wake_filter.look_ended(_UNTIL_CALLED)
+    def begin_until_woken(self) -> bool:
+        """End a look without a claim: no write is worth a look. Returns False if `Ticker.wake` was called during it."""
+        return not self.wake_filter.look_ended(_UNTIL_WOKEN)
 
     def begin_backoff(self) -> None:
         """End a look that met an outage: nothing is worth a look before the backoff is over."""

@@ -1,4 +1,7 @@
-"""How many claims of a source may be out at once: its demand, where work takes its time."""
+"""How many claims of a source may be out at once.
+
+This is the `Demand` of a claims source, where the time that counts is that of the work, not that of `on_next`.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,21 @@ class Slots:
     """The demand of a claims source: as many keys as there are free slots. A lease holds a slot.
 
         max_in_flight = 3
-        claims   3  -  -  1  -  -  -  2
-        free        .  .        .  .      ack, nack, bury, a lost lease
-                                      ..  or the lease's end
+        claims   3  -     1  -        2      so many keys; -: no slot is free
+        freed          1           1         by ack, nack, bury, a lost lease
+                                1            by the lease's end
 
     A claim that was filtered out or forgotten frees its slot when its lease ends, so it never stops the stream. From
     any thread.
 
     Args:
         max_in_flight: how many claims may be out.
-        now: seconds, on a clock that nobody sets.
+        now: monotonic seconds; virtual seconds in virtual time.
         freed: called when a slot becomes free after the source was told that none is.
     """
 
-    hold_seconds = (
-        math.inf
-    )  # slow subscribers keep what was claimed: where it must come back, its lease's end brings it
+    # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
+    hold_seconds = math.inf
 
     def __init__(self, max_in_flight: int, now: Callable[[], float], freed: Callable[[], None]) -> None:
         self._max = max_in_flight

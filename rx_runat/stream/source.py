@@ -47,7 +47,7 @@ class Source(Generic[C]):
         claiming: decides how many keys a claim may take, and what is delivered for each.
         interval: seconds between heartbeats; None: no heartbeat.
         scheduler: where ticks come, one at a time.
-        now: returns seconds, on a clock that nobody sets; measures how long the subscribers take.
+        now: returns monotonic seconds; virtual seconds in virtual time; measures how long the subscribers take.
         heads: the schedule's head whenever others may have changed it.
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
@@ -115,7 +115,11 @@ class Source(Generic[C]):
     # A look, on the scheduler: tick -> claim -> deliver -> hand back the rest.
 
     def _look(self, _: object) -> float | None:
-        """Claim and deliver until no more is due. Returns the seconds until the next look, None: no wait."""
+        """Claim and deliver until no more is due.
+
+        Returns:
+            The seconds until the next look; 0.0: at once; None: none is planned, the heartbeat or a write causes it.
+        """
         with self._look_lock:
             look_ends = self._now() + _LONGEST_LOOK
             wait: float | None = 0.0
@@ -146,7 +150,7 @@ class Source(Generic[C]):
             return None
         keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
-            return self._demand.seconds_until_free if self._sleep.begin_until_called() else 0.0
+            return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
         claimed = self._hold.claim(keys)
         self._sleep.plan_after(claimed)
         self._outage.note_success()
@@ -215,7 +219,7 @@ class Source(Generic[C]):
     def stop(self, longest: float = -1, waits: bool = True) -> None:
         """Hand back, complete, release the threads; waits for the `on_next` in progress. May be repeated.
 
-        From that `on_next` it returns at once, and the look that made the call finishes.
+        Called from that `on_next`, it returns at once; the look that called `on_next` then ends the source.
 
         Args:
             longest: seconds to wait for the `on_next`; negative: as long as it takes.
@@ -225,7 +229,10 @@ class Source(Generic[C]):
         if self.is_inside:
             return
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
-            log.error("stopped, but an on_next did not return: the keys that its source held are lost")
+            log.error(
+                "stopped, but an on_next did not return: "
+                "plain keys that its source holds are lost if the process ends before it does"
+            )
             return
         if not waits and not self._look_lock.acquire(timeout=0):
             self._scheduler.schedule(self._stop_soon)  # after the look in progress

@@ -29,8 +29,8 @@ LONGEST_LISTENER_END = 1.0  # seconds; a listener that connects to a silent serv
 class Sources:
     """Opens sources on a store and stops them.
 
-    Each source in real time has threads of its own: one to tick and deliver on, so that slow subscribers of one source
-    delay no other, and one that listens for what others write.
+    Each source in real time has a thread of its own that listens for what others write. Unless a scheduler is given, it
+    has another one to tick and deliver on, so that slow subscribers of one source delay no other.
 
     Args:
         store: where keys are claimed.
@@ -42,7 +42,7 @@ class Sources:
     Attributes:
         errors: publishes errors that were survived, or that ended a stream.
         taps: of all sources, including those that are opened later.
-        now: returns seconds, on a clock that nobody sets.
+        now: returns monotonic seconds; virtual seconds in virtual time.
         is_stopped: True after `stop`.
     """
 
@@ -84,7 +84,7 @@ class Sources:
             scheduler = Loop(self._name)
             loops = (scheduler,)
         heads = rx.never()
-        if not self._is_virtual:  # in virtual time all writes pass the queue's own sink
+        if not self._is_virtual:  # in virtual time all writes go through the queue's own `Writes`
             listener = Loop(f"{self._name} listener")
             loops = (listener, *loops)
             heads = head_changes(claiming.head_tracker, listener)

@@ -1,4 +1,4 @@
-"""What pictures of a queue are told of the claims that this process makes."""
+"""Taps: observers of the claims and deliveries of this process, for the drawings of a queue."""
 
 from __future__ import annotations
 

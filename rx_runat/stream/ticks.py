@@ -1,4 +1,4 @@
-"""When to look at Redis: an Observable of ticks. For each source a `Ticker` starts it, wakes it and ends it."""
+"""When to look at Redis: an Observable of ticks. A source's `Ticker` starts them, causes extra ones and ends them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def ticks(
     """A tick at once, at each heartbeat, at the end of the wait that was announced last, and at each wake-up.
 
         heartbeat   0---------0---------0---------0-->
-        waits          3.2         None
-        wake                           w
-        ticks       0---------0--0------w-0---------0-->
+        waits                 3.2       None           announced by the tick above: the next one in 3.2
+        wake                                w
+        ticks       0---------0--0------0---w-----0-->
 
     Ticks come one at a time on the scheduler; a wake-up from another thread is posted to it.
 
@@ -71,7 +71,8 @@ class Ticker:
           '---- alarm, heartbeat, wake-up ---------------'
 
     Args:
-        look: called at each tick, one at a time; returns the seconds until the next look, None if there is no wait.
+        look: called at each tick, one at a time; returns the seconds until the next look, None if none is
+            planned before the heartbeat or a wake-up.
         interval: seconds between heartbeats; None: no heartbeat.
         scheduler: where ticks come.
         heads: the head of the schedule whenever others may have changed it; subscribed to with the first sleep.
@@ -93,7 +94,7 @@ class Ticker:
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
         run_ats = rx.merge(self._written, asleep.pipe(ops.flat_map(lambda _: heads)))
-        wake = run_ats.pipe(ops.filter(wake_filter.is_worth_a_look))
+        wake = run_ats.pipe(ops.filter(wake_filter.note_write))
         self._looks = ticks(interval, self._waits, wake, scheduler).pipe(ops.filter(outage.allows_look), ops.map(look))
         self._subscription = SerialDisposable()
 

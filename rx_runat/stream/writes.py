@@ -29,7 +29,12 @@ class Writes:
         self._sources = sources
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none. Returns the earliest run_at that stands for them, in epoch milliseconds."""
+        """Write all jobs or none.
+
+        Returns:
+            The earliest run_at for which one of their keys is scheduled now, in epoch milliseconds. Depending on
+            `keep`, an older run_at may have stayed.
+        """
         run_at = self._store.schedule(jobs, keep)
         self._sources.wake_for(run_at)
         return run_at

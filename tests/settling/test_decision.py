@@ -63,4 +63,8 @@ def test_what_was_done_is_worth_asking_about_though_the_lease_seems_lost(
 
 def test_a_claim_beyond_the_last_attempt_is_not_run() -> None:
     assert [decide_unrun(attempt, POLICY) for attempt in (1, 3)] == [None, None]
-    assert decide_unrun(4, POLICY) == Decision("bury", "its process died in attempt 3, and max_attempts is 3")
+    assert decide_unrun(4, POLICY) == Decision(
+        "bury",
+        "attempt 3 was not settled before its lease ended (perhaps its process died), "
+        "or it was nacked although max_attempts is 3",
+    )

@@ -150,7 +150,10 @@ def test_a_crash_counts_as_an_attempt() -> None:
     assert [short(outcome) for outcome in got] == [("a", 3, "buried", None)]
     assert ran == []
     (letter,) = queue.dead.peek()
-    assert letter.reason == "its process died in attempt 2, and max_attempts is 2"
+    assert letter.reason == (
+        "attempt 2 was not settled before its lease ended (perhaps its process died), "
+        "or it was nacked although max_attempts is 2"
+    )
 
 
 def test_a_reschedule_during_the_work_survives_its_ack() -> None:

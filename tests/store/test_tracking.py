@@ -379,14 +379,14 @@ def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
     sleep = WakeFilter()
     sleep.look_begins()
     assert not sleep.look_ended(9)
-    assert [sleep.is_worth_a_look(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
+    assert [sleep.note_write(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
 
 
 def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
     sleep = WakeFilter()
     for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
         sleep.look_begins()
-        assert not sleep.is_worth_a_look(heard)
+        assert not sleep.note_write(heard)
         assert sleep.look_ended(found) is again
 
 
@@ -394,7 +394,7 @@ def test_a_look_forgets_what_was_heard_before_it() -> None:
     sleep = WakeFilter()
     sleep.look_begins()
     sleep.look_ended(9)
-    assert sleep.is_worth_a_look(5)
+    assert sleep.note_write(5)
     sleep.look_begins()
     assert not sleep.look_ended(9)
 

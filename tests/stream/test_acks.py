@@ -75,7 +75,7 @@ class Leases:
 
     def keep(self, key: str, holder: Holder | None = None) -> Lease:
         lease = self.lease(key)
-        self.renewals.keep(lease, holder or self.holder)
+        self.renewals.renew(lease, holder or self.holder)
         return lease
 
     def ack(self, key: str, then: Callable[[bool | None], None], more: bool = False) -> None:
@@ -169,8 +169,8 @@ def test_a_lease_is_renewed_for_as_long_as_one_holder_keeps_it(make_leases: Call
     manager.allowed.release(10_000)
     other = Holder()
     lease = leases.keep("a", leases.holder)
-    leases.renewals.keep(lease, other)
-    leases.renewals.let_go(lease, leases.holder)
+    leases.renewals.renew(lease, other)
+    leases.renewals.release(lease, leases.holder)
     wait_until(lambda: ["a"] in manager.calls, "it is renewed")
     manager.gone.add("a")
     wait_until(lambda: other.told == ["lost a"], "the other one is told")

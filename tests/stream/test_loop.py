@@ -1,4 +1,4 @@
-"""The queue's own loop: one thread, a clock that nobody sets, an end that does not wait for planned actions."""
+"""The queue's own loop: one thread, a monotonic clock, an end that does not wait for planned actions."""
 
 from __future__ import annotations
 

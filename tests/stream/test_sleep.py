@@ -66,7 +66,7 @@ def test_a_source_that_came_too_late_sleeps_a_little_longer(sleep: Sleep) -> Non
 
 def test_an_earlier_write_during_the_look_ends_it_at_once(sleep: Sleep) -> None:
     sleep.plan_after(claimed(2.5))
-    assert not sleep.wake_filter.is_worth_a_look(NOW_MS + 2499)
+    assert not sleep.wake_filter.note_write(NOW_MS + 2499)
     assert sleep.begin() == 0.0
 
 
@@ -80,19 +80,19 @@ def test_stuck_subscribers_make_it_last_until_the_heartbeat_or_a_call(sleep: Sle
     sleep.plan_after(claimed(2.5, "a"))
     sleep.plan_after_hand_back(is_stuck=True)
     assert sleep.begin() is None
-    assert not sleep.wake_filter.is_worth_a_look(0)
-    assert sleep.wake_filter.is_worth_a_look(-math.inf)
+    assert not sleep.wake_filter.note_write(0)
+    assert sleep.wake_filter.note_write(-math.inf)
 
 
 def test_without_demand_only_a_call_ends_it(sleep: Sleep) -> None:
-    assert sleep.begin_until_called()
-    assert not sleep.wake_filter.is_worth_a_look(0)
-    assert sleep.wake_filter.is_worth_a_look(-math.inf)
+    assert sleep.begin_until_woken()
+    assert not sleep.wake_filter.note_write(0)
+    assert sleep.wake_filter.note_write(-math.inf)
     sleep.look_begins()
-    assert not sleep.wake_filter.is_worth_a_look(-math.inf)
-    assert not sleep.begin_until_called(), "the call came during the look"
+    assert not sleep.wake_filter.note_write(-math.inf)
+    assert not sleep.begin_until_woken(), "the call came during the look"
 
 
 def test_nothing_ends_a_backoff(sleep: Sleep) -> None:
     sleep.begin_backoff()
-    assert not sleep.wake_filter.is_worth_a_look(-math.inf)
+    assert not sleep.wake_filter.note_write(-math.inf)

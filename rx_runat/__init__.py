@@ -4,7 +4,7 @@
     keys <-- RunAt (source) <-- stream <-- store <-- Redis
 
 errors        the tree of errors
-model         values, and the protocols between the rooms
+model         values, and the protocols between the store and the Rx layers
 store         Redis: connections, scripts, claims
 stream        Rx: the sink, and the sources with their ticks and deliveries
 settling      `settle`: work on claims, and what became of them
@@ -15,9 +15,9 @@ notebook      live pictures, marble diagrams and cards
 cli           the command `rx-runat`
 testing       queues in virtual time, and faults on demand
 
-A room imports only from rooms above it in this list; `store` and `stream` never import from each other. Each folder's
-docstring is its map, such as `help(rx_runat.stream)`. The README has a "Map of the code", with the ways through it, and
-a "Glossary" of the words that the documentation uses.
+Each module or folder of this list is a layer. A layer imports only from layers above it in this list; `store` and
+`stream` never import from each other. Each folder's docstring is its map, such as `help(rx_runat.stream)`. The README
+has a "Map of the code", with the ways through it, and a "Glossary" of the words that the documentation uses.
 """
 
 from rx_runat.errors import (

@@ -19,9 +19,9 @@ class DeadLetters:
     Args:
         store: where they are kept.
         check_open: raises Stopped after the queue was stopped.
-        writes: to the schedule.
+        writes: what writes to the schedule for `revive`.
         owner: returns the repr of the queue that they belong to.
-        card: returns their rich form, under a title and with a body.
+        card: returns their HTML card, from a title and a function that returns the card's body.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class DeadLetters:
         return f"<dead letters of {self._owner()}>"
 
     def _repr_html_(self) -> str:
-        """How many, and the oldest of them, for notebooks; where there are very many, how many."""
+        """For notebooks: the number of letters and the oldest of them; above 10,000 letters, only the number."""
         return self._card("dead letters of RunAt", self._glance)
 
     def _glance(self) -> str:

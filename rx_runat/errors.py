@@ -6,13 +6,13 @@
     ├── Stopped                            this queue was stopped: make a new one
     ├── ServerError                        an embedded server could not be started or joined
     └── StoreError                         a request to Redis failed
-        ├── Unavailable                    nothing was done, and the fault heals: try again
+        ├── Unavailable                    the fault heals: try again; nothing was done, but see OutcomeUnknown
         │   ├── OutcomeUnknown             the request was sent, but its reply was lost: it may be done
         │   └── NotReturned                a queue that stopped could not hand these keys back
         ├── Refused                        nothing was done, and the fault stays: wrong type, password, permission
-        └── Recovered                      no fault but the end of one: an outage is over
+        └── Recovered                      not a fault: reports that an outage is over
 
-Every message names the server without its password. Keys may appear in messages, secrets never do.
+A message that names the server leaves out its password. Keys may appear in messages, secrets never do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class StoreError(RunAtError):
 
 
 class Unavailable(StoreError):
-    """Redis is away, loading, full or read-only, and did nothing. Such a fault heals: try again."""
+    """Redis is away, loading, full or read-only. Such a fault heals: try again.
+
+    Redis did nothing, unless the error is an OutcomeUnknown.
+    """
 
 
 class OutcomeUnknown(Unavailable):

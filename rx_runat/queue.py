@@ -40,14 +40,16 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         ticks   0----------0----0----0----0----0-->
         source  -----------b--------------a------->
 
-    Every key goes to exactly one source, over all processes that share the queue, as long as Redis keeps what it has
-    answered: after a failover that loses Redis's last second, claimed keys can come again.
+    Every key goes to exactly one source, over all processes that share the queue, as long as Redis loses no write
+    that it has acknowledged: after a failover that loses Redis's last second, claimed keys can come again.
 
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
-    Delivery:    at most once: a killed process loses the keys that it holds, as many as its subscribers have shown that
-                 they receive in a tenth of a second, and at most `limit`. Claimed keys that no subscriber received in
-                 time go back to Redis, with their own run_at.
-    Order:       by run_at, then key, within a claim; claims follow each other; no order between processes.
+    Delivery:    at most once: a killed process loses the keys that it has claimed and not delivered. A claim takes one
+                 key, or as many as its subscribers were measured to receive in a tenth of a second, and at most
+                 `limit`. Keys that no subscriber has received a tenth of a second after their claim, or when the
+                 source ends, go back to Redis, with their own run_at.
+    Order:       by run_at, then key, within a claim; all keys of one claim are delivered before the next claim; no
+                 order between processes.
     Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With a
                  virtual-time scheduler, that scheduler's clock does both.
     Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. If a subscription
@@ -69,13 +71,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             `memory://name`), a mapping of what `redis.Redis` takes, or a `redis.Redis`, which is copied and never
             used, changed or closed. None: `$REDIS_URL`, else `redis://localhost:6379`.
         queue_name: all processes that name it share the queue, npm runat's included.
-        interval: seconds, or a timedelta: the longest time between two looks at Redis. Keys are punctual without it, so
-            it may be long. None means no heartbeat, and goes with a virtual-time scheduler only.
+        interval: seconds, or a timedelta: the longest time between two looks at Redis. This regular look is the
+            heartbeat. It may be long: keys come on time without it, because changes in Redis wake the source. None
+            means no heartbeat, and is allowed with a virtual-time scheduler only.
         limit: the most keys that one claim may take.
         scheduler: a virtual-time one for tests, or a real one that runs one action at a time.
 
     Raises:
-        InvalidSetting: an argument that cannot be used; what came and what would be right.
+        InvalidSetting: an argument cannot be used; the message says what was passed and what would be right.
         ServerError: an embedded server could not be started or joined. Any other connection is made when it is needed.
 
     Example:
@@ -118,7 +121,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     @property
     def jobs(self) -> Jobs:
-        """The same hot stream, with `Due(key, run_at, lateness)` instead of bare keys; both share each claim."""
+        """The same hot stream, with `Due(key, run_at, lateness)` instead of bare keys.
+
+        Subscribers of both streams receive the keys of the same claims.
+        """
         return self._jobs
 
     @property
@@ -126,13 +132,16 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """What went wrong while consuming: an outage's first error, `Recovered` at its end, and what ended a stream.
 
         Temperature: hot; it completes when the queue stops. Scheduler: the source's thread, or the event loop of an
-        asyncio scheduler that the subscription names, without waiting for it. The logger `rx_runat` gets the same
-        messages.
+        asyncio scheduler that the subscription names; the source does not wait for an `on_next` there. The logger
+        `rx_runat` gets the same messages.
         """
         return self._errors
 
     def __aiter__(self) -> Iteration[str]:
-        """`async for key in queue`: the body has one key at a time, and when it is left the others go back to Redis."""
+        """`async for key in queue`: the loop's body gets one key at a time.
+
+        When the loop is left, the keys that it has not received go back to Redis.
+        """
         return Iteration(self._source)
 
     def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> Hot[Claim]:
@@ -142,22 +151,24 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             claims       ------------a-----------------------------a----------->
             a's lease                [ killed, no ack            )[    ack
 
-        A key that was claimed comes again until it is acked: when its lease ends on Redis's clock, to the source that
-        claims next, however long that source's `interval` is. So work may be done twice: where a process dies between
-        the work and its ack, or where the work takes longer than the lease.
+        A key whose lease ends on Redis's clock before it was acked, buried or cancelled comes again: at once, and to
+        the source that claims next, even if that source's `interval` is long. So work may be done twice: if a process
+        dies between the work and its ack, or if the work takes longer than the lease.
 
-        Temperature: hot; one source per call, as if in a process of its own. All subscribers see the same claims.
-        Delivery:    at least once. What no subscriber received goes back at once, with its attempt and run_at.
+        Temperature: hot; each call makes a source, which competes for keys with all others as if it were in another
+                     process. All subscribers of one call see the same claims.
+        Delivery:    at least once. A key that no subscriber received goes back at once, with its own run_at, and the
+                     attempt does not count.
         Order:       by run_at, then key, within a claim; no order between sources.
         Clock:       Redis's decides what is due and which lease has ended; this host's does not matter.
         Scheduler:   a loop of its own, in virtual time the queue's scheduler. `on_next` runs on it; an asyncio
                      scheduler of a subscription is used as by the queue.
-        Errors:      as of the queue; outages are reported on the queue's `errors`.
+        Errors:      as with the queue itself; outages are reported on the queue's `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
         Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
                      sleeps is woken like the queue's own, and also when another process claims a key, because that
-                     lease may end first. Where the server refuses `CLIENT TRACKING`, it finds such leases within 5 s,
-                     or at the heartbeat.
+                     key's lease may end before anything else falls due. Where the server refuses `CLIENT TRACKING`,
+                     the source finds such leases within 5 s, or at the heartbeat.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.
@@ -199,7 +210,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                 to do.
 
         Raises:
-            InvalidJob: before Redis was touched; what came, what is wrong and what would be right.
+            InvalidJob: a job is invalid, and no request was sent; the message says what was passed, what is wrong and
+                what would be right.
             Unavailable: nothing was written, and a later call may succeed.
             OutcomeUnknown: Redis did not answer, and may have written it. Sending it again is safe, except that a key
                 which was claimed meanwhile comes twice.
@@ -242,7 +254,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
 
     def cancel(self, key: str) -> bool:
-        """Take a key out of the schedule. Returns True if it was still waiting: a key that a source holds is not.
+        """Cancel a key and revoke a lease on it. Returns True if the key was waiting or under a lease.
+
+        It returns False for a key that a source of bare keys has already taken.
 
         Raises:
             OutcomeUnknown: an answer was lost, and now the key is gone: either this call or a claim removed it.
@@ -283,10 +297,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """Hand back the keys that are held, complete the stream, close what the queue opened. May be repeated.
 
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the loop
-        finishes. Work that `settle` has begun is broken off, except for a plain function, which it waits for unless it
-        is called from that function. While Redis is away it gives up after one interval, at most 5 s; while Redis is
-        there and silent, after 1 s at the earliest. Then it reports on `errors` and in the log which keys it could not
-        hand back. Afterwards `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
+        finishes. Work that `settle` has begun is broken off, except for a plain function: `stop` waits until that
+        function returns, unless `stop` was called from it. If Redis cannot be reached, `stop` gives up after one
+        interval, at most 5 s. If Redis accepts connections but does not answer, `stop` waits for at least 1 s before it
+        gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards `subscribe`
+        completes at once, and the sink and the verbs raise `Stopped`.
         """
         self._sources.stop(-1)
 
@@ -302,7 +317,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return f"<RunAt {self._queue_name!r} on {self._store.where}{state}>"
 
     def _repr_html_(self) -> str:
-        """The queue at a glance, for notebooks: one round trip, and words where nobody answers."""
+        """The queue at a glance, for notebooks: one round trip; without a reply the card says that in words."""
         return self._card("RunAt")
 
     def _card(self, title: str, body: Callable[[], str] | None = None) -> str:

@@ -23,7 +23,7 @@ class FailingClient(RedisClient):
     Attributes:
         away: True: no call reaches the server.
         lost: how many of the next calls the server does without a reply to us.
-        refusal: the words with which every call is refused; None: none is.
+        refusal: the words with which every call is refused; None: no call is refused.
         commands: the names of the commands that reached the server, in order.
     """
 
@@ -62,7 +62,7 @@ class Faults(FailingClient):
     Attributes:
         away: True: no call reaches the server.
         lost: how many of the next calls the server does without a reply to us.
-        refusal: the words with which every call is refused; None: none is.
+        refusal: the words with which every call is refused; None: no call is refused.
         commands: the names of the commands that reached the server, in order.
     """
 
@@ -83,7 +83,8 @@ def virtual_queue(
     Nothing happens between two advances.
 
     Args:
-        interval: seconds between heartbeats; None: there are none, because every write passes this queue's own sink.
+        interval: seconds between heartbeats; None: no heartbeats. None are needed, because every write passes this
+            queue's own sink, which wakes its sources.
         queue_name: as in `RunAt`.
         limit: as in `RunAt`.
         faults: a server that fails on demand; None: one that does not fail.
@@ -97,5 +98,6 @@ def virtual_queue(
         tea
     """
     scheduler = TestScheduler()
-    target: Any = Connected(faults or Faults())  # a form that `RunAt` takes, but does not offer
+    # `RunAt` accepts a `Connected`, but its documentation and types do not offer that form.
+    target: Any = Connected(faults or Faults())
     return RunAt(target, queue_name=queue_name, interval=interval, limit=limit, scheduler=scheduler), scheduler

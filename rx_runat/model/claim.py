@@ -79,7 +79,7 @@ class Manager(Protocol):
             For each request: True if the lease was still ours, False if it was not, None if that is unknown.
 
         Raises:
-            OutcomeUnknown: sent three times and never answered; call it again.
+            OutcomeUnknown: sent up to three times, and no sending was answered; call it again.
             StoreError: Redis did nothing.
         """
         ...
@@ -118,7 +118,10 @@ class Claim(Due):
         return f"attempt {self.attempt}, {late(self.lateness)}, {self._lease}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError(f"the claim on {self.key!r} stays in its process: send the key")
+        raise TypeError(
+            f"a Claim cannot be pickled or copied, because its lease is managed in this process; pass on its key "
+            f"{self.key!r} instead"
+        )
 
     @property
     def deadline(self) -> datetime:
@@ -132,8 +135,9 @@ class Claim(Due):
             True if the lease was still ours. False if it was not; then nothing changed.
 
         Raises:
-            OutcomeUnknown: the request was sent three times and never answered; or an answer was lost, and the lease
-                has ended since, so that nobody can know any more whether this call ended it. Calling again is safe.
+            OutcomeUnknown: the request was sent up to three times, and no sending was answered; or an answer was lost,
+                and the lease has ended since, so that nobody can know any more whether this call ended it. Calling
+                again is safe.
             StoreError: Redis did nothing.
         """
         return self._settle("ack", "")
@@ -142,7 +146,7 @@ class Claim(Due):
         """Tell that the work failed: the key waits for another attempt.
 
         Args:
-            delay: the time until then on Redis's clock, in seconds or as a timedelta.
+            delay: the time until the next attempt, on Redis's clock, in seconds or as a timedelta.
 
         Returns:
             As `ack`.
@@ -154,7 +158,9 @@ class Claim(Due):
         return self._settle("nack", to_ms(delay, "delay", 0))
 
     def extend(self, by: float | timedelta) -> bool:
-        """Tell that the work goes on: the lease ends `by` from now, or at its present deadline if that is later.
+        """Tell that the work goes on: the lease now ends after the time `by`, counted from now.
+
+        If its present deadline is later, that deadline stays.
 
         Args:
             by: a time on Redis's clock, in seconds or as a timedelta.
@@ -190,11 +196,11 @@ class Claim(Due):
         (ours,) = manager.settle([(self._lease, verb, argument)])
         if ours is None:
             raise OutcomeUnknown(
-                f"{verb} of {self.key!r}: its lease has ended; whether by this call is unknown, because "
-                f"{manager.where} did not answer at once"
+                f"{verb} of {self.key!r}: its lease has ended; whether this call ended it is unknown, because "
+                f"an earlier reply of {manager.where} was lost"
             )
         return ours
 
 
 lease_of: Callable[[Claim], Lease] = attrgetter("_lease")
-"""The lease of a claim: private to users, but not to the rest of the package. An attrgetter is the quickest way."""
+"""The lease of a claim: hidden from users, but used by the rest of the package. An attrgetter reads it fastest."""

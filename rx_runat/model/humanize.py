@@ -25,7 +25,7 @@ def readable(key: str, longest: int = 40) -> str:
 
 
 def span(seconds: float) -> str:
-    """A span of time with two digits and a unit.
+    """A span of time with a unit: whole from 10 on, below that with at most two significant digits.
 
     >>> [span(each) for each in (0.00042, 0.0032, 3.21, 59.96, 95, 7200, 1e6, 0)]
     ['0.42 ms', '3.2 ms', '3.2 s', '60 s', '1.6 min', '2 h', '12 d', '0 ms']

@@ -30,7 +30,8 @@ class Job:
     Args:
         key: a non-empty str, unique in its queue: scheduling it again moves it.
         run_at: an aware `datetime`; epoch seconds (`float` or `int`); or a `timedelta`, which stays a delay until
-            Redis adds it to its own clock. It is rounded up to the millisecond; the past means now.
+            Redis adds it to its own clock. It is rounded up to the millisecond. A moment in the past is kept, and is
+            due at once; a negative delay counts as 0.
 
     Raises:
         InvalidJob: the key or the moment is invalid.
@@ -52,7 +53,7 @@ class Job:
 
         @property
         def wire(self) -> tuple[str, str | bytes]:
-            """The time and the key as Redis stores them, made once, when both are checked."""
+            """The time and the key as they are sent to Redis, made once, when both are checked."""
             ...
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ class Job:
 
     def _repr_html_(self) -> str:
         if isinstance(self.run_at, timedelta):
-            return cards().job_card("Job", self.key, f"in {span(self.run_at.total_seconds())} from its scheduling")
+            return cards().job_card("Job", self.key, f"{span(self.run_at.total_seconds())} after it is scheduled")
         return cards().job_card("Job", self.key, f"for {spell(self.run_at)}")
 
 
@@ -80,7 +81,7 @@ class Due(Job):
     lateness: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
-        """Check nothing: a store makes Dues, of what was checked when it was scheduled."""
+        """Check nothing: only a store makes Dues, and their keys and times were checked when they were scheduled."""
 
     def __repr__(self) -> str:
         return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"

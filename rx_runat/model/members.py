@@ -10,7 +10,7 @@ def to_member(key: object) -> bytes:
     """Returns the member of a key.
 
     Raises:
-        InvalidJob: the key is not a str, is empty, or holds what UTF-8 cannot.
+        InvalidJob: the key is not a str, is empty, or holds a character that UTF-8 cannot encode.
     """
     if not isinstance(key, str):
         raise InvalidJob(f"key: got {show(key)}; a key is a non-empty str")
@@ -20,7 +20,7 @@ def to_member(key: object) -> bytes:
         return key.encode()
     except UnicodeEncodeError:
         pass
-    try:  # a member that was not UTF-8 became a key with surrogates: return the bytes that it was
+    try:  # `to_key` turned a member that is not UTF-8 into a key with surrogates: return the member's original bytes
         member = key.encode(errors="surrogateescape")
         if to_key(member) == key:
             return member
@@ -30,5 +30,8 @@ def to_member(key: object) -> bytes:
 
 
 def to_key(member: bytes) -> str:
-    """Returns the key of a member, which may be any bytes: `to_member(to_key(member)) == member`."""
+    """Returns the key of a member, which may be any bytes.
+
+    For all but the empty member, `to_member(to_key(member)) == member`.
+    """
     return member.decode(errors="surrogateescape")

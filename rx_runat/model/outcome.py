@@ -20,8 +20,8 @@ class Outcome(Generic[R]):
         acked    the work is done, and the key is gone
         nacked   the work failed: the key waits for its next attempt
         buried   the work failed too often, or its process died too often: the key is in the dead letters
-        lost     the lease ended or was revoked before the claim was settled: another process has the key, or it was
-                 cancelled
+        lost     the claim was not settled in time: the lease ended, and the key comes again or has come again; or the
+                 key was cancelled, which revoked the lease
         unknown  Redis did not answer before the lease ended: the key may come again
 
     Attributes:

@@ -27,7 +27,7 @@ _C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
 
 class Claimer(Protocol[_C_co]):
-    """What one source takes keys with, and returns them with. For one thread.
+    """One source uses it to take keys and to return them. Only one thread may use it.
 
     A `Claimer[Claimed]` takes keys for good; a key that it returns gives way to a newer schedule of that key. A
     `Claimer[Leased]` takes keys under a lease, returns ended leases to the schedule first, and hands back only keys
@@ -56,7 +56,10 @@ class Claimer(Protocol[_C_co]):
 
 
 class HeadTracker(Protocol):
-    """Reports changes of what comes next. A report is a hint and may be lost. For one thread, but for `close`."""
+    """Reports changes of what comes next. A report is a hint and may be lost.
+
+    Only one thread may use it, except for `close`, which any thread may call.
+    """
 
     def head(self) -> float:
         """Returns the earliest moment at which a claim brings something, in epoch milliseconds; inf: none.

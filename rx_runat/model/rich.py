@@ -2,7 +2,8 @@
 
     value._repr_html_()  -->  cards()  -->  notebook/cards.py, imported when the first card is drawn
 
-A value may not import the notebook side, which lies above it; so `rx_runat/__init__.py` registers a loader here.
+A value may not import the `notebook` folder, which itself imports `model`; so `rx_runat/__init__.py` registers a loader
+here.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def cards() -> Cards:
 
 
 def _missing() -> Cards:
-    raise RuntimeError("no cards were registered: rx_runat/__init__.py does it when it is imported")
+    raise RuntimeError("no cards were registered; importing rx_runat registers them (in rx_runat/__init__.py)")
 
 
 _load: Callable[[], Cards] = _missing

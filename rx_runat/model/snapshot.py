@@ -24,7 +24,8 @@ class Snapshot:
         due_keys: the first due keys, with their run_at.
         coming: the next keys that are not due yet, with their run_at.
         leases: the claimed keys whose leases end first, with that end.
-        slices: the start of a slice of time -> how many keys fall due in it; {} unless `coming` left keys out.
+        slices: the start of a slice of time -> how many keys fall due in it; {} unless `coming` is full, and
+            a window and the width of a slice were given.
     """
 
     now: float
@@ -42,8 +43,9 @@ class Place(NamedTuple):
     """Where one key is. Times are epoch milliseconds.
 
     Attributes:
-        kind: "out": under a lease; "again": between two attempts; "gone": neither. A key that is gone and has neither
-            `run_at` nor `died` is done or was cancelled.
+        kind: "out": under a lease; "again": between two attempts; "gone": neither of the two. A key that is
+            gone waits if it has a `run_at`, is a dead letter if it has `died` (both may be), and otherwise is done, was
+            cancelled or was never scheduled.
         run_at: when it is due, if it waits.
         died: when it became a dead letter, if it is one.
     """

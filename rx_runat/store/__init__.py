@@ -7,15 +7,15 @@
 connect             from a URL, a mapping or a client of the user's to connections of our own
 embedded            a real server for one queue or one directory, started and ended by its users
 embedded_watchdog   the process that ends such a server after its last user
-redis_store         the verbs of the `Store` protocol, each one request
+redis_store         the verbs of the `Store` protocol, most of them one request
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means
 verbs               the requests: schedule, cancel, when, peek, size, snapshot, locate, settle
 claimers            how one source claims, for good or under a lease, and hands back
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests on dead letters, one or all
-tracking            who changed the head of the schedule: the pushes that wake a source
+tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
 keys                the names of all that is in Redis
-client              sends a request, and once more after a lost reply; says what an error means
+client              sends a request, up to three times if replies are lost; says what an error means
 connection          connections without hidden retries; one that stays open for pushes
 lua/                the scripts, each with its contract on top; they share `prelude.lua`
 """

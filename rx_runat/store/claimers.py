@@ -8,7 +8,8 @@
                       |                  |---cancel-->  gone
                       '-- hand back, or the lease ends
 
-All that is known of a lease is in Redis. A lease ends by a request of `verbs.settle`, or at its deadline.
+All that is known of a lease is in Redis. A lease ends by a request of `verbs.settle` or `verbs.cancel`, or at its
+deadline.
 """
 
 from __future__ import annotations
@@ -121,9 +122,10 @@ class LeasingClaimer(ReceiptHolder):
         return leased
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim as they were, with their attempt and run_at, if we still hold their lease.
+        """Return entries of the last claim as they were before it, if we still hold their lease.
 
-        After an error, call it with the same entries: the fence ensures that each goes back once.
+        They keep their own run_at, and this attempt does not count. After an error, call it with the same entries: the
+        fence ensures that each goes back once.
 
         Redis: one round trip, `settle.lua`.
 

@@ -1,7 +1,7 @@
 """Calls to Redis: each is sent once and replied to once, or raises an error that says whether it was done.
 
-redis-py's own retries are off. `RedisClient.send` alone sends a request once more, because a `Request` knows what a
-reply means after an earlier one was lost.
+redis-py's own retries are off. Only `RedisClient.resend_lost`, which `send` uses, sends a request again, up to `TRIES`
+times in all, because a `Request` knows what a reply means after an earlier one was lost.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -101,7 +101,7 @@ class RedisClient:
         return request.result(reply, resent, self.where)
 
     def resend_lost(self, request: Request[Any], resent: bool = False) -> tuple[Any, bool]:
-        """Send a request, and send it once more when the connection was cut before the reply.
+        """Send a request, and again when the connection was cut before the reply, up to `TRIES` times in all.
 
         Returns:
             The reply, and whether an earlier sending of the request may have been done.
@@ -177,7 +177,7 @@ class RedisClient:
             raise self._not_done(error) from error
 
     def _not_done(self, error: Exception) -> StoreError:
-        """Returns our error for one after which the command was certainly not done.
+        """Converts an error of redis-py, after which the command was certainly not done, to an error of ours.
 
         The first word of the server's message decides; redis-py's classes do not tell what heals from what does not.
         """

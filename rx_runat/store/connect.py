@@ -8,8 +8,8 @@
     {"host": ..., ...}       what redis.Redis takes
     a redis.Redis            copied, never used, changed or closed
 
-Our connections differ from the user's in three things: no hidden retries (`RedisClient.send` alone sends a request once
-more, if its reply was lost), RESP3, and bytes.
+Our connections differ from the user's in three things: no hidden retries (only `RedisClient` sends a request again, up
+to three times in all, if replies were lost), RESP3, and bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Connections of our own: the settings that make them so, and one that stays open for what the server pushes."""
+"""Connections of our own: how their settings differ from the user's, and one that stays open for pushes."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (redis-py's connections are not annotated)
@@ -15,7 +15,8 @@ from redis.retry import Retry
 from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.store.request import Arg
 
-# What redis-py raises where a connection breaks; the last three, where another thread closes it during a call.
+# What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
+# during a call.
 BROKEN = (redis.RedisError, OSError, TypeError, AttributeError, ValueError)
 
 _OURS: dict[str, Any] = {

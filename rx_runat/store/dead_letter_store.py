@@ -38,7 +38,10 @@ def revive(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
 
 
 def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
-    """Delete dead letters; the result: how many there were. A lost reply: as of `revive`. Redis: `HDEL`."""
+    """Delete dead letters; the result: how many there were. A lost reply has the same effect as with `revive`.
+
+    Redis: `HDEL`.
+    """
     return Request(("HDEL", keys.dead, *members), int, doubt=partial(_who_took, len(members)))
 
 
@@ -73,7 +76,7 @@ class RedisDeadLetters:
 
         Raises:
             OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
-            StoreError: Redis did not reply; of all letters, some may be revived.
+            StoreError: Redis did not reply; if key is None, some letters may be revived already.
         """
         return self._each(key, revive)
 

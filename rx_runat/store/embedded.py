@@ -1,7 +1,7 @@
 """An embedded server: a real one, started by its first user, joined by the others, and ended after the last one.
 
     dir/
-      users        each user holds a shared lock on it until its process ends, by kill -9 too
+      users        each user holds a shared lock on it until it leaves or its process ends, by kill -9 too
       server.lock  the server holds an exclusive lock on it until its process ends
       socket       the path of the server's socket: in this dir, or in a temporary one if this dir's path is too long
       server.log   the log of the server
@@ -31,7 +31,7 @@ from pathlib import Path
 
 from rx_runat.errors import ServerError
 
-START_SECONDS = 20.0  # a server that has millions of jobs in its file needs some of them to load it
+START_SECONDS = 20.0  # a server with millions of jobs in its file needs several seconds to load it
 END_SECONDS = 5.0  # a private server has nothing to write at its end
 _PATH_BYTES = 100  # a socket's path ends at 107 bytes on Linux, 103 on macOS
 _WATCHDOG = Path(__file__).with_name("embedded_watchdog.py")

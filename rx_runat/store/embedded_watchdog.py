@@ -20,7 +20,7 @@ import subprocess
 import sys
 from typing import IO
 
-END_SECONDS = 60  # the server may need some of them to write its file; then it is killed
+END_SECONDS = 60  # the server may need several seconds to write its file; after this time it is killed
 
 
 def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:

@@ -20,16 +20,16 @@ from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, receipt_key
 from rx_runat.store.request import Request
 
-RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage that a process sits out with a claim not replied to
+RECEIPT_TTL_MS = 3_600_000  # an hour: an outage is expected to end sooner, while a process waits for a claim's reply
 
 T = TypeVar("T")
 
 
 def new_token() -> str:
-    """Returns a token that is part of no key: a control character, and 48 random bits younger than the keys.
+    """Returns a token that is part of no key: a control character, and 48 random bits.
 
-    It is short, because a reply has it between any two of 2,000 strings: split at a token of twice that length, the
-    reply takes twice as long.
+    The bits are drawn after the keys were written, so that no key can contain them. The token is short, because a reply
+    has it between any two of 2,000 strings: a token twice as long would double the time for splitting the reply.
     """
     return f"\x1f{secrets.token_urlsafe(6)}"
 

@@ -1,4 +1,7 @@
-"""A `Store` on Redis: each verb of the protocol is one request, sent on connections of our own. Knows no Rx."""
+"""A `Store` on Redis: the verbs of the protocol as requests, sent on connections of our own. Knows no Rx.
+
+Each verb is one request, but for `size` with a delay, the verbs on all dead letters, and the hints to other sources.
+"""
 
 from __future__ import annotations
 

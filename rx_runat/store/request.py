@@ -43,7 +43,7 @@ def _no_doubt(result: Any) -> str | None:
 
 
 class Request(NamedTuple, Generic[T]):
-    """One verb of the store, ready to be sent: now, later, or among others.
+    """One verb of the store, ready to be sent at any time.
 
     Attributes:
         words: a command; with a `script`: the number of its keys, the keys, then its ARGV.
@@ -87,5 +87,5 @@ class Request(NamedTuple, Generic[T]):
         result = self.read(reply)
         unknown = self.doubt(result) if resent else None
         if unknown:
-            raise OutcomeUnknown(f"{unknown} is unknown, because {where} did not answer at once")
+            raise OutcomeUnknown(f"{unknown} is unknown, because an earlier reply of {where} was lost")
         return result

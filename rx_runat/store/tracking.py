@@ -1,18 +1,19 @@
-"""Who changed the head of a schedule: a connection of its own that waits for a push of the server.
+"""Learns when the head of a schedule may have changed: a source's own connection waits for a push of the server.
 
     read the head  -->  wait for a push  -->  read again
           |                    ^
           '-- Redis tracks the read: the next write to the queue by anybody, a bare ZADD too, makes Redis push once
 
-Redis made client-side caching (`CLIENT TRACKING`) so that clients drop stale copies; here the copy is the head. It
-reports every writer and needs no setting of the server. Where a server, a proxy or an ACL refuses it, sinks publish
-each write on a channel of the queue, and the tracker subscribes to that channel. Claims are not published: there the
-end of another source's lease is found by the next read, for any reason, or by the heartbeat.
+Redis made client-side caching (`CLIENT TRACKING`) so that clients drop stale copies; here the copy is the head.
+`CLIENT TRACKING` reports the writes of every client and needs no setting of the server. Where a server, a proxy or an
+ACL refuses it, sinks publish each write on a channel of the queue, and the tracker subscribes to that channel. Claims
+are not published. So on such a server a source learns of the end of another source's lease only at its next read,
+whatever causes that read, or at its heartbeat.
 
 For a source of claims, the first end of a lease is read together with the head. A claim of any source takes a key out
-of the schedule and so makes Redis push, and then this source reads when that lease ends. It knows the time even if the
-lease's holder is killed. The read of the first lease itself is not tracked, because acks and renewals would then wake
-every source for nothing.
+of the schedule and so makes Redis push, and then this source reads the deadline of that lease. So the source knows the
+deadline even if the lease's holder is killed. The read of the first lease itself is not tracked, because
+acks and renewals would then wake every source for nothing.
 
 The tracker takes no part in claims: what it reports is a hint, and a lost hint loses no key.
 """
@@ -46,13 +47,15 @@ class RedisHeadTracker:
         self._closed = False
 
     def head(self) -> float:
-        """Read when the next key is due or, if that is earlier and counts, the first lease ends. Arms `wait`.
+        """Read the time at which the next key is due or, with `leases`, the first lease ends if that is earlier.
+
+        From now on `wait` notices changes.
 
         Returns:
             Whole epoch milliseconds, at which a claim brings something; inf: nothing is scheduled, nor leased.
 
         Raises:
-            StoreError: not read; the next call opens a new connection.
+            StoreError: not read; the next call opens a new connection if this one was lost.
         """
         connection = self._connection
         if connection is None or not connection.is_open:

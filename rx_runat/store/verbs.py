@@ -94,8 +94,9 @@ def snapshot(keys: QueueKeys, n: int, window: float | None, slice_ms: int, now: 
     Args:
         keys: of the queue.
         n: the most keys in each list.
-        window: list and count only keys due within so many seconds; None: all.
-        slice_ms: the width of the slices of time in which keys are counted, if a window holds more than n; 0: none.
+        window: limits `coming` and the slices to keys due within so many seconds; None: all.
+        slice_ms: the width of the slices of time in which keys are counted, if n or more keys come within the window;
+            0: none.
         now: the clock in virtual time.
     """
     span = "+inf" if window is None else int(window * 1000)
@@ -113,8 +114,8 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
     """End or extend leases. Each request acts only if its fence is that of the key's lease, and the lease lives.
 
     A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
-    gone before its deadline was ended by the earlier sending. A lease that is gone after its deadline may have ended
-    either way: the result is None.
+    gone before its deadline counts as ended by the earlier sending (a cancel may have done it instead). A lease that is
+    gone after its deadline may have ended either way: the result is None.
 
     Redis: `settle.lua`, in one round trip for any number of keys.
     """
@@ -130,7 +131,8 @@ def virtual(now: int | None) -> tuple[int, ...]:
 
 
 def _earliest(times: Sequence[str], _: int) -> float:
-    return float(min(map(int, times)))  # if a key is twice in the list, this may be its time that was overwritten
+    # If a key is twice in the list, the result may be the key's first time, which the second has overwritten.
+    return float(min(map(int, times)))
 
 
 def _who_took(key: str, was_there: bool) -> str | None:

@@ -37,7 +37,9 @@ def test_a_result_is_in_doubt_only_after_a_lost_reply(flaky: FlakyClient) -> Non
     request = verbs.cancel(KEYS, "a")
     assert request.result(0, resent=False, where="here") is False
     assert request.result(1, resent=True, where="here") is True
-    with pytest.raises(OutcomeUnknown, match=r"'a' .* does not wait any more; .* unknown, because here did not"):
+    with pytest.raises(
+        OutcomeUnknown, match=r"'a' .* does not wait any more; .* unknown, because an earlier reply of here was lost"
+    ):
         request.result(0, resent=True, where="here")
 
 

@@ -180,7 +180,7 @@ def test_jobs_and_dues() -> None:
     assert repr(Due("tea", moment, -3)) == "<Due 'tea' at 2026-12-24 18:00:00.000 UTC, 3 s to go>"
     assert "tea" in Due("tea", moment)._repr_html_()
     assert "for 2026-12-24 18:00:00.000 UTC" in Job("tea", moment)._repr_html_()
-    assert "in 5 min from its scheduling" in Job("tea", timedelta(minutes=5))._repr_html_()
+    assert "5 min after it is scheduled" in Job("tea", timedelta(minutes=5))._repr_html_()
     assert "for 1970-01-01 00:00:01.500 UTC" in Job("tea", 1.5)._repr_html_()
     edge = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
     assert "9999-12-31" in Due("tea", edge)._repr_html_()

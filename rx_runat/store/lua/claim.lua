@@ -19,8 +19,9 @@
 -- A delayed duplicate of a resent request must find a receipt and do nothing. So a resent claim always writes one, even
 -- if it takes no key; and the source then goes on under another receipt key.
 --
--- DEL runs always, and before SET. A full server refuses a script whose first write adds, but permits DEL, and then
--- SET as well. A demoted primary refuses DEL, even where nothing is due: else an idle source would ask it for ever.
+-- DEL runs before SET in every claim that is not replied to from its receipt. A full server refuses a script whose
+-- first write adds, but permits DEL, and then SET as well. A demoted primary refuses DEL, also when nothing is due.
+-- Without DEL, an idle source would never notice the demotion, and would go on asking that server.
 --
 -- If the queue has leases, `skip_leased` looks at what was popped. A key under a living lease goes back, parked as in
 -- lease.lua. Any other key is taken, and its lease record removed; where its score was a mark of ours, its own run_at

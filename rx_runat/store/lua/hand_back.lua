@@ -8,8 +8,9 @@
 -- ->    how many keys went back; -1 if this token did it before: its reply was lost, or this is a delayed duplicate
 -- cost  O(keys * log(size of Q))
 --
--- From here on the receipt holds this token instead of a claim. Without it, a resent request would return keys that
--- another source has claimed since. A full server permits DEL as the first write, and then ZADD as well.
+-- After this script the receipt holds the token of the hand-back instead of a claim. Without that token, a resent
+-- request would return keys that another source has claimed since. A full server permits DEL as the first write, and
+-- then ZADD as well.
 local Q, receipt, token = KEYS[1], KEYS[2], ARGV[1]
 if redis.call('GET', receipt) == token then return -1 end
 redis.call('DEL', receipt)

@@ -17,8 +17,9 @@
 --       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
--- A key that falls due while it is under a living lease is parked in Q at lease end - 0.5 ms. It is due at the lease's
--- end, because `due` is in whole ms; and schedules are in whole ms too, so a fraction can only be such a mark.
+-- A key that falls due while it is under a living lease is parked in Q at lease end - 0.5 ms. It falls due
+-- exactly when the lease ends, because the script compares scores with the clock in whole ms. Our schedules are in
+-- whole ms too, so a score with half a ms is such a mark.
 -- The receipt and its DEL are as in claim.lua.
 local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'

@@ -6,11 +6,12 @@
 --                space between; '-' stands for none:
 --   fence    the token of the claim that leases the key; none between two attempts
 --   attempt  which attempt this is, from 1; between two attempts, which the last one was
---   run_at   the run_at of the run that was claimed, epoch ms
+--   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts
 --   mark     the score that we gave the key in Q; another score there is a newer schedule, which begins a new run
 --   waiting  the run_at of a newer run, which is parked in Q under that mark until the lease has ended
 --
--- RECORD is a pattern and no function: a script pays for a function at every call, and for calling it at every key.
+-- RECORD is a pattern and not a function, for speed: a function would be created at every call of the script, and
+-- called once for every key.
 local RECORD = '^(%S+) (%S+) (%S+) (%S+) (%S+)$'
 local function now_us(given)
   local now = tonumber(given)

@@ -9,8 +9,8 @@
 -- cost  O(keys * log(size of Q))
 --
 -- The clock is rounded up to the ms, as every run_at is: no key comes early.
--- All or none: the script can fail in two ways only (Q has another type, the memory is full), and either makes the
--- first ZADD fail.
+-- All or none: the script can fail only before it has written. If Q has another type, the memory is full or the server
+-- is read-only, the first ZADD fails already; if {Q}:leases has another type, the first HGET does.
 -- A key that is parked until its lease ends (as in lease.lua) has a mark in Q, not its run_at. A policy compares
 -- run_ats, so such a key gets its own run_at back first.
 local Q, leases, keep = KEYS[1], KEYS[2], ARGV[1]

@@ -20,11 +20,11 @@
 -- cost  O(requests * log(size of Q + size of claimed))
 --
 -- A schedule made while the key was under the lease stands, whatever the verb.
--- Resent before the deadline, with the lease gone: only its holder ends a lease that early, so the earlier sending was
--- done, and the result is 1. A cancel ends it early too; the result is then that of a history in which the settling
--- came first, which nobody can tell from the real one.
+-- Resent before the deadline, with the lease gone: only its holder or a cancel ends a lease that early. The script
+-- assumes that the earlier sending was done, and the result is 1. If it was a cancel, 1 is what the holder would have
+-- got if it had settled just before the cancel; no client can see the difference.
 -- PERSIST changes nothing, but it is a write. A full server permits it, and then the writes that add. A demoted primary
--- refuses it; without it, one that never heard of the lease would say 0.
+-- refuses PERSIST. Without PERSIST, a demoted primary that does not have the lease would return 0 instead of an error.
 local Q, claimed, leases, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local resent, now = ARGV[1] == '1', now_us(ARGV[2])
 local ms, up = math.floor(now / 1000), math.ceil(now / 1000)

@@ -3,9 +3,10 @@
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
 --       3 {Q}:dead      as in settle.lua
--- ARGV  1 window  ms from now; only keys due by then are listed; '+inf': all
+-- ARGV  1 window  ms from now; of the coming keys, only those due by then are listed; '+inf': all
 --       2 n       the most keys in each list
---       3 slice   the width in ms of the slices of time in which keys are counted, if more than n are coming; 0: none
+--       3 slice   the width in ms of the slices of time in which keys are counted, if n or more are coming within
+--                 a finite window; 0: none
 --       4 now     epoch us; given in virtual time only, else Redis's own clock
 -- ->    {now us, scheduled, due, claimed, dead,
 --        {due key, score, ...}, {coming key, score, ...}, {claimed key, deadline, ...},

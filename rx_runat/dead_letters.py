@@ -75,7 +75,7 @@ class DeadLetters:
         return self._writes.revive(key)
 
     def drop(self, key: str | None) -> int:
-        """Delete the letter of a key, with None all that are here now. Returns how many. Raises as `revive`."""
+        """Delete the letter of a key; None: all letters. Returns how many were deleted. Raises as `revive`."""
         self._check_open()
         return self._store.drop(key)
 

@@ -63,8 +63,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Disposal:    does not block. When the last subscriber leaves, the ticks end, and the keys that the source holds go
                  back soon after; `stop` blocks until they have. If another thread disposes of a pipeline, RxPY may drop
                  the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.
-    Redis:       the zset `queue_name`, and a receipt while a source ticks. A tick is one script: O(keys + log(size)).
-                 A source that sleeps is woken by `CLIENT TRACKING` on a connection of its own.
+    Redis:       the zset `queue_name`, and while a source ticks `{Q}:receipt:<source>`, its last claim. A tick is one
+                 script: O(keys + log(size)). A source that sleeps is woken by `CLIENT TRACKING`, on a connection of its
+                 own.
 
     Args:
         redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,
@@ -296,12 +297,12 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def stop(self) -> None:
         """Hand back the keys that are held, complete the stream, close what the queue opened. May be repeated.
 
-        From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the loop
-        finishes. Work that `settle` has begun is broken off, except for a plain function: `stop` waits until that
-        function returns, unless `stop` was called from it. If Redis cannot be reached, `stop` gives up after one
-        interval, at most 5 s. If Redis accepts connections but does not answer, `stop` waits for at least 1 s before it
-        gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards `subscribe`
-        completes at once, and the sink and the verbs raise `Stopped`.
+        From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the source
+        ends after that call. Work that `settle` has begun is broken off, except for a plain function: `stop` waits
+        until that function returns, unless `stop` was called from it. If Redis cannot be reached, `stop` gives up after
+        one interval, at most 5 s. If Redis accepts connections but does not answer, `stop` waits for at least 1 s
+        before it gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards
+        `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """
         self._sources.stop(-1)
 

@@ -22,7 +22,7 @@ class FailingClient(RedisClient):
 
     Attributes:
         away: True: no call reaches the server.
-        lost: how many of the next calls the server does without a reply to us.
+        lost: how many of the next calls the server carries out while the reply to us is lost.
         refusal: the words with which every call is refused; None: no call is refused.
         commands: the names of the commands that reached the server, in order.
     """
@@ -61,7 +61,7 @@ class Faults(FailingClient):
 
     Attributes:
         away: True: no call reaches the server.
-        lost: how many of the next calls the server does without a reply to us.
+        lost: how many of the next calls the server carries out while the reply to us is lost.
         refusal: the words with which every call is refused; None: no call is refused.
         commands: the names of the commands that reached the server, in order.
     """

@@ -145,7 +145,7 @@ def _options() -> argparse.ArgumentParser:
     common.add_argument("--redis", metavar="URL", help="default: $REDIS_URL, else a private server (embedded://)")
     common.add_argument("--queue-name", metavar="NAME", help="default: RunAt~default")
     common.add_argument(
-        "--interval", type=float, metavar="SECONDS", help="longest time between two looks; default: 0.1"
+        "--interval", type=float, metavar="SECONDS", help="longest time between two looks at Redis; default: 0.1"
     )
     common.add_argument("--json", action="store_true", help="print key, run_at and lateness (seconds) as JSON")
     return common

@@ -1,4 +1,4 @@
-"""What has happened to keys: the marks left of now, until they leave the picture."""
+"""What has happened to keys: the marks to the left of the line of now, until they leave the picture."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class KeyTracker:
             lates[key] = now - float(score)
             outs[key] = Out(now, lates[key], attempt)
             before = self.out.get(key)
-            # Otherwise `before` is this same claim, which a snapshot showed before this report came.
+            # If neither holds, `before` is this same claim: a snapshot showed it before this report of it came.
             if before is not None and (before.late is not None or before.at < now):
                 self._end(key, before, Place("again" if attempt > 1 else "gone"), now)
         self._took(now, lates)
@@ -104,7 +104,7 @@ class KeyTracker:
             self.out |= outs
 
     def returned(self, left: Iterable[Entry]) -> None:
-        """Take in that nobody received these leased keys: they wait again as before."""
+        """Note that these leased keys were handed back unreceived: they wait again as before."""
         for entry in left:
             self.received -= self.out.pop(entry.key, None) is not None
 

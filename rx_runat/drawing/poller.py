@@ -45,7 +45,7 @@ class Poller:
         self._scene = scene
         self._publish = publish
         self._reports: deque[Callable[[], object]] = deque(maxlen=_CLAIMS)
-        self._lock = threading.RLock()  # guards the scene, the loop and the registration as a tap
+        self._lock = threading.RLock()  # guards the scene, the loop and our place among the sources' taps
         self._loop: Loop | None = None
         self._last: Frame | None = None
         self._pace = FASTEST

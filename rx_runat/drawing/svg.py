@@ -99,7 +99,7 @@ def hue(text: str) -> str:
 
 
 def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:
-    """Marks for an axis from 0 to `seconds`, at most `most` steps, each a step that people count in.
+    """Marks for an axis from 0 to `seconds`, at most `most` of them, in round steps such as 1, 2, 5 or 60.
 
     >>> list(ticks(3600, 4))
     [(0, '0'), (1200, '20 min'), (2400, '40 min'), (3600, '60 min')]

@@ -10,8 +10,8 @@ _SILENCE = 10  # seconds without a sign of life after which no view is left; eac
 class Viewers:
     """Counts the seconds since a view gave a sign of life.
 
-    A busy kernel cannot receive signs, so each second is counted by the kernel's own event loop: it counts only once
-    the loop has run after that second.
+    A busy kernel cannot receive signs. So a second counts only after the kernel's event loop, which receives them, has
+    run again.
     """
 
     def __init__(self) -> None:

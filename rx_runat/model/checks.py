@@ -24,7 +24,7 @@ def short(value: object) -> str:
     """Returns the `repr` of a value, cut to 200 characters, or a substitute if the `repr` raises."""
     try:
         text = _repr.repr(value)
-    except Exception:  # a repr is foreign code, and Python refuses the one of an int of 5,000 digits
+    except Exception:  # a repr is foreign code, and Python refuses the repr of an int with 5,000 digits
         text = "<something that cannot be shown>"
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -42,7 +42,8 @@ class Claimer(Protocol[_C_co]):
     def claim(self, limit: int) -> _C_co:
         """Take due keys, at most `limit`.
 
-        After a lost reply the same keys come again, whatever the limit is now; leased ones, unless their lease ended.
+        After a lost reply the next call returns the same keys, whatever its limit; leased keys only while their lease
+        lives.
         """
         ...
 
@@ -51,7 +52,7 @@ class Claimer(Protocol[_C_co]):
         ...
 
     def close(self) -> list[Entry]:
-        """Leave nothing behind; or, if a claim was not replied to, return the entries that it took."""
+        """Delete the receipt; first resend a claim whose reply was lost, and return the entries that it took."""
         ...
 
 
@@ -119,7 +120,7 @@ class Store(Protocol):
         ...
 
     def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
-        """End or extend the leases that are still their holders'; see `SettleReply`.
+        """End or extend leases. A request whose lease has ended changes nothing; see `SettleReply`.
 
         Args:
             requests: one for each lease.

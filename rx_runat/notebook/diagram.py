@@ -42,7 +42,7 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
     Args:
         tracks: the streams, from top to bottom.
         seconds: the length of the axis.
-        elapsed: where the lines end whose streams have not ended.
+        elapsed: where the line of a stream that has not ended stops.
     """
     left = min(max((len(track.name) for track in tracks), default=0), 24) * CHARACTER + 12
     scale = (WIDTH - 22 - left - 2 * _R) / seconds

@@ -25,7 +25,7 @@ def exponential(
         attempt     1      2      3      4    ..   13 ..
         seconds  0.5..1   1..2   2..4   4..8     1800..3600
 
-    Jitter spreads the retries of keys that failed together, because something that they all need was away.
+    Jitter spreads the retries of keys that failed at the same moment, such as when a service that all need was away.
 
     Args:
         first: the longest wait after the first attempt, in seconds or as a timedelta.

@@ -1,4 +1,4 @@
-"""What becomes of a claim whose work is over: functions of the work's result, which call the user's `backoff` alone.
+"""What becomes of a claim whose work is over. Pure functions: they call only the user's `backoff`.
 
 result                               ack
 error, attempts are left             nack, with backoff

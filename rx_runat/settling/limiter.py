@@ -37,7 +37,7 @@ class Limiter(Generic[_T]):
         self._max_concurrent = max_concurrent
         self._serve = serve
         self._can_start = can_start
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[_T] = deque()
         self._under_way = 0
         self._is_waking = False  # a thread is on its way to the next item

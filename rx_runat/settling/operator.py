@@ -107,7 +107,7 @@ def settle(
     Note:
         `queue.stop()` may be called from `work`, and from coroutines. If the work returned a Future,
         do not call `stop` on the thread that is to complete it: `stop` would wait for the Future, and so for itself.
-        Dispose before the event loop ends on which coroutines run.
+        If coroutines run on an event loop of yours, dispose before that loop ends.
 
     Example:
         >>> from rx_runat.testing import virtual_queue

@@ -24,7 +24,7 @@ class Outcomes:
         failed: called with what the subscriber raised.
 
     Attributes:
-        thread: runs the subscriber's `on_next`, and whatever else of the user's must not run beside it.
+        thread: runs the subscriber's `on_next`, and the other callbacks that must not run at the same time.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Outcomes:
         self._subscriber = subscriber
         self._received = received
         self._failed = failed
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[Outcome[Any]] = deque()
         self._is_giving = False
         self._is_silent = False

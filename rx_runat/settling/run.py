@@ -47,7 +47,7 @@ class Run:
     def __init__(self, finished: Callable[[Any, BaseException | None], None], release: Callable[[], None]) -> None:
         self._finished = finished
         self._release = release
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._is_over = False
         self._is_detached = False  # `start` has returned, and its thread serves other work
         self._is_cancelled = False

@@ -27,7 +27,7 @@ from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
-_CHECK_SECONDS = 0.05  # `wait` checks this often whether Redis is silent
+_CHECK_SECONDS = 0.05  # between two checks of `wait` whether Redis still answers
 
 
 class Subscription:
@@ -63,7 +63,7 @@ class Subscription:
         self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
         self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
         self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
         self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
         self._open = 0
@@ -113,7 +113,7 @@ class Subscription:
         if not self._managers and manager.scheduler is None:
             self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
             self._outcomes.thread = Pool("rx_runat outcomes", 1)
-            # This thread calls the subscriber's last callback, also while the interpreter exits and starts none.
+            # It makes the last call to the subscriber, even at interpreter exit, when no thread can be started.
             self._outcomes.thread.keep_one_thread()
         self._managers[manager] = None
 

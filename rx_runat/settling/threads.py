@@ -24,7 +24,7 @@ class Pool:
         self._name = name
         self._max_threads = max_threads
         self._idle_seconds: float | None = _IDLE_SECONDS
-        self._ready = threading.Condition(threading.Lock())  # over the rest
+        self._ready = threading.Condition(threading.Lock())  # guards the attributes below
         self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -90,10 +90,10 @@ class Inline:
     An action that is asked for during another one runs after it: so a thousand claims are not a thousand calls deep.
     """
 
-    is_here = False  # nothing waits in virtual time, because its clock stands still meanwhile: so nobody needs to know
+    is_here = False  # only `stop` asks, to avoid waiting for itself, and in virtual time it never waits
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._actions: deque[Callable[[], None]] = deque()
         self._is_running = False
 

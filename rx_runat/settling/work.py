@@ -43,14 +43,14 @@ class Work:
         self._loop = loop
         self._settle = settle
         self._release = release
-        self._lock = threading.Lock()  # over the rest
+        self._lock = threading.Lock()  # guards the attributes below
         self._runs: dict[Lease, Run] = {}
         self._is_cancelling = False  # a run that begins now is cancelled
 
     def begin(self, claim: Claim) -> bool:
         """Work on a claim. Returns False if the work goes on after its call."""
         lease = lease_of(claim)
-        if not manager_of(lease).lives(lease):  # it was lost while the claim waited, or all our threads stood still
+        if not manager_of(lease).lives(lease):  # lost while the claim waited, or while the process was suspended
             self._settle(claim, None)
             return True
         unrun = decide_unrun(claim.attempt, self._policy)

@@ -50,7 +50,7 @@ class Connected(NamedTuple):
 
 
 def connect(target: object) -> Connected:
-    """Prepare connections to what the user named. None is opened yet, but an embedded server is started or joined.
+    """Prepare connections to what the user named; none are opened yet. An embedded server is started or joined.
 
     Raises:
         InvalidSetting: the target has none of the forms above; the message says what was passed, without secrets.

@@ -100,6 +100,7 @@ class RedisDeadLetters:
 
 
 def _who_took(asked: int, taken: int) -> str | None:
+    """The beginning of the message that `Request.result` completes with "is unknown, because ..."."""
     return "dead letters are gone; whether this call took them" if taken < asked else None
 
 

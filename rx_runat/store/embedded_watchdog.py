@@ -35,7 +35,7 @@ def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     try:
-        users = open(os.path.join(home, "users"), "r+b")  # noqa: SIM115 (opened first: if it fails, no server runs without a watchdog)
+        users = open(os.path.join(home, "users"), "r+b")  # noqa: SIM115 (before the server starts: if this fails, no server is left alone)
         process = subprocess.Popen(server, pass_fds=[int(lock)], cwd=home)
     except OSError as error:
         os.write(reporter, str(error).encode())
@@ -58,7 +58,7 @@ def end_unused(process: subprocess.Popen[bytes], users: IO[bytes], home: str, pr
             process.wait()
         if private:
             shutil.rmtree(home, ignore_errors=True)
-        elif alive:  # if not, another watchdog may have started another server here
+        elif alive:  # if the server had died, another watchdog may have started a new one here: leave its socket
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(home, "socket"))
                 os.unlink(socket)

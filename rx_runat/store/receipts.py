@@ -20,7 +20,7 @@ from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, receipt_key
 from rx_runat.store.request import Request
 
-RECEIPT_TTL_MS = 3_600_000  # an hour: an outage is expected to end sooner, while a process waits for a claim's reply
+RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage through which a process waits for the reply to a claim
 
 T = TypeVar("T")
 
@@ -28,8 +28,9 @@ T = TypeVar("T")
 def new_token() -> str:
     """Returns a token that is part of no key: a control character, and 48 random bits.
 
-    The bits are drawn after the keys were written, so that no key can contain them. The token is short, because a reply
-    has it between any two of 2,000 strings: a token twice as long would double the time for splitting the reply.
+    The bits are drawn at each claim, after its keys were scheduled, so no key can have been made to contain them. The
+    token is short, because a reply has it between any two of 2,000 strings: a token twice as long would double the time
+    for splitting the reply.
     """
     return f"\x1f{secrets.token_urlsafe(6)}"
 
@@ -37,8 +38,8 @@ def new_token() -> str:
 def to_parts(joined: bytes, token: str) -> list[str]:
     """Returns the strings between the tokens, each decoded as `to_key` does it.
 
-    All are decoded in one go, because this is the hot path of a drain. That is safe: a token is ASCII, so the bytes of
-    a key cannot combine with those of the next one.
+    All are decoded in one go, because a large backlog spends its time here. That is safe: a token is ASCII, so the
+    bytes of a key cannot combine with those of the next one.
 
     >>> to_parts(b"a-c0ffee-1700000000000", "-c0ffee-")
     ['a', '1700000000000']

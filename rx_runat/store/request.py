@@ -39,7 +39,7 @@ class Script:
 
 
 def _no_doubt(result: Any) -> str | None:
-    """The result is true, whether an earlier reply was lost or not."""
+    """The result can be trusted, even if an earlier reply was lost."""
 
 
 class Request(NamedTuple, Generic[T]):

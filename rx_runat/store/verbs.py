@@ -115,7 +115,7 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
 
     A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
     gone before its deadline counts as ended by the earlier sending (a cancel may have done it instead). A lease that is
-    gone after its deadline may have ended either way: the result is None.
+    gone after its deadline was ended by the earlier sending or ran out: the result is None.
 
     Redis: `settle.lua`, in one round trip for any number of keys.
     """

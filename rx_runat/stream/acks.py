@@ -1,8 +1,8 @@
 """Leases of finished work are settled in bulk, on the leases thread: no thread of the user's waits for Redis.
 
 requests  a  b c d      e
-calls     [a]   [b c d] [e]      what comes during one call goes with the next; only if more requests
-                                 are expected at once, one waits for them, at most 1 ms
+calls     [a]   [b c d] [e]      requests that come during one call go with the next call; a request
+                                 waits, at most 1 ms, only where more are expected at once
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("rx_runat")
 # do, and the whole takes less time than with one call at the end.
 _ENOUGH = 32
 
-# So long an ack waits for the ones that are expected, in seconds. They may not come: the next work may take longer.
+# Seconds that an ack waits for others that are expected. They may not come, because the next work may take longer.
 _MOMENT = 0.001
 
 

@@ -1,4 +1,4 @@
-"""`async for` over a hot stream: the body has one value, and the source waits with the next.
+"""`async for` over a hot stream: while the loop's body works on one value, the source waits with the next.
 
     source   --a          b         c (not received: goes back)
     body        a ------- b ------- break

@@ -1,4 +1,4 @@
-"""How one source claims: for good, or under a lease. All that differs between the two is in one object each."""
+"""How one source claims. Two classes hold what differs: `PlainClaiming` and, under a lease, `LeaseManager`."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Hold(Generic[C]):
             threading.Event().wait(_PAUSE)
 
     def hangs(self, since: float) -> bool:
-        """True if a call to Redis has been silent for too long; time before `since`, monotonic, does not count."""
+        """True if Redis has not replied to a call for too long, counted from `since` (monotonic) at the earliest."""
         called_at = self._called_at
         return called_at is not None and time.monotonic() - max(called_at, since) > self._longest_silence
 

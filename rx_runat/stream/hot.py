@@ -54,7 +54,7 @@ class Subscriber(Generic[_T]):
             self.on_next = self._loop_handler.on_next
 
     def wrap_handler(self, context: Callable[[], AbstractContextManager[None]]) -> None:
-        """Run the handler inside a context, if it runs on an event loop; on the source's thread it does not need to."""
+        """Run the handler inside a context, if it runs on an event loop. The source's thread is inside it already."""
         if self._loop_handler is None:
             return
         handler = self._loop_handler.handler

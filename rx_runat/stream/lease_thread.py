@@ -78,7 +78,7 @@ class LeaseThread:
         return until is None or self.now() < until
 
     def break_off(self, holder: LeaseHolder) -> None:
-        """Break off the call under way, if its server had time to answer since the call and since `hurry`.
+        """Break off the call under way, if Redis had enough time to reply since the call began and since `hurry`.
 
         A server that is reachable and silent, and a client without a timeout, would keep `stop` waiting for ever.
         """

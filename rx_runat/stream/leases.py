@@ -188,7 +188,7 @@ class LeaseManager:
             self.thread.join()
 
     def _end(self, deadline_ms: int) -> float:
-        # A virtual clock counts whole microseconds: rounded, the end is exactly a moment that such a clock shows.
+        # Rounded to the microsecond, because a virtual clock counts in them: so its time can equal the end exactly.
         return round(deadline_ms / 1e3 + self._ahead, 6)
 
 

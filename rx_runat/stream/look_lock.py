@@ -29,7 +29,7 @@ class LookLock:
 
     @contextmanager
     def inside(self) -> Generator[None]:
-        """Count the current thread as inside a look: that of an event loop, while a look waits for its handler."""
+        """Count this thread as inside a look: an event loop's thread, while a look waits for a handler on it."""
         before = self.is_inside
         self._thread.is_inside = True
         try:

@@ -47,7 +47,7 @@ class Loop(EventLoopScheduler):
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[_T], state: _T | None = None
     ) -> abc.DisposableBase:
-        """Plan an action; after the loop's end it is dropped. Returns its disposable, which removes it at once.
+        """Plan an action; a loop that has ended drops it. To dispose of the result removes the action at once.
 
         RxPY's own scheduler keeps a cancelled action until its time. Here each look replaces an alarm that may be a day
         away, so cancelled alarms would pile up.

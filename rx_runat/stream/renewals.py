@@ -48,7 +48,7 @@ class Renewals:
     def renew(self, lease: Lease, holder: LeaseHolder) -> None:
         """Renew a lease from now on, until the holder releases it or it is lost."""
         self._kept[lease, holder] = None
-        if self._plan is None:  # the call that takes the plan away checks afterwards whether a lease was put in
+        if self._plan is None:  # whoever resets `_plan` looks at `_kept` after that, so this lease is not missed
             with self._lock:
                 if self._plan is None:
                     self._plan_next(self._period)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from rx_runat.model.batch import Claimed, Leased
 
-# Sleep until woken by `Ticker.wake`: earlier than the run_at of any key, and later than the -inf that `wake` reports.
+# As a run_at to sleep for: no key's run_at is earlier, so only the -inf that `Ticker.wake` reports ends such a sleep.
 _UNTIL_WOKEN = -sys.float_info.max
 
 
@@ -116,7 +116,7 @@ class Sleep:
         self._now = now
         self._contention = contention
         self._planned_at = 0.0
-        self._seconds: float | None = None  # from then; 0.0: look again at once; None: no longer than to the heartbeat
+        self._seconds: float | None = None  # from `_planned_at`; 0.0: at once; None: at the next heartbeat
         self._until = math.inf  # the run_at to sleep for, in epoch milliseconds
 
     def plan_after(self, claimed: Claimed | Leased) -> None:
@@ -128,7 +128,7 @@ class Sleep:
         self._contention.note_claim(now, bool(claimed.keys), self._until)
 
     def plan_after_hand_back(self, is_stuck: bool) -> None:
-        """Plan to look again at once; where the subscribers are stuck, at the heartbeat, whatever is written."""
+        """Plan to look again at once; at the heartbeat if the subscribers are stuck (see `Source._deliver`)."""
         self._seconds = None if is_stuck else 0.0
         if is_stuck:
             self._until = _UNTIL_WOKEN

@@ -159,7 +159,7 @@ class Source(Generic[C]):
             if self._hand_back_rest():
                 self._sleep.plan_after_hand_back(is_stuck)
             if not self.subscribers:
-                return 0.0  # to hand back everything, and rest
+                return 0.0  # look again at once: that look hands back everything and ends the ticks
         return self._sleep.begin()
 
     def _deliver(self, claimed: C) -> bool:
@@ -181,7 +181,7 @@ class Source(Generic[C]):
         return len(undelivered) == len(claimed.keys) and present is self.subscribers.present
 
     def _hand_back_rest(self) -> bool:
-        """Hand back what nobody received. Returns True if there was something; after `stop` this is left to the end."""
+        """Hand back what nobody received; after `stop`, `_finish` does that. Returns True if there was something."""
         if not self._hold.undelivered or self.subscribers.is_stopped:
             return False
         self._hand_back()
@@ -231,7 +231,7 @@ class Source(Generic[C]):
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
             log.error(
                 "stopped, but an on_next did not return: "
-                "plain keys that its source holds are lost if the process ends before it does"
+                "plain keys that its source holds are lost if the process ends before that on_next returns"
             )
             return
         if not waits and not self._look_lock.acquire(timeout=0):

@@ -23,7 +23,7 @@ from rx_runat.stream.taps import Taps
 from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.wake import head_changes
 
-LONGEST_LISTENER_END = 1.0  # seconds; a listener that connects to a silent server just now ends by itself, later
+LONGEST_LISTENER_END = 1.0  # seconds; a listener that is connecting to a silent server ends by itself, after this
 
 
 class Sources:

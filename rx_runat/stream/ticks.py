@@ -36,7 +36,7 @@ def ticks(
     """A tick at once, at each heartbeat, at the end of the wait that was announced last, and at each wake-up.
 
         heartbeat   0---------0---------0---------0-->
-        waits                 3.2       None           announced by the tick above: the next one in 3.2
+        waits                 3.2       None           a tick announces the next one: in 3.2
         wake                                w
         ticks       0---------0--0------0---w-----0-->
 

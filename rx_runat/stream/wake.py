@@ -19,7 +19,7 @@ log = logging.getLogger("rx_runat")
 
 CHECK_SECONDS = 5.0  # a connection may die without an error: it must prove itself by a read this often
 _FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.05  # 20 small reads a second and source, no matter how much others write
+_LONGEST_PAUSE = 0.05  # at most 20 small reads a second by each source, no matter how much others write
 
 
 def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.SchedulerBase) -> Observable[float]:
@@ -29,7 +29,7 @@ def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.Schedule
     and then its key comes back at that moment.
 
         others' writes   ----10-----9-50-60-70-------8-->
-        reads            0----r-----r--r---r---------r-->     after vain reads 1, 2, 4 .. 50 ms apart
+        reads            0----r-----r--r---r---------r-->     1, 2, 4 .. 50 ms apart, after useless ones
         head_changes    inf---10----9--9---9---------8-->
 
     A head is a hint: one that is lost, late or repeated costs a look at Redis or a wait until the heartbeat, never a

@@ -44,7 +44,7 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
             began = time.perf_counter()
             pipeline(queue).subscribe(got.append)
             pause = threading.Event()
-            while (left := count - len(got)) > 0:  # few looks at first, as each takes the GIL from the source
+            while (left := count - len(got)) > 0:  # look rarely at first: each look takes the GIL from the source
                 pause.wait(0.1 * left / count + 0.0005)
             return count / (time.perf_counter() - began)
 

@@ -27,7 +27,7 @@ def _watch(bench: Bench, interval: float) -> tuple[float, float, float]:
         before, cpu_before, began = _counts(bench), worker.request("cpu"), time.monotonic()
         threading.Event().wait(seconds)
         after, cpu_after, took = _counts(bench), worker.request("cpu"), time.monotonic() - began
-    # One INFO of ours is among what lies between the two counts.
+    # The two counts differ by one INFO command of our own, which is taken off.
     trips, commands = ((after[place] - before[place] - 1) / took for place in (0, 1))
     return trips, commands, (cpu_after - cpu_before) / took * 100
 

@@ -1,4 +1,4 @@
-"""What a key costs in Redis: a scheduled key as much as in a bare zset; a claimed key the bytes of its lease, too.
+"""What a key costs in Redis: a scheduled key costs what it costs in a bare zset; a claimed key also costs its lease.
 
 Chance changes both: the server draws the height of each node of a large zset at random, and its allocator may round a
 piece up by 16 bytes. Two zsets of the same content differ by some hundredths of a byte a key.

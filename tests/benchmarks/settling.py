@@ -37,7 +37,7 @@ def _row(bench: Bench, in_flight: int) -> Row:
             began = time.perf_counter()
             queue.claims(max_in_flight=in_flight).pipe(settle(nothing)).subscribe(receive)
             pause = threading.Event()
-            while (left := count - done) > 0:  # few looks at first, as each takes the GIL from the workers
+            while (left := count - done) > 0:  # look rarely at first: each look takes the GIL from the workers
                 pause.wait(0.5 * left / count + 0.0005)
             return count / (time.perf_counter() - began)
 

@@ -15,7 +15,7 @@ from tests.support.servers import Server
 
 
 def script_argument(word: str) -> bytes:
-    """Returns the bytes that a request contains if the word is one of its arguments, to be set as `Proxy.of`."""
+    """Returns a value for `Proxy.of` that matches requests with the word among their arguments."""
     return f"\r\n{word}\r\n".encode()
 
 

@@ -63,7 +63,7 @@ def standard_error(book: Any) -> list[str]:
 
 
 def tidy(book: Any) -> Any:
-    """The notebook as it is committed: without traces of the machine, and without live widgets: no file holds them."""
+    """The notebook as it is committed: without traces of the machine, and without live widgets."""
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

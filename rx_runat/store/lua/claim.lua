@@ -19,13 +19,13 @@
 -- A delayed duplicate of a resent request must find a receipt and do nothing. So a resent claim always writes one, even
 -- if it takes no key; and the source then goes on under another receipt key.
 --
--- DEL runs before SET in every claim that is not replied to from its receipt. A full server refuses a script whose
+-- DEL runs before SET in every claim, unless the reply comes from the receipt. A full server refuses a script whose
 -- first write adds, but permits DEL, and then SET as well. A demoted primary refuses DEL, also when nothing is due.
 -- Without DEL, an idle source would never notice the demotion, and would go on asking that server.
 --
 -- If the queue has leases, `skip_leased` looks at what was popped. A key under a living lease goes back, parked as in
--- lease.lua. Any other key is taken, and its lease record removed; where its score was a mark of ours, its own run_at
--- is returned.
+-- lease.lua. Any other key is taken, and its lease record removed; if its score was a mark
+-- (see prelude.lua), its own run_at is returned instead.
 local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
 local now = now_us(ARGV[5])

@@ -18,7 +18,7 @@
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
 -- A key that falls due while it is under a living lease is parked in Q at lease end - 0.5 ms. It falls due
--- exactly when the lease ends, because the script compares scores with the clock in whole ms. Our schedules are in
+-- when the lease ends and not before, because `due` is judged in whole ms: at lease end - 1 ms it is still later. Our schedules are in
 -- whole ms too, so a score with half a ms is such a mark.
 -- The receipt and its DEL are as in claim.lua.
 local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -63,7 +63,7 @@ else
       mark = spell(ends - 0.5)
       redis.call('ZADD', Q, mark, key)
       redis.call('HSET', leases, key, table.concat({fence, attempt, run_at, mark, score}, ' '))
-    else                                        -- no lease, or an ended one beyond the bound, which this one replaces
+    else                                        -- no lease, or one that ended and exceeded the bound above
       if fence == '-' and marked then attempt = spell(attempt + 1) else attempt, run_at = '1', score end
       redis.call('HSET', leases, key, table.concat({token, attempt, run_at, '-', '-'}, ' '))
       redis.call('ZADD', claimed, deadline, key)

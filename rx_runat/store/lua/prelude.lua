@@ -5,9 +5,9 @@
 -- RECORD         the pattern of a lease record in the hash {Q}:leases, which holds for each key five fields with a
 --                space between; '-' stands for none:
 --   fence    the token of the claim that leases the key; none between two attempts
---   attempt  which attempt this is, from 1; between two attempts, which the last one was
+--   attempt  number of this attempt, from 1; between two attempts: number of the last one
 --   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts
---   mark     the score that we gave the key in Q; another score there is a newer schedule, which begins a new run
+--   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run
 --   waiting  the run_at of a newer run, which is parked in Q under that mark until the lease has ended
 --
 -- RECORD is a pattern and not a function, for speed: a function would be created at every call of the script, and

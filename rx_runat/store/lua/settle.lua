@@ -16,7 +16,7 @@
 -- ->    {the earliest score that these requests put into Q, or '', {result, result, ...}}
 --       1: done; for extend the new deadline, epoch ms
 --       0: the lease was not the holder's any more, and nothing was done
---       -1: unknown: resent after the holder's deadline, so the earlier sending may have ended the lease, or time did
+--       -1: unknown: resent after the deadline; either the earlier sending ended the lease, or it ran out
 -- cost  O(requests * log(size of Q + size of claimed))
 --
 -- A schedule made while the key was under the lease stands, whatever the verb.

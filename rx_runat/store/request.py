@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rx_runat.errors import OutcomeUnknown
@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 Arg = str | bytes | int | float
 """A word of a command."""
+
+
+_FOLDER = Path(__file__).with_name("lua")
 
 
 class Script:
@@ -33,8 +36,7 @@ class Script:
     """
 
     def __init__(self, name: str, *preludes: str) -> None:
-        folder = files("rx_runat.store").joinpath("lua")
-        self.body = b"\n".join(folder.joinpath(f"{each}.lua").read_bytes() for each in (*preludes, name))
+        self.body = b"\n".join((_FOLDER / f"{each}.lua").read_bytes() for each in (*preludes, name))
         self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
 
 

@@ -183,7 +183,7 @@ class Subscription:
     def stop(self) -> None:
         """The queue stops: as `dispose`, but the subscriber still receives outcomes, and completes at the end."""
         for manager in tuple(self._managers):
-            manager.thread.hurry(self)
+            manager.thread.stop_waiting_soon(self)
         self._let_go()
 
     def wait(self, longest: float) -> None:

@@ -68,7 +68,7 @@ class LeaseThread:
         finally:
             self._called_at = None
 
-    def hurry(self, holder: LeaseHolder) -> None:
+    def stop_waiting_soon(self, holder: LeaseHolder) -> None:
         """From now on a holder does not wait for the end of an outage, because its queue stops."""
         self._waits_until.setdefault(holder, self.now() + _LAST_SECONDS)
 
@@ -78,7 +78,7 @@ class LeaseThread:
         return until is None or self.now() < until
 
     def break_off(self, holder: LeaseHolder) -> None:
-        """Break off the call under way, if Redis had enough time to reply since the call began and since `hurry`.
+        """Break off the call under way, if Redis had time to reply since its start and since `stop_waiting_soon`.
 
         A server that is reachable and silent, and a client without a timeout, would keep `stop` waiting for ever.
         """

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from reactivex.testing import ReactiveTest, TestScheduler
+from reactivex.testing import ReactiveTest
 
-from rx_runat import Claim, Job, Refused, RunAt, Unavailable
+from rx_runat import Claim, Job, RunAt, Unavailable
 from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
-from rx_runat.stream.sleep import ContentionDelay, WakeFilter
-from rx_runat.stream.wake import CHECK_SECONDS, head_changes
 from tests.support.scripts import runs_of, watched
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -303,102 +301,6 @@ def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., Ru
     assert sorted(got) == [f"k{number}" for number in range(5)]
 
 
-# The stream, in virtual time.
-
-
-class Eye:
-    """A watch on a list of heads: each wait takes as long as it says."""
-
-    def __init__(self, scheduler: TestScheduler, looks: list[float | Exception], wait: float) -> None:
-        self.scheduler, self.looks, self.seconds = scheduler, looks, wait
-        self.read_at: list[float] = []
-        self.closed = False
-
-    def head(self) -> float:
-        self.read_at.append(round(self.scheduler.clock, 6))
-        look = self.looks.pop(0) if self.looks else math.inf
-        if isinstance(look, Exception):
-            raise look
-        return look
-
-    def wait(self, seconds: float) -> None:
-        assert seconds == CHECK_SECONDS
-        self.scheduler.sleep(self.seconds)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def observe(looks: list[float | Exception], wait: float, until: float) -> tuple[Eye, list[object]]:
-    scheduler = TestScheduler()
-    eye = Eye(scheduler, looks, wait)
-    observer = scheduler.create_observer()
-    subscription = head_changes(lambda: eye, scheduler).subscribe(observer)
-    scheduler.advance_to(until)
-    subscription.dispose()
-    assert eye.closed
-    looked = len(eye.read_at)
-    scheduler.advance_by(10)
-    assert len(eye.read_at) == looked, "disposal ends it"
-    return eye, [message.value for message in observer.messages]
-
-
-def test_useless_wake_ups_brake_from_1_to_50_ms() -> None:
-    eye, _ = observe([9.0] * 100, wait=0.0001, until=1)
-    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
-    assert pauses[:8] == [0, 1, 2, 4, 8, 16, 32, 50]
-    assert set(pauses[8:]) == {50}
-
-
-def test_a_wake_up_that_brings_something_earlier_resets_the_brake() -> None:
-    eye, _ = observe([9.0, 9.0, 9.0, 9.0, 5.0, 4.0, 3.0, 3.0], wait=0.0001, until=0.02)
-    pauses = [round(1000 * (b - a)) for a, b in zip(eye.read_at, eye.read_at[1:], strict=False)]
-    assert pauses[:8] == [0, 1, 2, 4, 0, 0, 0, 1]
-
-
-def test_after_a_quiet_time_there_is_no_pause() -> None:
-    eye, _ = observe([9.0] * 5, wait=1, until=4.5)
-    assert eye.read_at == [0, 1, 2, 3, 4]
-
-
-def test_an_outage_is_sat_out_with_backoff() -> None:
-    eye, messages = observe([9.0, *[Unavailable("away")] * 4, 8.0], wait=0.5, until=2)
-    assert eye.read_at[:6] == [0, 0.5, 0.55, 0.65, 0.85, 1.25]
-    assert [message.value for message in messages] == [9.0, 8.0, math.inf]  # type: ignore[attr-defined]
-
-
-def test_where_nobody_may_listen_nothing_comes() -> None:
-    eye, messages = observe([Refused("NOPERM")], wait=1, until=100)
-    assert (eye.read_at, messages) == ([0], [])
-
-
-# What is worth waking for.
-
-
-def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
-    sleep = WakeFilter()
-    sleep.look_begins()
-    assert not sleep.look_ended(9)
-    assert [sleep.note_write(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
-
-
-def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
-    sleep = WakeFilter()
-    for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
-        sleep.look_begins()
-        assert not sleep.note_write(heard)
-        assert sleep.look_ended(found) is again
-
-
-def test_a_look_forgets_what_was_heard_before_it() -> None:
-    sleep = WakeFilter()
-    sleep.look_begins()
-    sleep.look_ended(9)
-    assert sleep.note_write(5)
-    sleep.look_begins()
-    assert not sleep.look_ended(9)
-
-
 def test_calls_that_are_closed_open_nothing(server: Server) -> None:
     store_client = connect(server.url).client
     eye = RedisHeadTracker(store_client, Q)
@@ -406,30 +308,3 @@ def test_calls_that_are_closed_open_nothing(server: Server) -> None:
     store_client.close()
     with pytest.raises(Unavailable):
         eye.head()
-
-
-# Who wakes first.
-
-
-def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
-    courtesy = ContentionDelay()
-    waits = []
-    for now, got, next_run_at in (
-        (0, False, 9),  # nothing was due yet
-        (9, False, 12),  # taken by another
-        (12, False, 15),
-        (15, False, 18),
-        (18, False, 21),
-        (20, False, 21),  # a heartbeat: nobody took anything
-        (21, True, 24),
-    ):
-        courtesy.note_claim(now, got, next_run_at)
-        waits.append(courtesy.seconds)
-    assert waits == [0, 0.001, 0.002, 0.004, 0.004, 0.004, 0]
-
-
-def test_a_source_alone_is_never_courteous() -> None:
-    courtesy = ContentionDelay()
-    for now in range(100):
-        courtesy.note_claim(now, True, now + 1)
-        assert courtesy.seconds == 0

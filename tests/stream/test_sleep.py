@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rx_runat.model.batch import Claimed
-from rx_runat.stream.sleep import ContentionDelay, Sleep
+from rx_runat.stream.sleep import ContentionDelay, Sleep, WakeFilter
 
 NOW_MS = 1_700_000_000_000
 
@@ -96,3 +96,57 @@ def test_without_demand_only_a_call_ends_it(sleep: Sleep) -> None:
 def test_nothing_ends_a_backoff(sleep: Sleep) -> None:
     sleep.begin_backoff()
     assert not sleep.wake_filter.note_write(-math.inf)
+
+
+# What is worth waking for.
+
+
+def test_a_source_that_sleeps_is_woken_once_by_what_is_earlier() -> None:
+    sleep = WakeFilter()
+    sleep.look_begins()
+    assert not sleep.look_ended(9)
+    assert [sleep.note_write(at) for at in (9, 10, 8, 7, 1)] == [False, False, True, False, False]
+
+
+def test_what_is_heard_in_a_look_counts_when_it_has_found_less() -> None:
+    sleep = WakeFilter()
+    for heard, found, again in ((5, 9, True), (9, 9, False), (10, 9, False), (-math.inf, 9, True)):
+        sleep.look_begins()
+        assert not sleep.note_write(heard)
+        assert sleep.look_ended(found) is again
+
+
+def test_a_look_forgets_what_was_heard_before_it() -> None:
+    sleep = WakeFilter()
+    sleep.look_begins()
+    sleep.look_ended(9)
+    assert sleep.note_write(5)
+    sleep.look_begins()
+    assert not sleep.look_ended(9)
+
+
+# Who wakes first.
+
+
+def test_who_found_a_key_taken_lets_the_others_go_first() -> None:
+    delay = ContentionDelay()
+    waits = []
+    for now, got, next_run_at in (
+        (0, False, 9),  # nothing was due yet
+        (9, False, 12),  # taken by another
+        (12, False, 15),
+        (15, False, 18),
+        (18, False, 21),
+        (20, False, 21),  # a heartbeat: nobody took anything
+        (21, True, 24),
+    ):
+        delay.note_claim(now, got, next_run_at)
+        waits.append(delay.seconds)
+    assert waits == [0, 0.001, 0.002, 0.004, 0.004, 0.004, 0]
+
+
+def test_a_source_alone_is_never_courteous() -> None:
+    delay = ContentionDelay()
+    for now in range(100):
+        delay.note_claim(now, True, now + 1)
+        assert delay.seconds == 0

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from reactivex.testing import ReactiveTest
 
 from rx_runat import Claim, Job, RunAt, Unavailable
 from rx_runat.store.claimers import LEASE
@@ -21,7 +20,6 @@ from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
 MS = 1_700_000_000_000
-on_next = ReactiveTest.on_next
 DEAF = "ACL SETUSER {name} on >pw ~* &* +@all {rules}"
 
 

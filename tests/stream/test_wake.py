@@ -9,8 +9,6 @@ from reactivex.testing import TestScheduler
 from rx_runat import Refused, Unavailable
 from rx_runat.stream.wake import CHECK_SECONDS, head_changes
 
-MS = 1_700_000_000_000
-
 
 class ScriptedTracker:
     """A head tracker that reads a given list of heads; each wait takes a given time."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import used_commands
 from tests.support.servers import Server
 
 README = Path(__file__).parents[2] / "README.md"
@@ -91,13 +92,7 @@ def test_the_acl_is_enough(own_server: Server) -> None:
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     ((rule, _),) = blocks("acl")
     allowed = set(re.findall(r"\+([a-z|]+)", rule))
-    used = {"hello", "eval", "evalsha"}
-    source = Path(__file__).parents[2] / "rx_runat"
-    for script in source.glob("store/lua/*.lua"):
-        used |= {name.lower() for name in re.findall(r"redis\.call\('(\w+)'", script.read_text())}
-    for module in source.glob("store/*.py"):
-        used |= {name.lower() for name in re.findall(r'(?:call\(|Request\(\()"(\w+)"', module.read_text())}
-    assert allowed == used - {"client", "publish", "subscribe"} | {"client|tracking"}
+    assert allowed == used_commands() - {"client", "publish", "subscribe"} | {"client|tracking"}
 
 
 def test_both_commands_stand_on_the_first_screen() -> None:

@@ -11,6 +11,10 @@ redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+whereabouts     where each key is, written to Redis by name and read back
+verb_table      every verb of the store, and what its reply must have done
+refusals        one cell of the refusal matrix: a state, a fault, a verb, and what must be true afterwards
+
 settling        jobs, works that a test ends by hand, and short forms of outcomes
 command         `rx-runat` as a process
 scenes          what snapshots and claims put into a picture

@@ -11,6 +11,7 @@ redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+permissions     a user whose permissions a test takes away and gives back
 whereabouts     where each key is, written to Redis by name and read back
 verb_table      every verb of the store, and what its reply must have done
 refusals        one cell of the refusal matrix: a state, a fault, a verb, and what must be true afterwards

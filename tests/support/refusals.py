@@ -163,7 +163,8 @@ class Laboratory:
         try:
             self._run(verb, fault, odd, key)
         except Exception as error:
-            return f"{verb.name} | {label or fault.name}{'' if key is None else f', key {key[:20]!r}'} | {type(error).__name__}: {error}"
+            what = f"{label or fault.name}" + ("" if key is None else f", key {key[:20]!r}")
+            return f"{verb.name} | {what} | {type(error).__name__}: {error}"
         return ""
 
     def _run(self, verb: Verb, fault: Fault, odd: Raw | None, key: str | None) -> None:

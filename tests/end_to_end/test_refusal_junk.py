@@ -25,6 +25,11 @@ MEMBERS = [
 SCORES = ["-inf", "-1e300", "-62135596800001", "-1.5", "0", "0.1", "999.9998", "1e15", "1e300", "inf"]
 NUMBERS = ["nan", "inf", "1e400", "0x10", "-1", "9" * 40, "x"]
 RECORDS = [
+    *(
+        None,
+        f"{FENCE} 1 {EARLY} - -".encode(),
+        f"- 2 {EARLY} {EARLY} -".encode(),
+    ),  # as ours, but not where ours would lie
     *(b"", b"x", b" ", b"\xff\x00\xfe", FENCE.encode(), f"{FENCE} 1 {EARLY}".encode()),
     *(f"{FENCE} {number} {EARLY} - -".encode() for number in NUMBERS),
     *(f"{FENCE} 1 {number} - -".encode() for number in NUMBERS),
@@ -46,7 +51,7 @@ LETTERS = [
 ]
 
 
-def lies(record: bytes) -> dict[str, Raw]:
+def lies(record: bytes | None) -> dict[str, Raw]:
     """A record with and without what should lie beside it."""
     return {
         "beside nothing": Raw(None, None, record),
@@ -91,6 +96,17 @@ def test_20_a_record_that_cannot_be_read_is_none(laboratory: Laboratory, verb: V
         laboratory.complaint(verb, NONE, raw, label=f"{record!r} {beside}")
         for record in (RECORDS if laboratory.thorough else WORST)
         for beside, raw in lies(record).items()
+    ]
+    assert list(filter(None, found)) == []
+
+
+@each(LEASES)
+def test_20_a_deadline_that_is_no_time_costs_nothing(laboratory: Laboratory, verb: Verb) -> None:
+    record = f"{FENCE} 1 {EARLY} - -"
+    found = [
+        laboratory.complaint(verb, NONE, Raw(score, deadline, record), label=f"deadline {deadline}, score {score}")
+        for deadline in SCORES
+        for score in (None, EARLY)
     ]
     assert list(filter(None, found)) == []
 

@@ -6,9 +6,11 @@ be repeated: after a refusal the same verb is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
+
+import pytest
 
 from rx_runat import Job
 from rx_runat.errors import OutcomeUnknown
@@ -457,3 +459,14 @@ VERBS: dict[str, Verb] = {
         drop(None),
     )
 }
+
+SIMILAR = {f"{verb}, {place}" for verb in _VERBS for place in ("leased again", "leased, newer coming", "ended")}
+"""Names of verbs that differ so little from others that the default run leaves them out."""
+
+
+def each_verb(verbs: Mapping[str, Verb] = VERBS) -> pytest.MarkDecorator:
+    """Returns a parameter `verb`."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize(
+        "verb", [pytest.param(verb, id=name, marks=[slow] * (name in SIMILAR)) for name, verb in verbs.items()]
+    )

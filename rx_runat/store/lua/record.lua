@@ -10,7 +10,7 @@
 --
 -- read_record(text)  -> fence, attempt, run_at, mark, waiting: as above, but numbers for attempt, run_at and waiting,
 --                    and nil for no waiting; nothing if the text is no record, as somebody else may have written it.
---                    A run_at was due once, so it is not infinitely late.
+--                    Both times were due once, so neither is infinitely late.
 -- write_record(fence, attempt, run_at, mark, waiting)  -> the text
 -- is_score(mark, score)  -> whether the two are the same number; servers differ in how they spell fractions
 --
@@ -21,7 +21,7 @@ local function read_record(text)
   if not at or not (at < math.huge) or math.abs(number) > 1e9 then return end
   if waiting ~= '-' then
     later = tonumber(waiting)
-    if not later or later ~= later then return end
+    if not later or not (later < math.huge) then return end
   end
   return fence, number, at, mark, later
 end

@@ -86,7 +86,7 @@ for i = 4, #ARGV, 5 do
   if deadline and tonumber(deadline) > ms then
     if verb == 'ack' then result = finish(key, run_at, mark, waiting)
     elseif verb == 'extend' then
-      result = math.max(tonumber(deadline), up + argument)
+      result = math.min(math.max(tonumber(deadline), up + argument), 2^53)   -- a reply is an integer
       if is_refused(redis.pcall('ZADD', claimed, spell(result), key)) then result = -2 end
     elseif verb == 'begin' then
       result = 1

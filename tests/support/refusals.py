@@ -83,10 +83,16 @@ WRONG: Mapping[str, tuple[Any, ...]] = {
 RIGHT = {NAMES.schedule: "zset", NAMES.claimed: "zset", NAMES.leases: "hash", NAMES.dead: "hash"}
 
 
+def _aside(name: str, other: str) -> tuple[Any, ...]:
+    """Returns the command that renames what lies at a name, if something does."""
+    script = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end"
+    return "EVAL", script, 2, name, other
+
+
 def wrong_type(name: str, kind: str) -> Fault:
     """Something of another type lies at one of our names; what lay there is kept, and put back by the repair."""
-    begin = (("RENAME", name, KEPT), tuple(name if word == "{}" else word for word in WRONG[kind]))
-    end = (("TYPE", name), ("DEL", name), ("RENAME", KEPT, name))
+    begin = (_aside(name, KEPT), tuple(name if word == "{}" else word for word in WRONG[kind]))
+    end = (("TYPE", name), ("DEL", name), _aside(KEPT, name))
     return Fault(f"a {kind} at {name}", begin, end, kind=b"" if name == RECEIPT else kind.encode())
 
 
@@ -113,7 +119,7 @@ class Laboratory:
         user = ("ACL", "SETUSER", WORKER, "reset", "on", "nopass", "~*", "&*", "+@all")
         batch(self._admin, [user, ("CONFIG", "SET", "appendonly", "no")])  # a third of the time goes to that file
         self._began = int(time.time() * 1000)
-        self._usual = self._population({}, {})
+        self._usual = {name: place(self._began, name) for name in PLACES}
         self._last: tuple[Sequence[Any], tuple[Whole, list[bytes]]] = ((), ({}, []))
         self._refusals: dict[tuple[str, str], StoreError | None] = {}
         self._desk = Desk(FailingClient(connect(f"unix://{WORKER}@{server.path}").client, "the server"))
@@ -146,7 +152,7 @@ class Laboratory:
 
     def has_receipt(self, verb: Verb) -> bool:
         """True if the source of a verb has a receipt when the verb is asked for."""
-        batch(self._admin, [("FLUSHALL",), *self._usual])
+        batch(self._admin, [("FLUSHALL",), ("ZADD", NAMES.schedule, 1, "a")])
         verb.prepare(self._desk)
         return bool(to_whole(batch(self._admin, READ))[1])
 
@@ -181,16 +187,13 @@ class Laboratory:
         desk.now = self._began
         desk.keys = {name: name for name in PLACES} | ({} if key is None else {verb.place: key})
         desk.odd = None if odd is None else _member(desk.keys[verb.place])
-        if odd is None and key is None:
-            population = self._usual
-        else:
-            population = self._population(desk.keys, {} if odd is None else {verb.place: odd})
-        batch(admin, [("FLUSHALL",), *population])
-        desk.scheduled = [
-            desk.keys[name]
-            for name in PLACES
-            if ((odd if odd and name == verb.place else None) or place(0, name)).score is not None
-        ]
+        lies = dict(self._usual)
+        if verb.plain:
+            lies = {name: raw if name in ("due", "coming") else Raw() for name, raw in lies.items()}
+        if odd is not None:
+            lies[verb.place] = odd
+        batch(admin, [("FLUSHALL",), *writes({_member(desk.keys[name]): raw for name, raw in lies.items()})])
+        desk.scheduled = [desk.keys[name] for name, raw in lies.items() if raw.score is not None]
         verb.prepare(desk)
         before, receipts = self._read(batch(admin, READ))
         if fault.begin:
@@ -225,10 +228,6 @@ class Laboratory:
         if replies[1:] != self._last[0]:
             self._last = replies[1:], to_whole(replies)
         return self._last[1]
-
-    def _population(self, keys: Mapping[str, str], odd: Mapping[str, Raw]) -> list[tuple[Any, ...]]:
-        """Returns the commands that put a key at each place."""
-        return writes({_member(keys.get(name, name)): odd.get(name) or place(self._began, name) for name in PLACES})
 
     @staticmethod
     def _spelled(commands: tuple[tuple[Any, ...], ...], receipts: list[bytes]) -> list[tuple[Any, ...]]:

@@ -64,6 +64,7 @@ class Verb(NamedTuple):
         act: asks for it; returns what can be compared between two runs.
         effect: changes a `Whole` as the reply says; raises AssertionError if the reply cannot be true.
         prepare: what comes before it.
+        plain: True if the queue has no leases and no dead letters.
         parts: True if it asks for several things that are refused one by one.
         adds: True if a full server refuses it.
         reads: True if a read-only server permits it.
@@ -74,6 +75,7 @@ class Verb(NamedTuple):
     act: Callable[[Desk], Any]
     effect: Callable[[Desk, Whole, Any], None] = lambda desk, whole, reply: None
     prepare: Callable[[Desk], None] = lambda desk: None
+    plain: bool = False
     parts: bool = False
     adds: bool = False
     reads: bool = False
@@ -460,7 +462,15 @@ VERBS: dict[str, Verb] = {
     )
 }
 
-SIMILAR = {f"{verb}, {place}" for verb in _VERBS for place in ("leased again", "leased, newer coming", "ended")}
+_PLAIN = [
+    verb._replace(name=f"{name}, plain queue", plain=True)
+    for name, verb in VERBS.items()
+    if verb.place == "due" and not verb.reads
+]
+VERBS |= {verb.name: verb for verb in _PLAIN}
+SIMILAR = {f"{verb}, {place}" for verb in _VERBS for place in ("leased again", "leased, newer coming", "ended")} | {
+    verb.name for verb in _PLAIN if not verb.name.startswith(("claim, all", "lease, all", "hand back,"))
+}
 """Names of verbs that differ so little from others that the default run leaves them out."""
 
 

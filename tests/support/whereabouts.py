@@ -26,7 +26,7 @@ EARLY, NEWER, RETRY, ENDED, FAR = 1000, 2000, 3000, 5000, 4_000_000_000_000  # e
 
 _RECORD = re.compile(rb"(\S+) (-?\d+) (\S+) (\S+) (\S+)")
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?(e[+-]?\d+)?|-?inf")
-_LETTER = re.compile(rb"\d+ (\d+) (\S+) (.*)", re.DOTALL)
+_LETTER = re.compile(rb"\d+ (\d{1,15}) (\S+) (.*)", re.DOTALL)
 
 Time: TypeAlias = "float | str"
 """Epoch ms; a time within some hours of the clock is spelled relative to it, as in `+1 h`."""

@@ -46,7 +46,9 @@ DEAD = {name: verb for name, verb in VERBS.items() if verb.place.startswith("dea
 LEASES = {
     name: verb
     for name, verb in VERBS.items()
-    if verb.place in ("due", "leased", "ended") and name not in ("size", "size, until", "when", "head", "ack, ended")
+    if verb.place in ("due", "leased", "ended")
+    and not verb.plain
+    and name not in ("size", "size, until", "when", "head", "ack, ended")
 }
 
 

@@ -171,12 +171,14 @@ def test_19_a_wrong_type_beside_the_schedule_takes_nothing(
     "record", [b"x", b"", b"\xff", b"- nan 1 1 -", b"- 1 nan 1 -", b"- 1 0x10 50 -", b"f 1 1e400 50 -"]
 )
 def test_20_one_garbage_record_costs_none_of_the_good_keys(
-    queue: RunAt, admin: redis.Redis, open_stream: Open, record: bytes
+    queue: RunAt, admin: redis.Redis, open_stream: Open, record: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor the key that it is about."""
+    """Nor the key that it is about; and it is said once."""
     keys = due(admin, 100)
     admin.hset(NAMES.leases, keys[49], record)
     gets(queue, admin, open_stream, keys)
+    said = [each.message for each in caplog.records if each.levelno >= logging.WARNING]
+    assert ["a lease on 'k049'" in each for each in said] == [True] * (b"0x10" not in record)  # Lua reads that one
     wait_until(lambda: not admin.exists(NAMES.leases, NAMES.claimed, NAMES.schedule), "nothing is left")
 
 

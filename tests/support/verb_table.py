@@ -243,7 +243,8 @@ def _returned(desk: Desk, whole: Whole, _: Any) -> None:
 
 def _return_beside_newer(desk: Desk) -> None:
     _plain_holds(desk)
-    desk.store.schedule([Job(key, FAR / 1000) for key in desk.held.keys[-1:]], "last")
+    if desk.held.keys:
+        desk.store.schedule([Job(desk.held.keys[-1], FAR / 1000)], "last")
 
 
 def _close(desk: Desk) -> Any:

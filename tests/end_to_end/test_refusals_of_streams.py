@@ -200,10 +200,15 @@ def test_20_an_empty_key_comes_and_goes_back(
     """Only scheduling refuses it."""
     keys = due(admin, 9)
     admin.zadd(NAMES.schedule, {"": 1, b"\xff\xfe": 2})
-    one = Seen(queue, open_stream, ops.take(1))
-    wait_until(lambda: one.keys or one.errors, "one key came")
-    assert one.errors == []
-    gets(queue, admin, open_stream, [key for key in ["", "\udcff\udcfe", *keys] if key not in one.keys])
+    first = [""]
+    if open_stream is not STREAMS["settle"]:  # it works on several at once
+        one = Seen(queue, open_stream, ops.take(1))
+        wait_until(lambda: one.keys or one.errors, "one key came")
+        assert one.errors == []
+        assert one.keys == first
+    else:
+        first = []
+    gets(queue, admin, open_stream, [key for key in ["", "\udcff\udcfe", *keys] if key not in first])
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
 

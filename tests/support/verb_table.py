@@ -67,7 +67,7 @@ class Verb(NamedTuple):
         plain: True if the queue has no leases and no dead letters.
         parts: True if it asks for several things that are refused one by one.
         adds: True if a full server refuses it.
-        reads: True if a read-only server permits it.
+        reads: True if a read-only server permits it: it changes nothing, as a claim that only reads its receipt again.
     """
 
     name: str
@@ -243,7 +243,7 @@ def _returned(desk: Desk, whole: Whole, _: Any) -> None:
 
 def _return_beside_newer(desk: Desk) -> None:
     _plain_holds(desk)
-    if desk.held.keys:
+    if any(desk.held.keys[-1:]):  # nothing was due, or only the empty key, which cannot be scheduled
         desk.store.schedule([Job(desk.held.keys[-1], FAR / 1000)], "last")
 
 
@@ -438,19 +438,19 @@ VERBS: dict[str, Verb] = {
         Verb("claim, few", "due", take(FEW), taken, _plain),
         Verb("claim, all", "due", take(ALL), taken, _plain),
         Verb("claim, after another", "parked", take(ALL), taken, _plain_later),
-        Verb("claim, resent", "due", take(ALL), lambda desk, whole, reply: None, _owed(_plain_later)),
+        Verb("claim, resent", "due", take(ALL), lambda desk, whole, reply: None, _owed(_plain_later), reads=True),
         Verb("hand back", "due", _return, _returned, _plain_holds),
         Verb("hand back, newer", "due", _return, _returned, _return_beside_newer),
         Verb("close", "due", _close, prepare=_plain_holds),
-        Verb("close, owed", "due", _close, prepare=_owed(_plain)),
+        Verb("close, owed", "due", _close, prepare=_owed(_plain), reads=True),
         Verb("lease, few", "due", lease(FEW), leased, _leasing),
         Verb("lease, all", "due", lease(ALL), leased, _leasing),
         Verb("lease, after another", "ended", lease(ALL), leased, _leasing_later),
         Verb("lease, none", "ended", lease(0), leased, _leasing_later),
-        Verb("lease, resent", "due", lease(ALL), lambda desk, whole, reply: None, _owed(_leasing_later)),
+        Verb("lease, resent", "due", lease(ALL), lambda desk, whole, reply: None, _owed(_leasing_later), reads=True),
         Verb("lease, hand back", "due", _return, _returned_leases, _leasing_holds, parts=True),
         Verb("lease, close", "due", _close, prepare=_leasing_holds),
-        Verb("lease, close, owed", "due", _close, prepare=_owed(_leasing)),
+        Verb("lease, close, owed", "due", _close, prepare=_owed(_leasing), reads=True),
         *(settle((verb, place)) for verb in _VERBS for place in _HELD),
         settle(*zip(_VERBS, _HELD, strict=True)),
         Verb("dead peek", "dead", _dead_peek, _all_dead, reads=True),
@@ -463,10 +463,11 @@ VERBS: dict[str, Verb] = {
     )
 }
 
+_LOOKS = ("when", "peek", "size", "snapshot", "locate", "head")
 _PLAIN = [
     verb._replace(name=f"{name}, plain queue", plain=True)
     for name, verb in VERBS.items()
-    if verb.place == "due" and not verb.reads
+    if verb.place == "due" and not name.startswith(_LOOKS)
 ]
 VERBS |= {verb.name: verb for verb in _PLAIN}
 SIMILAR = {f"{verb}, {place}" for verb in _VERBS for place in ("leased again", "leased, newer coming", "ended")} | {

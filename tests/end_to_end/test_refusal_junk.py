@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rx_runat.model.members import to_key
 from tests.support.refusals import NONE, Laboratory
-from tests.support.verb_table import VERBS, Verb, each_verb
+from tests.support.verb import Verb
+from tests.support.verb_table import VERBS, each_verb
 from tests.support.whereabouts import EARLY, ENDED, FENCE, Raw
 
 # The first of each list are tried in the default run as well.

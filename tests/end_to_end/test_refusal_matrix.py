@@ -22,7 +22,8 @@ from tests.support.refusals import (
 )
 from tests.support.scripts import used_commands
 from tests.support.stores import Clock, FlakyClient
-from tests.support.verb_table import VERBS, Verb, each_verb
+from tests.support.verb import Verb
+from tests.support.verb_table import VERBS, each_verb
 from tests.support.whereabouts import EARLY, ENDED, FAR, FENCE, HOUR, NAMES, NEWER, PLACES, RETRY, place
 
 COMMANDS = sorted({*used_commands(), "ping", "select", "client|tracking", "client|setinfo"})

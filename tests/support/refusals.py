@@ -23,7 +23,8 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import FailingClient
 from tests.support.servers import Server
-from tests.support.verb_table import Desk, Verb, taken
+from tests.support.verb import Desk, Verb, member_of
+from tests.support.verbs_of_claims import taken
 from tests.support.whereabouts import (
     NAMES,
     PLACES,
@@ -186,13 +187,13 @@ class Laboratory:
             desk.store = RedisStore(desk.client, "RunAt~default")
         desk.now = self._began
         desk.keys = {name: name for name in PLACES} | ({} if key is None else {verb.place: key})
-        desk.odd = None if odd is None else _member(desk.keys[verb.place])
+        desk.odd = None if odd is None else member_of(desk.keys[verb.place])
         lies = dict(self._usual)
         if verb.plain:
             lies = {name: raw if name in ("due", "coming") else Raw() for name, raw in lies.items()}
         if odd is not None:
             lies[verb.place] = odd
-        batch(admin, [("FLUSHALL",), *writes({_member(desk.keys[name]): raw for name, raw in lies.items()})])
+        batch(admin, [("FLUSHALL",), *writes({member_of(desk.keys[name]): raw for name, raw in lies.items()})])
         desk.scheduled = [desk.keys[name] for name, raw in lies.items() if raw.score is not None]
         verb.prepare(desk)
         before, receipts = self._read(batch(admin, READ))
@@ -283,10 +284,6 @@ class Laboratory:
         after, _ = self._read(batch(admin, READ))
         taken(desk, before, reply)
         self._same(before, after, "all was claimed, and yet")
-
-
-def _member(key: str) -> bytes:
-    return key.encode(errors="surrogateescape")
 
 
 def _seen(whole: Whole, key: bytes) -> tuple[bool, bool, bool]:

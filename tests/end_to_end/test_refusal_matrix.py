@@ -18,6 +18,7 @@ from tests.support.refusals import (
     Fault,
     Laboratory,
     forbidden,
+    forbidden_name,
     wrong_type,
 )
 from tests.support.scripts import used_commands
@@ -35,11 +36,12 @@ def complaints(laboratory: Laboratory, verb: Verb, faults: list[Fault]) -> list[
 
 
 @each_verb()
-def test_19_a_forbidden_command_changes_nothing(laboratory: Laboratory, verb: Verb) -> None:
-    """Any command that a script or the store uses, one at a time; permitted again, the same verb works."""
+def test_19_what_the_acl_forbids_changes_nothing(laboratory: Laboratory, verb: Verb) -> None:
+    """Any command that a script or the store uses, one at a time, or a name; permitted again, the same verb works."""
     commands = set(filter(laboratory.can_forbid, COMMANDS))
     used = laboratory.some([*COMMANDS], 0) or laboratory.commands_of(verb)  # what is not asked for is no fault
-    assert complaints(laboratory, verb, list(map(forbidden, sorted(commands.intersection(used))))) == []
+    faults = [*map(forbidden, sorted(commands.intersection(used))), *map(forbidden_name, RIGHT)]
+    assert complaints(laboratory, verb, faults) == []
 
 
 @each_verb()
@@ -47,14 +49,8 @@ def test_19_a_wrong_type_changes_nothing(laboratory: Laboratory, verb: Verb) -> 
     """At any of our names, the receipt of the source included; taken away again, the same verb works."""
     names = RIGHT | ({RECEIPT: "string"} if laboratory.has_receipt(verb) else {})
     kinds = laboratory.some(list(WRONG), 3)
-    assert (
-        complaints(
-            laboratory,
-            verb,
-            [wrong_type(name, kind) for name, right in names.items() for kind in kinds if kind != right],
-        )
-        == []
-    )
+    faults = [wrong_type(name, kind) for name, right in names.items() for kind in kinds if kind != right]
+    assert complaints(laboratory, verb, faults) == []
 
 
 @each_verb()

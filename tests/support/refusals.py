@@ -73,6 +73,13 @@ def forbidden(command: str) -> Fault:
     return Fault(f"-{command}", (begin,), (end,), fresh=remembered)
 
 
+def forbidden_name(name: str) -> Fault:
+    """The ACL forbids one of our names."""
+    others = [f"~{each}" for each in (*NAMES, f"{KEPT}*", "*:receipt:*") if each != name]
+    begin, end = ("ACL", "SETUSER", WORKER, "resetkeys", *others), ("ACL", "SETUSER", WORKER, "allkeys")
+    return Fault(f"-~{name}", (begin,), (end,))
+
+
 WRONG: Mapping[str, tuple[Any, ...]] = {
     "string": ("SET", "{}", "x"),
     "zset": ("ZADD", "{}", 1, "x"),

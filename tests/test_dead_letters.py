@@ -55,7 +55,7 @@ def test_bad_arguments_and_a_stopped_queue_are_refused() -> None:
         with pytest.raises(InvalidSetting, match="n: got"):
             queue.dead.peek(n)  # type: ignore[arg-type]
     with pytest.raises(InvalidJob):
-        queue.dead.revive("")
+        queue.dead.revive(7)  # type: ignore[arg-type]
     queue.stop()
     for call in (queue.dead.peek, queue.dead.size, lambda: queue.dead.revive(None), lambda: queue.dead.drop("a")):
         with pytest.raises(Stopped):

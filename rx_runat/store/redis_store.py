@@ -115,10 +115,13 @@ class RedisStore:
     def revive(self, key: str | None) -> int:
         """Move a dead letter back to the schedule, or all; see `RedisDeadLetters.revive`."""
         announces = self._announces()
-        revived = self._dead.revive(key)
-        if announces and revived:
-            self._announce()
-        return revived
+        revived: int | None = None
+        try:
+            revived = self._dead.revive(key)
+            return revived
+        finally:
+            if announces and revived != 0:  # after an error, some letters may have been revived
+                self._announce()
 
     def drop(self, key: str | None) -> int:
         """Delete a dead letter, or all; see `RedisDeadLetters.drop`."""

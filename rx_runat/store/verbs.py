@@ -20,6 +20,7 @@ from rx_runat.model.members import to_key, to_member
 from rx_runat.model.snapshot import Place, Snapshot, to_keys_with_times, to_places
 from rx_runat.model.times import from_score, lateness
 from rx_runat.store.keys import QueueKeys
+from rx_runat.store.receipts import new_token
 from rx_runat.store.request import Arg, Request, Script
 
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a day of failures must not fill Redis
@@ -62,7 +63,7 @@ def cancel(keys: QueueKeys, key: str) -> Request[bool]:
 
     Redis: `cancel.lua`.
     """
-    words = (3, keys.schedule, keys.claimed, keys.leases, to_member(key))
+    words = (3, keys.schedule, keys.claimed, keys.leases, to_member(key), new_token())
     return Request(words, bool, CANCEL, doubt=partial(_who_took, key))
 
 

@@ -47,8 +47,11 @@ class Writes:
         return reply
 
     def revive(self, key: str | None) -> int:
-        """Put one dead letter, or with None all of them, back into the schedule. Returns how many there were."""
-        revived = self._store.revive(key)
-        if revived:
-            self._sources.wake_for(-math.inf)
-        return revived
+        """Put one dead letter, or with None all of them, back into the schedule. Returns how many came back."""
+        revived: int | None = None
+        try:
+            revived = self._store.revive(key)
+            return revived
+        finally:
+            if revived != 0:  # after an error, some letters may have been revived
+                self._sources.wake_for(-math.inf)

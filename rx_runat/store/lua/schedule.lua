@@ -9,29 +9,54 @@
 -- cost  O(keys * log(size of Q))
 --
 -- The clock is rounded up to the ms, as every run_at is: no key comes early.
--- All or none: the script can fail only before it has written. If Q has another type, the memory is full or the server
--- is read-only, the first ZADD fails already; if {Q}:leases has another type, the first HGET does.
 -- A key that is parked until its lease ends (as in lease.lua) has a mark in Q, not its run_at. A policy compares
 -- run_ats, so such a key gets its own run_at back first.
+-- All or none: with well-formed arguments a command fails by its name and its Redis key alone. All reads come before the
+-- first write, and ZMSCORE, which runs once more at the end, is among them. The only command that writes is ZADD at Q, so
+-- if the first one succeeds, all do. A full server refuses the first, as it should.
+-- Many keys go into one command, in chunks: `unpack` fails from 8,000 values on.
 local Q, leases, keep = KEYS[1], KEYS[2], ARGV[1]
 local ms = math.ceil(now_us(ARGV[2]) / 1000)
-if keep ~= '' and redis.call('EXISTS', leases) == 1 then
-  for i = 4, #ARGV, 2 do
-    local _, _, _, mark, waiting = string.match(redis.call('HGET', leases, ARGV[i]) or '', RECORD)
-    if mark and waiting ~= '-' and redis.call('ZSCORE', Q, ARGV[i]) == mark then
-      redis.call('ZADD', Q, waiting, ARGV[i])
-    end
-  end
-end
+local CHUNK = 4000
+
+local keys = {}
 for i = 3, #ARGV, 2 do
-  local at, key = ARGV[i], ARGV[i + 1]
-  if string.sub(at, 1, 1) == '+' then at = spell(ms + tonumber(string.sub(at, 2))) end
-  if keep == '' then redis.call('ZADD', Q, at, key) else redis.call('ZADD', Q, keep, at, key) end
+  if string.sub(ARGV[i], 1, 1) == '+' then ARGV[i] = spell(ms + tonumber(string.sub(ARGV[i], 2))) end
+  keys[#keys + 1] = ARGV[i + 1]
 end
 
-local earliest
-for i = 4, #ARGV, 2 do                          -- a key may be twice in the list: read scores when all are written
-  local at = redis.call('ZSCORE', Q, ARGV[i])
-  if not earliest or tonumber(at) < tonumber(earliest) then earliest = at end
+local function earliest_of(times)
+  local earliest
+  for _, at in pairs(times) do
+    if not earliest or tonumber(at) < tonumber(earliest) then earliest = at end
+  end
+  return earliest
 end
-return earliest
+
+if keep == '' then
+  for i = 3, #ARGV, CHUNK do redis.call('ZADD', Q, unpack(ARGV, i, math.min(i + CHUNK - 1, #ARGV))) end
+  local last = {}                               -- a key may be twice in the list
+  for i = 3, #ARGV, 2 do last[ARGV[i + 1]] = ARGV[i] end
+  return earliest_of(last)
+end
+
+local own = {}
+local held = redis.call('EXISTS', leases) == 1
+for i = 1, #keys, CHUNK do
+  local last = math.min(i + CHUNK - 1, #keys)
+  local scores = redis.call('ZMSCORE', Q, unpack(keys, i, last))
+  local records = held and redis.call('HMGET', leases, unpack(keys, i, last)) or {}
+  for j = 1, #records do
+    local _, _, _, mark, waiting = string.match(records[j] or '', RECORD)
+    local at = mark == scores[j] and tonumber(waiting)
+    if at and at == at then own[#own + 1], own[#own + 2] = spell(at), keys[i + j - 1] end
+  end
+end
+for i = 1, #own, CHUNK do redis.call('ZADD', Q, unpack(own, i, math.min(i + CHUNK - 1, #own))) end
+for i = 3, #ARGV, CHUNK do redis.call('ZADD', Q, keep, unpack(ARGV, i, math.min(i + CHUNK - 1, #ARGV))) end
+
+local stands = {}
+for i = 1, #keys, CHUNK do
+  stands[#stands + 1] = earliest_of(redis.call('ZMSCORE', Q, unpack(keys, i, math.min(i + CHUNK - 1, #keys))))
+end
+return earliest_of(stands)

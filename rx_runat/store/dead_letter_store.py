@@ -16,8 +16,7 @@ from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH, from_score
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.receipts import new_token
-from rx_runat.store.request import Arg, Request, Script
+from rx_runat.store.request import Arg, Request, Script, new_token
 
 log = logging.getLogger("rx_runat")
 

@@ -50,7 +50,7 @@ COMMANDS = sorted(
     | {
         command.lower()
         for script in ("schedule", "cancel", "revive")
-        for command in re.findall(r"redis\.p?call\('(\w+)'", lua(script))
+        for command in re.findall(r"(?:redis\.p?call|bulk)\('(\w+)'", lua(script))
     }
 )
 
@@ -206,6 +206,14 @@ def test_20_a_lease_record_that_cannot_be_read_counts_as_none(
     stands = float(MARK) if keep in ("first", "latest") else MS + 7000
     assert store.schedule(jobs, keep) == stands  # type: ignore[arg-type]
     assert RedisClient.call(flaky, "HGET", KEYS.leases, "a") == record.encode()
+
+
+@pytest.mark.parametrize("mark", ["x", "nan", "-"])
+def test_20_a_mark_that_is_no_number_is_no_score_of_a_key_that_does_not_wait(
+    flaky: FlakyClient, store: RedisStore, mark: str
+) -> None:
+    RedisClient.call(flaky, "HSET", KEYS.leases, "a", f"fence 1 {MS - 1} {mark} {MS + 50}")
+    assert store.schedule([Job("a", T + 7)], "first") == MS + 7000
 
 
 @pytest.mark.parametrize("keep, stands", [("first", MS + 50), ("latest", MS + 7000), ("earliest", MS + 50)])

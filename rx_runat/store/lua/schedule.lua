@@ -1,7 +1,7 @@
 -- Schedules keys, all or none; delays count from Redis's clock.
 --
 -- KEYS  1 Q, the schedule
---       2 {Q}:leases   as in prelude.lua
+--       2 {Q}:leases   as in record.lua
 -- ARGV  1 keep    '' (the last schedule wins), NX (the first), LT (the earliest), GT (the latest)
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
@@ -14,10 +14,9 @@
 -- All or none: with well-formed arguments a command fails by its name and its Redis key alone. All reads come before the
 -- first write; ZMSCORE, which runs once more at the end, is tried with one key. The only command that writes is ZADD at
 -- Q, so if the first one succeeds, all do. A full server refuses the first, as it should.
--- Many keys go into one command, in chunks: `unpack` fails from 8,000 values on.
 local Q, leases, keep = KEYS[1], KEYS[2], ARGV[1]
 local ms = math.ceil(now_us(ARGV[2]) / 1000)
-local CHUNK = 4000
+local CHUNK = 4000                              -- as in `bulk`
 
 local keys = {}                                 -- where a policy compares
 local last = {}                                 -- key -> its last time, because a key may be twice in the list
@@ -37,7 +36,7 @@ local function earliest_of(times)
 end
 
 if keep == '' then
-  for i = 3, #ARGV, CHUNK do redis.call('ZADD', Q, unpack(ARGV, i, math.min(i + CHUNK - 1, #ARGV))) end
+  bulk('ZADD', Q, ARGV, 3)
   return spell(earliest_of(last))
 end
 
@@ -49,12 +48,13 @@ for i = 1, held and #keys or 0, CHUNK do
   local scores = redis.call('ZMSCORE', Q, unpack(keys, i, to))
   local records = redis.call('HMGET', leases, unpack(keys, i, to))
   for j = 1, #records do
-    local _, _, _, mark, waiting = string.match(records[j] or '', RECORD)
-    local at = mark == scores[j] and tonumber(waiting)
-    if at and at == at then own[#own + 1], own[#own + 2] = spell(at), keys[i + j - 1] end
+    local _, _, _, mark, waiting = read_record(records[j])
+    if mark and waiting ~= '-' and scores[j] and is_score(mark, scores[j]) then
+      own[#own + 1], own[#own + 2] = waiting, keys[i + j - 1]
+    end
   end
 end
-for i = 1, #own, CHUNK do redis.call('ZADD', Q, unpack(own, i, math.min(i + CHUNK - 1, #own))) end
+bulk('ZADD', Q, own)
 for i = 3, #ARGV, CHUNK do redis.call('ZADD', Q, keep, unpack(ARGV, i, math.min(i + CHUNK - 1, #ARGV))) end
 
 local earliest = math.huge

@@ -53,12 +53,12 @@ class RedisStore:
         """
         announces = self._announces()
         earliest = math.inf
-        for place, request in verbs.schedule(self._keys, jobs, keep, self._now()):
+        for places, request in verbs.schedule(self._keys, jobs, keep, self._now()):
             try:
                 run_at = self._client.send(request)
             except StoreError as error:
-                if len(jobs) > verbs.DELAYS:  # else it is one step, and nothing of it was written
-                    error.args = (f"{error}; {_how_far(jobs, place, isinstance(error, OutcomeUnknown))}",)
+                if len(places) < len(jobs):
+                    error.args = (f"{error}; {_how_far(jobs, places.start, isinstance(error, OutcomeUnknown))}",)
                 raise
             earliest = min(earliest, run_at)
             if announces:

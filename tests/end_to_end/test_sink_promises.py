@@ -15,7 +15,7 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Job, NotReturned, Refused, RunAt, Stopped, StoreError
-from rx_runat.store import verbs
+from rx_runat.store import steps
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.jobs import overdue_jobs
 from tests.support.servers import Server
@@ -71,7 +71,7 @@ def test_13_a_long_list_is_written_in_steps_and_what_is_written_comes_out(
     monkeypatch: pytest.MonkeyPatch, refused: int
 ) -> None:
     """An error in a later step tells how far the list is written, and sources are woken for what is."""
-    monkeypatch.setattr(verbs, "DELAYS", 2)
+    monkeypatch.setattr(steps, "DELAYS", 2)
     faults = RefusesOne()
     queue, scheduler = virtual_queue(faults=faults)
     queue.schedule("a", timedelta(0))  # the server knows the script from now on

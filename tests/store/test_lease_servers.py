@@ -6,7 +6,7 @@ import pytest
 
 from rx_runat import Job, Refused, Unavailable
 from rx_runat.model.batch import Entry, Leased
-from rx_runat.store import verbs
+from rx_runat.store import steps
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from tests.support.leases import (
@@ -108,7 +108,7 @@ def test_what_comes_into_the_schedule_is_announced_where_the_server_does_not_tra
 def test_13_every_step_of_a_long_list_is_announced_where_the_server_does_not_track(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "MOMENTS", 2)
+    monkeypatch.setattr(steps, "MOMENTS", 2)
     flaky = FlakyClient(connect(server.url).client)
     store = RedisStore(flaky, Q)
     monkeypatch.setattr(store, "_tracked", False)

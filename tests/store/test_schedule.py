@@ -8,11 +8,11 @@ import pytest
 
 from rx_runat import Due, InvalidJob, Job, OutcomeUnknown, Refused, Unavailable
 from rx_runat.model.job import KEEP, Keep
-from rx_runat.store import verbs
+from rx_runat.store import steps
 from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
-from rx_runat.store.verbs import DELAYS, MOMENTS
+from rx_runat.store.steps import DELAYS, MOMENTS
 from tests.support.redis_content import at, content, keys_of, put
 from tests.support.servers import Server
 from tests.support.stores import MS, Clock, FlakyClient, Q, T, lossy
@@ -148,8 +148,8 @@ def test_13_twenty_thousand_delays_are_one_round_trip_and_one_more_is_a_second_s
 @pytest.fixture
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of four moments or two delays."""
-    monkeypatch.setattr(verbs, "MOMENTS", 4)
-    monkeypatch.setattr(verbs, "DELAYS", 2)
+    monkeypatch.setattr(steps, "MOMENTS", 4)
+    monkeypatch.setattr(steps, "DELAYS", 2)
 
 
 LISTS: dict[str, tuple[Keep, int, list[Job]]] = {
@@ -198,6 +198,31 @@ def test_13_a_key_that_is_in_several_steps_obeys_the_policy(
     jobs = [Job("a", timedelta(seconds=each) if as_delay else T + each) for each in times]
     store.schedule([each for job in jobs for each in (job, Job(f"beside {job.run_at}", T + 99))], keep)
     assert dict(content(flaky))[b"a"] == MS + stands * 1000
+
+
+@pytest.mark.parametrize("run_at", [T, timedelta(0)], ids=["moments", "delays"])
+def test_13_a_step_is_bounded_in_bytes_too(
+    store: RedisStore, flaky: FlakyClient, monkeypatch: pytest.MonkeyPatch, run_at: float | timedelta
+) -> None:
+    """A server closes the connection of a client that sends too many bytes in one request."""
+    monkeypatch.setattr(steps, "BYTES", 10)
+    names = ["0000", "1111", "2222", "3333333333", "4", "5", "6666666666"]
+    store.schedule([Job(name, run_at) for name in names], "last")
+    written = [[word for word in words if word in names] for words in flaky.sent]
+    assert written == [names[:2], names[2:3], names[3:4], names[4:6], names[6:]]
+    assert store.size(None) == len(names)
+    flaky.fates = [None, "refused"]
+    with pytest.raises(Refused, match="the first that was not written is job 2 of the list, '2222'"):
+        store.schedule([Job(name, run_at) for name in names], "last")
+    flaky.sent.clear()
+    with pytest.raises(InvalidJob, match="with 11 bytes; Redis takes keys of at most 10 bytes"):
+        store.schedule([Job("a", run_at), Job("b" * 11, run_at)], "last")
+    assert flaky.sent == []
+
+
+@pytest.mark.parametrize("times", [[5, 9, 7], [-5, 3], [-5, -9], [99, 100], [0, 0.001]])
+def test_the_earliest_of_times_with_any_number_of_digits(store: RedisStore, times: list[float]) -> None:
+    assert store.schedule([Job(f"k{n}", each) for n, each in enumerate(times)], "last") == min(times) * 1000
 
 
 @pytest.mark.usefixtures("short_steps")

@@ -39,13 +39,16 @@ _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest":
 def schedule(
     keys: QueueKeys, jobs: Sequence[Job], keep: Keep, now: int | None
 ) -> Iterator[tuple[range, Request[float]]]:
-    """Write jobs in steps: with each request all jobs of the step or none. Yields the places of a step's jobs, too.
+    """Write jobs in steps: with each request all jobs of the step or none. Yields a step's places in the list, too.
 
     The result of a request: the earliest run_at that its keys now have, in epoch milliseconds. If a key is twice in the
     list, the result may be its first run_at, which the second has replaced.
 
     A lost reply: written once more, which is harmless but for one case: a key that was claimed between the two writes
     comes a second time.
+
+    Raises InvalidJob before the first step, if a job is invalid after all: a Due with an empty key, or a key that is
+    longer than Redis takes.
 
     Redis: `ZADD` for a list of moments that replace any others, 100,000 in a step. `schedule.lua` for the other
     policies, and for a list with a delay in it, 20,000 in a step; see `steps.py`.

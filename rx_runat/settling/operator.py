@@ -14,6 +14,7 @@ from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
 from rx_runat.settling.backoff import Backoff, exponential
 from rx_runat.settling.decision import Policy
+from rx_runat.settling.kinds import refuse_generators
 from rx_runat.settling.subscription import Subscription
 from rx_runat.stream.hot import Hot, Subscriber
 
@@ -102,7 +103,8 @@ def settle(
         max_concurrent: how much work may be under way at once.
 
     Raises:
-        InvalidSetting: an argument that cannot be used.
+        InvalidSetting: an argument that cannot be used, such as a generator function as `work`: a call of it would run
+            no line of it.
 
     Note:
         `queue.stop()` may be called from `work`, and from coroutines. If the work returned a Future,
@@ -126,6 +128,7 @@ def settle(
     """
     if not callable(work):
         raise InvalidSetting(f"work: got {show(work)}; it must be callable with a claim")
+    refuse_generators(work)
     if not callable(backoff):
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     for name, count in (("max_attempts", max_attempts), ("max_concurrent", max_concurrent)):

@@ -7,21 +7,19 @@ import concurrent.futures
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.checks import show
 from rx_runat.stream.hot import unhandled
 
 NO_LOOP = (
     "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
     "scheduler=AsyncIOScheduler(loop)"
 )
-
-ASYNCHRONOUS = (Observable, concurrent.futures.Future, Awaitable)
 
 
 class NoLoop(InvalidSetting):
@@ -57,7 +55,7 @@ class Run:
         """Begin, and follow the work to its end. Returns True if it has finished already.
 
         Args:
-            work: one of ASYNCHRONOUS.
+            work: what `is_asynchronous` (in kinds.py).
             scheduler: passed to an Observable's `subscribe`.
             loop: where coroutines run; None: there is none.
         """
@@ -82,17 +80,14 @@ class Run:
             self._is_cancelled = True
             cancel = self._cancel
         if cancel is not None:
-            cancel()
+            _guarded(cancel)
 
     def _subscribe(self, work: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
         result: list[Any] = [None]
         subscription = SingleAssignmentDisposable()
 
         def cancel() -> None:
-            try:
-                subscription.dispose()
-            except BaseException as error:  # a bug of the work's: the work is cancelled all the same
-                unhandled(error)
+            _guarded(subscription.dispose)
             self._finish(None, Cancelled())
 
         def keep(value: Any) -> None:
@@ -100,7 +95,7 @@ class Run:
 
         if self._cancel_with(cancel):
             subscription.disposable = work.subscribe(
-                keep, partial(self._finish, None), lambda: self._finish(result[0], None), scheduler=scheduler
+                keep, self._fail, lambda: self._finish(result[0], None), scheduler=scheduler
             )
 
     def _follow(self, future: concurrent.futures.Future[Any]) -> None:
@@ -117,14 +112,17 @@ class Run:
 
         def follow() -> None:
             nonlocal future
-            future = begin()
-            future.add_done_callback(self._done)
+            try:
+                future = begin()
+                future.add_done_callback(self._done)
+            except BaseException as error:  # a Future of the user's own kind
+                self._finish(None, error)
 
         def cancel_once() -> None:
             nonlocal is_cancelled
             if future is not None and not is_cancelled:  # a second `cancel` would cancel the clean-up
                 is_cancelled = True
-                future.cancel()
+                _guarded(future.cancel)
 
         def cancel() -> None:
             try:
@@ -138,11 +136,23 @@ class Run:
         self._cancel_with(cancel)
 
     def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
-        if future.cancelled():
-            self._finish(None, Cancelled() if self._is_cancelled else concurrent.futures.CancelledError())
-        else:
-            error = future.exception()
-            self._finish(None if error else future.result(), error)
+        result: Any = None
+        error: BaseException | None
+        try:
+            if future.cancelled():
+                error = Cancelled() if self._is_cancelled else concurrent.futures.CancelledError()
+            else:
+                error = future.exception()
+                if error is None:  # an error may be false: it may have a length of 0
+                    result = future.result()
+        except BaseException as bug:  # a Future of the user's own kind
+            error = bug
+        self._finish(result, error)
+
+    def _fail(self, error: object) -> None:
+        """An Observable ended with an error, which may be anything, since nobody checks what `on_error` is given."""
+        is_error = issubclass(type(error), BaseException)
+        self._finish(None, cast("BaseException", error) if is_error else TypeError(f"on_error got {show(error)}"))
 
     def _cancel_with(self, cancel: Callable[[], object]) -> bool:
         """Say how the work is cancelled. Returns False if `cancel` was called before: then it is cancelled now."""
@@ -150,7 +160,7 @@ class Run:
             self._cancel = cancel
             is_cancelled = self._is_cancelled
         if is_cancelled:
-            cancel()
+            _guarded(cancel)
         return not is_cancelled
 
     def _finish(self, result: Any, error: BaseException | None) -> None:
@@ -161,6 +171,14 @@ class Run:
             self._finished(result, error)
         if first and detached:
             self._release()
+
+
+def _guarded(cancel: Callable[[], object]) -> None:
+    """Cancel the user's work. What that raises is a bug of the work's, and is shown."""
+    try:
+        cancel()
+    except BaseException as error:
+        unhandled(error)
 
 
 def _loop_for(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:

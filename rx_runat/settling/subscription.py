@@ -23,7 +23,7 @@ from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
 from rx_runat.stream.acks import Ack
-from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.hot import Subscriber, unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
@@ -205,7 +205,10 @@ class Subscription:
         That stream might never end: claims of another, running queue may be merged into it, and a closed event loop
         does not deliver its `on_completed`.
         """
-        self._upstream.dispose()
+        try:
+            self._upstream.dispose()
+        except BaseException as error:  # a bug of an operator before `settle`
+            unhandled(error)
         for claim in self._limiter.stop():
             self._settle(claim, Decision("back"))
         self._work.cancel_all()

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from rx_runat.stream.hot import unhandled
+
 _IDLE_SECONDS = 1.0  # starting a thread takes 0.1 ms: an idle one is kept for the next key, but not for hours
 
 
@@ -31,7 +33,7 @@ class Pool:
         self._is_ended = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run an action soon; it must not raise."""
+        """Run an action soon. What it raises is shown, and its thread goes on."""
         with self._ready:
             self._actions.append(action)
             if len(self._actions) <= self._idle:
@@ -80,7 +82,7 @@ class Pool:
                     self._threads.remove(threading.current_thread())
                     return
                 action = self._actions.popleft()
-            action()
+            _run(action)
             del action  # what it refers to must not live until the next action comes
 
 
@@ -98,7 +100,7 @@ class Inline:
         self._is_running = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run an action now; it must not raise."""
+        """Run an action now. What it raises is shown."""
         with self._lock:
             self._actions.append(action)
             if self._is_running:
@@ -110,7 +112,7 @@ class Inline:
                     self._is_running = False
                     return
                 action = self._actions.popleft()
-            action()
+            _run(action)
 
     def keep_one_thread(self) -> None:
         """Nothing: there is no thread to keep."""
@@ -120,3 +122,10 @@ class Inline:
 
     def join(self, longest: float = -1) -> None:
         """Nothing: there is no thread to wait for."""
+
+
+def _run(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except BaseException as error:  # a bug of ours, since the user's code is called under guard: the thread must live
+        unhandled(error)

@@ -10,7 +10,8 @@ from typing import Any
 
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
-from rx_runat.settling.run import ASYNCHRONOUS, Run
+from rx_runat.settling.kinds import is_asynchronous
+from rx_runat.settling.run import Run
 from rx_runat.stream.hot import unhandled
 from rx_runat.stream.leases import manager_of
 
@@ -62,9 +63,9 @@ class Work:
             result = self._function(claim)
         except BaseException as raised:
             error = raised
-            if not isinstance(error, Exception):  # SystemExit and its like fail the work, and must be seen
+            if not issubclass(type(error), Exception):  # SystemExit and its like fail the work, and must be seen
                 unhandled(error)
-        if isinstance(result, ASYNCHRONOUS):
+        if result is not None and is_asynchronous(result):
             return self._follow(claim, lease, result)
         self._settle(claim, decide(claim.attempt, result, error, self._policy))
         return True

@@ -36,10 +36,12 @@ class Policy(NamedTuple):
     Attributes:
         max_attempts: the number of the last attempt that is made.
         backoff: see `Backoff`.
+        timeout: seconds; the longest time that work may take. None: it may take any time.
     """
 
     max_attempts: int
     backoff: Backoff
+    timeout: float | None = None
 
 
 class Decision(NamedTuple):

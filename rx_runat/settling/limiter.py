@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,18 +26,27 @@ class Limiter(Generic[_T]):
 
     Args:
         max_concurrent: the most items that are served at once.
-        serve: serves one item. Returns False if its work goes on after the call; then `release` will be called.
+        serve: serves one item. Returns False if its work goes on after the call, or if the thread is not to go on;
+            then `release` will be called.
         can_start: returns True if another item may start. When that changes to True, call `start`.
+        freed: called when a thread has found no further item to serve.
 
     Attributes:
         threads: run what is served.
     """
 
-    def __init__(self, max_concurrent: int, serve: Callable[[_T], bool], can_start: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        max_concurrent: int,
+        serve: Callable[[_T], bool],
+        can_start: Callable[[], bool],
+        freed: Callable[[], None],
+    ) -> None:
         self.threads: Pool | Inline = Inline()
         self._max_concurrent = max_concurrent
         self._serve = serve
         self._can_start = can_start
+        self._freed = freed
         self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[_T] = deque()
         self._under_way = 0
@@ -47,6 +57,13 @@ class Limiter(Generic[_T]):
     def is_waiting(self) -> bool:
         """True if an item waits."""
         return bool(self._waiting)
+
+    @property
+    def spare(self) -> float:
+        """How many more items would start at once; negative: so many items wait already. inf after `stop`."""
+        if self._is_stopped:
+            return math.inf
+        return (self._max_concurrent - self._under_way if self._can_start() else 0) - len(self._waiting)
 
     def put(self, item: _T) -> bool:
         """Queue an item. Returns False after `stop`."""
@@ -73,6 +90,16 @@ class Limiter(Generic[_T]):
             self._under_way -= not goes_on
         if goes_on:
             self.threads.run(self._go_on)
+        else:
+            self._freed()
+
+    def take_back(self, is_overdue: Callable[[_T], bool]) -> list[_T]:
+        """Returns the waiting items that are overdue; they do not start any more."""
+        with self._lock:
+            overdue = [item for item in self._waiting if is_overdue(item)]
+            if overdue:
+                self._waiting = deque(item for item in self._waiting if not is_overdue(item))
+        return overdue
 
     def stop(self) -> list[_T]:
         """Start nothing any more. Returns the items that waited."""
@@ -103,10 +130,11 @@ class Limiter(Generic[_T]):
             with self._lock:
                 if not self._may_start():
                     self._under_way -= 1
-                    return
+                    break
                 item = self._waiting.popleft()
                 wakes = self._wakes()  # for the next item, because this one may take long
             if wakes:
                 self.threads.run(self._arrive)
             if not self._serve(item):
                 return
+        self._freed()

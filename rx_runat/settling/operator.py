@@ -12,11 +12,13 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff, exponential
 from rx_runat.settling.decision import Policy
 from rx_runat.settling.kinds import refuse_generators
 from rx_runat.settling.subscription import Subscription
 from rx_runat.stream.hot import Hot, Subscriber
+from rx_runat.stream.ticks import Seconds
 
 R = TypeVar("R")
 
@@ -30,6 +32,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -38,6 +41,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -46,6 +50,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 def settle(
     work: Callable[[Claim], Any],
@@ -53,6 +58,7 @@ def settle(
     max_attempts: int = 5,
     backoff: Backoff = _DEFAULT,
     max_concurrent: int = 8,
+    timeout: Seconds | None = None,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
     """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
@@ -101,6 +107,12 @@ def settle(
         backoff: a function from the number of the attempt that failed, from 1, to the seconds (or timedelta) until the
             next one; by default `exponential()`.
         max_concurrent: how much work may be under way at once.
+        timeout: seconds, or a timedelta; how long the work on one claim may take. Work that takes longer fails with a
+            TimeoutError. An Observable is disposed of for that, a Future or coroutine is cancelled; what it returns or
+            raises then is dropped. What cannot be cancelled (a plain function, a Future of concurrent's that runs
+            already, a coroutine that has not ended 5 s after it was cancelled) goes on, and nobody waits for it, not
+            even `stop`: its key is logged, its thread is replaced by a new one, and its result is dropped. None: any
+            time; work that is under way for longer than ten leases is logged.
 
     Raises:
         InvalidSetting: an argument that cannot be used, such as a generator function as `work`: a call of it would run
@@ -133,9 +145,10 @@ def settle(
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     for name, count in (("max_attempts", max_attempts), ("max_concurrent", max_concurrent)):
         check_count(count, name, "a count from 1", 1)
+    seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
-        policy = Policy(max_attempts, backoff)
+        policy = Policy(max_attempts, backoff, seconds)
         return Hot(_Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, subscriber)))
 
     return operator

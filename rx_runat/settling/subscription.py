@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, NamedTuple
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -16,6 +17,7 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
+from rx_runat.settling.allowance import Allowance
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
 from rx_runat.settling.outcomes import Outcomes
@@ -28,6 +30,13 @@ from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
 _CHECK_SECONDS = 0.05  # between two checks of `wait` whether Redis still answers
+
+
+class _Waiting(NamedTuple):
+    """A claim that waits, and since when, in seconds of the leases thread's clock."""
+
+    claim: Claim
+    since: float
 
 
 class Subscription:
@@ -61,8 +70,18 @@ class Subscription:
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
-        self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
-        self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
+        self._work = Work(
+            work,
+            policy,
+            self._loop,
+            lambda: self._limiter.threads,
+            self._settle,
+            lambda: self._limiter.release(),
+        )
+        self._allowance = Allowance()
+        self._limiter: Limiter[_Waiting] = Limiter(
+            max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
+        )
         self._lock = threading.Lock()  # guards the attributes below
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
         self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
@@ -105,7 +124,7 @@ class Subscription:
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put(claim):
+        if not self._limiter.put(_Waiting(claim, manager.thread.now())):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
@@ -116,6 +135,14 @@ class Subscription:
             # It makes the last call to the subscriber, even at interpreter exit, when no thread can be started.
             self._outcomes.thread.keep_one_thread()
         self._managers[manager] = None
+
+    def _begin(self, waiting: _Waiting) -> bool:
+        """On a work thread; see `Work.begin`."""
+        claim, since = waiting
+        if self._allowance.claims < math.inf:
+            self._allowance.note_begun(manager_of(lease_of(claim)).thread.now() - since, claim.lease)
+            self._wake_sources()
+        return self._work.begin(claim)
 
     def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end the subscriber's stream with a last call when no claim is open."""
@@ -146,6 +173,29 @@ class Subscription:
         else:
             self._outcomes.put(decision.outcome(claim, ours))
 
+    def check(self, now: float) -> None:
+        """Hand back the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.
+
+        They would be renewed for ever, and kept from other processes.
+        """
+        self._work.log_long(now)
+        overdue = self._limiter.take_back(lambda waiting: now - waiting.since >= waiting.claim.lease)
+        if overdue:
+            self._allowance.note_given_back()
+        for claim, _ in overdue:
+            self._settle(claim, Decision("back"))
+
+    @property
+    def wanted(self) -> float:
+        """How many more claims a source may take for this holder: those that begin at once, and some that wait."""
+        return self._allowance.claims + self._limiter.spare
+
+    def _wake_sources(self) -> None:
+        """A worker is free, or more claims may wait: a source that was told to take none looks again."""
+        if self._allowance.claims < math.inf:
+            for manager in tuple(self._managers):
+                manager.slots.look_again()
+
     def lost(self, lease: Lease) -> None:
         """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
         # It is not renewed any more. Without this mark it could seem alive again, when the difference between our clock
@@ -165,6 +215,7 @@ class Subscription:
         with self._lock:
             self._open -= n
         self._limiter.start()
+        self._wake_sources()
         self._end_if_done()
 
     def dispose(self) -> None:
@@ -209,7 +260,7 @@ class Subscription:
             self._upstream.dispose()
         except BaseException as error:  # a bug of an operator before `settle`
             unhandled(error)
-        for claim in self._limiter.stop():
+        for claim, _ in self._limiter.stop():
             self._settle(claim, Decision("back"))
         self._work.cancel_all()
         self._finish(self._subscriber.complete)
@@ -235,6 +286,7 @@ class Subscription:
             if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
+            self._work.end()
             self._limiter.threads.end()
             self._outcomes.thread.end()
             for leave in self._leave:

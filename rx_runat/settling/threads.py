@@ -29,6 +29,7 @@ class Pool:
         self._ready = threading.Condition(threading.Lock())  # guards the attributes below
         self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
+        self._written_off: set[threading.Thread] = set()  # they end with their present action
         self._idle = 0
         self._is_ended = False
 
@@ -54,7 +55,14 @@ class Pool:
     @property
     def is_here(self) -> bool:
         """True on one of the threads."""
-        return threading.current_thread() in self._threads
+        thread = threading.current_thread()
+        return thread in self._threads or thread in self._written_off
+
+    def write_off(self, thread: threading.Thread) -> None:
+        """Replace a thread whose present action hangs: it ends with that action, and `join` does not wait for it."""
+        with self._ready:
+            self._threads.remove(thread)
+            self._written_off.add(thread)
 
     def end(self) -> None:
         """End the threads when all actions have run."""
@@ -84,6 +92,11 @@ class Pool:
                 action = self._actions.popleft()
             _run(action)
             del action  # what it refers to must not live until the next action comes
+            if self._written_off:
+                with self._ready:
+                    if threading.current_thread() in self._written_off:
+                        self._written_off.remove(threading.current_thread())
+                        return
 
 
 class Inline:
@@ -116,6 +129,9 @@ class Inline:
 
     def keep_one_thread(self) -> None:
         """Nothing: there is no thread to keep."""
+
+    def write_off(self, thread: threading.Thread) -> None:
+        """Nothing: in virtual time no function takes any time."""
 
     def end(self) -> None:
         """Nothing: there is no thread to end."""

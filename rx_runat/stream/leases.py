@@ -63,7 +63,7 @@ class LeaseManager:
     ) -> None:
         self.where = store.where
         self.scheduler = scheduler
-        self.slots = Slots(max_in_flight, sources.now, self._wake_source)
+        self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted)
         self.thread = LeaseThread(self, sources.now, scheduler, store.close)
         self.renewals = Renewals(self, self.thread, lease)
         self.acks = Acks(self, self.thread, self.renewals)
@@ -87,11 +87,14 @@ class LeaseManager:
         if self._source is not None:
             self._source.wake_for(-math.inf)
 
+    def _wanted(self) -> float:
+        return min((holder.wanted for holder in tuple(self._holders)), default=math.inf)
+
     # What the source asks for.
 
     @property
     def demand(self) -> Demand:
-        """As many keys as there are free slots."""
+        """As many keys as there are free slots, if the holders of the leases want so many."""
         return self.slots
 
     def claimer(self) -> Claimer[Leased]:

@@ -90,6 +90,9 @@ class Renewals:
             self._plan, self._is_renewing = plan, True
         wait = self._period
         try:
+            for holder in dict.fromkeys(holder for _, holder in kept):
+                holder.check(began)
+            kept = list(self._kept)  # without those that went back
             done = self._extend(list(dict.fromkeys(lease for lease, _ in kept)))
             self._tell_lost(kept)
             wait -= self._thread.now() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -45,6 +46,7 @@ class Holder:
     """Keeps a list of the calls that it received."""
 
     is_inside = False
+    wanted = math.inf
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -52,6 +54,8 @@ class Holder:
     def stop(self) -> None: ...
 
     def wait(self, longest: float) -> None: ...
+
+    def check(self, now: float) -> None: ...
 
     def lost(self, lease: Lease) -> None:
         self.told.append(f"lost {lease.key}")

@@ -17,7 +17,7 @@ import traceback
 from typing import Any, Literal, NamedTuple, cast
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.batch import Verb
+from rx_runat.model.batch import SUPERSEDED, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
@@ -64,16 +64,18 @@ class Decision(NamedTuple):
     delay: float | None = None
     failure: Exception | None = None
 
-    def outcome(self, claim: Claim, ours: bool | None) -> Outcome[Any]:
+    def outcome(self, claim: Claim, answer: int | None) -> Outcome[Any]:
         """The outcome for the subscriber.
 
         Args:
             claim: the claim.
-            ours: True if the lease was still ours when Redis ended it, False if it was not, None if that is unknown.
+            answer: of Redis; as in `SettleReply`.
         """
-        if ours and self.verb is not None:
+        if answer == SUPERSEDED:
+            return Outcome(claim, "superseded", self.result, self.error)
+        if answer and self.verb is not None:
             return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay)
-        return Outcome(claim, "unknown" if ours is None else "lost", self.result, self.error)
+        return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
 
 
 def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:

@@ -75,9 +75,11 @@ class Subscription:
             policy,
             self._loop,
             lambda: self._limiter.threads,
+            self._count,
             self._settle,
             lambda: self._limiter.release(),
         )
+        self.counts_up_to = min(1, policy.max_attempts - 1)
         self._allowance = Allowance()
         self._limiter: Limiter[_Waiting] = Limiter(
             max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
@@ -117,7 +119,7 @@ class Subscription:
                 self._add(manager)
         if is_over:  # the claim was on its way while the stream ended: our threads are gone, or soon will be
             try:
-                manager.settle([(lease, "back", "")])
+                manager.settle([(lease, "back", "")])  # if it is refused, the lease ends by itself
             except StoreError:
                 pass  # then it comes again when its lease ends
             return
@@ -156,7 +158,7 @@ class Subscription:
         if decision is None:
             self._claims_ended()
         elif decision.verb is None:
-            self._outcomes.put(decision.outcome(claim, ours=False))
+            self._outcomes.put(decision.outcome(claim, 0))
         else:
             if decision.failure is not None:
                 self._fail(decision.failure)
@@ -165,13 +167,17 @@ class Subscription:
             ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
             manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
+    def _count(self, claim: Claim, then: Callable[[int | None], None]) -> None:
+        lease = lease_of(claim)
+        manager_of(lease).acks.put(Ack(lease, "begin", "", self, then))
+
     # What Redis says, on the leases thread: no code of the user's may run here.
 
-    def _settled(self, claim: Claim, decision: Decision, ours: bool | None) -> None:
+    def _settled(self, claim: Claim, decision: Decision, answer: int | None) -> None:
         if decision.verb == "back":
             self._claims_ended()
         else:
-            self._outcomes.put(decision.outcome(claim, ours))
+            self._outcomes.put(decision.outcome(claim, answer))
 
     def check(self, now: float) -> None:
         """Hand back the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.

@@ -17,7 +17,7 @@ from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import unhandled
-from rx_runat.stream.leases import manager_of
+from rx_runat.stream.leases import LeaseManager, manager_of
 
 log = logging.getLogger("rx_runat")
 
@@ -40,6 +40,7 @@ class Work:
         policy: what becomes of claims whose work fails or takes too long.
         loop: where coroutines run; None: there is none.
         threads: returns the threads that `begin` is called on.
+        count: asks Redis to count the attempt of a claim from now on; its callback is called on the leases thread.
         settle: called with each claim and the decision about it; None as the decision: the lease was lost before the
             work began, and so the claim is dropped. On any thread on which work may end.
         release: called when work has finished that went on after its call.
@@ -51,6 +52,7 @@ class Work:
         policy: Policy,
         loop: asyncio.AbstractEventLoop | None,
         threads: Callable[[], Pool | Inline],
+        count: Callable[[Claim, Callable[[int | None], None]], None],
         settle: Callable[[Claim, Decision | None], None],
         release: Callable[[], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Work:
         self._policy = policy
         self._loop = loop
         self._threads = threads
+        self._count = count
         self._settle = settle
         self._release = release
         self._calls = Calls()
@@ -66,7 +69,11 @@ class Work:
         self._is_cancelling = False  # a run that begins now is cancelled
 
     def begin(self, claim: Claim) -> bool:
-        """Work on a claim. Returns False if the work goes on after its call, or if this thread was written off."""
+        """Work on a claim. Returns False if its end will come later, or if this thread was written off.
+
+        If the attempt does not count yet, the work begins when Redis has answered that it counts now. If it counted
+        only afterwards, a key whose work kills its process would come back for ever.
+        """
         lease = lease_of(claim)
         manager = manager_of(lease)
         if not manager.lives(lease):  # lost while the claim waited, or while the process was suspended
@@ -76,6 +83,24 @@ class Work:
         if unrun is not None:
             self._settle(claim, unrun)
             return True
+        if lease.is_counted:
+            return self._call(claim, lease, manager)
+        self._count(claim, partial(self._counted, claim))
+        return False
+
+    def _counted(self, claim: Claim, answer: int | None) -> None:
+        """Redis has answered whether the attempt counts. On the leases thread, so no code of the user's runs here."""
+        if answer and not self._is_cancelling:
+            self._threads().run(partial(self._begin_counted, claim))
+        else:
+            self._settle(claim, None if answer == 0 else Decision("back"))
+            self._release()
+
+    def _begin_counted(self, claim: Claim) -> None:
+        if self.begin(claim):
+            self._release()
+
+    def _call(self, claim: Claim, lease: Lease, manager: LeaseManager) -> bool:
         call = Call(claim, lease, manager.thread.now(), threading.current_thread())
         self._calls.add(call)
         if self._limit is not None:

@@ -111,7 +111,9 @@ class Renewals:
         """Extend these leases. Returns False if Redis did not answer: another try is due soon."""
         for part in parts(leases):
             try:
-                self._thread.settle([(lease, "extend", self._lease_ms) for lease in part])
+                reply = self._thread.settle([(lease, "extend", self._lease_ms) for lease in part])
+                if reply.refusal is not None:
+                    raise reply.refusal
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not renewed: %s", error)
                 return False  # the other parts would fare no better, and each might wait as long for an answer

@@ -29,7 +29,12 @@ class LeaseHolder(Stoppable, Protocol):
 
     The leases thread makes the calls below, and no lease is renewed while it waits for one of them to return: so they
     call no code of the user's, and do not block.
+
+    Attributes:
+        counts_up_to: attempts with a number up to this count at the claim; for later ones the holder asks `begin`.
     """
+
+    counts_up_to: int
 
     @property
     def wanted(self) -> float:

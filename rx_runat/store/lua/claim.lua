@@ -34,30 +34,35 @@ local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
 local now = now_us(ARGV[7])
 local taken, left, odd = '', 0, false
+local marks, records, forgotten, over           -- only where there are leases
 
-local free, over, forgotten, marks, records = {}, {}, {}, {}, {}
-local function sort_out(part, ms)
-  local keys = {}
-  for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
-  local texts = redis.call('HMGET', leases, unpack(keys))
-  local ends = redis.call('ZMSCORE', claimed, unpack(keys))
-  for i, key in ipairs(keys) do
-    local score = part[2 * i]
-    local fence, attempt, run_at, mark, waiting = read_record(texts[i])
-    if fence and is_score(mark, score) then score = waiting ~= '-' and waiting or run_at end
-    if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
-      mark = spell(ends[i] - 0.5)
-      local m, r = #marks, #records
-      marks[m + 1], marks[m + 2] = mark, key
-      records[r + 1], records[r + 2] = key, table.concat({fence, attempt, run_at, mark, score}, ' ')
-    else
-      if texts[i] then forgotten[#forgotten + 1] = key end
-      if texts[i] and not fence then odd = key end
-      if ends[i] then over[#over + 1] = key end
-      free[#free + 1] = key
-      free[#free + 1] = score
+local function sort_out(parts, ms)
+  local free = {}
+  marks, records, forgotten, over = {}, {}, {}, {}
+  for _, part in ipairs(parts) do
+    local keys = {}
+    for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
+    local texts = redis.call('HMGET', leases, unpack(keys))
+    local ends = redis.call('ZMSCORE', claimed, unpack(keys))
+    for i, key in ipairs(keys) do
+      local score = part[2 * i]
+      local fence, attempt, run_at, mark, waiting = read_record(texts[i])
+      if fence and is_score(mark, score) then score = spell(waiting or run_at) end
+      if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
+        mark = spell(ends[i] - 0.5)
+        local m, r = #marks, #records
+        marks[m + 1], marks[m + 2] = mark, key
+        records[r + 1], records[r + 2] = key, write_record(fence, attempt, run_at, mark, score)
+      else
+        if texts[i] then forgotten[#forgotten + 1] = key end
+        if texts[i] and not fence then odd = key end
+        if ends[i] then over[#over + 1] = key end
+        local f = #free
+        free[f + 1], free[f + 2] = key, score
+      end
     end
   end
+  return free
 end
 
 if redis.call('GETRANGE', receipt, 0, #token - 1) == token then
@@ -74,8 +79,7 @@ else
     local parts, joined
     parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token)
     if has_leases then
-      for _, part in ipairs(parts) do sort_out(part, ms) end
-      taken = table.concat(free, token)
+      taken = table.concat(sort_out(parts, ms), token)
       redis.call('ZREM', claimed, token)
       redis.call('HDEL', leases, token)
       redis.call('ZREMRANGEBYRANK', Q, 1, 0)
@@ -87,16 +91,18 @@ else
   if n > 0 or resent then redis.call('SET', receipt, token .. taken, 'PX', ARGV[3]) end
   if n > 0 then                                 -- ZRANGE and ZREMRANGEBYRANK need four fifths of ZPOPMIN's time
     local done
-    if #records > 0 then done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records))) end
+    if records and #records > 0 then done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records))) end
     if type(done) ~= 'table' then done = redis.pcall('ZREMRANGEBYRANK', Q, 0, n - 1) end
     if type(done) == 'table' then
       redis.call('DEL', receipt)
       return done
     end
-    bulk('HSET', leases, records, 4001)
-    bulk('ZADD', Q, marks)
-    bulk('HDEL', leases, forgotten)
-    bulk('ZREM', claimed, over)
+    if records then
+      bulk('HSET', leases, records, 4001)
+      bulk('ZADD', Q, marks)
+      bulk('HDEL', leases, forgotten)
+      bulk('ZREM', claimed, over)
+    end
   end
 end
 

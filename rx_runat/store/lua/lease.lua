@@ -58,13 +58,13 @@ if ended > 0 then
       if texts[i] and not fence then odd = key end
       over[#over + 1] = key
       if waits[i] then                          -- a newer schedule stands, so this run is over
-        if fence and waiting ~= '-' and is_score(mark, waits[i]) then add(scores, waiting, key) end
+        if waiting and is_score(mark, waits[i]) then add(scores, spell(waiting), key) end
         forgotten[#forgotten + 1] = key
       else                                      -- without a record, too, the key must come back
-        run_at, attempt = run_at or spell(ms), attempt or 1
+        run_at, attempt = run_at or ms, attempt or 1
         if attempt < 0 then attempt = -attempt - 1 end
-        add(scores, run_at, key)
-        if attempt > 0 then add(records, key, table.concat({'-', attempt, run_at, run_at, '-'}, ' '))
+        add(scores, spell(run_at), key)
+        if attempt > 0 then add(records, key, write_record('-', attempt, run_at, spell(run_at)))
         else forgotten[#forgotten + 1] = key end
       end
     end
@@ -99,19 +99,19 @@ else
         fence, attempt, run_at, mark, waiting = read_record(texts[i])
         if not fence then odd = key end
         is_marked = fence and is_score(mark, score)
-        if is_marked and waiting ~= '-' then score = waiting end
+        if is_marked and waiting then score = spell(waiting) end
       end
       if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
         mark = spell(ends[i] - 0.5)
         add(marks, mark, key)
-        add(records, key, table.concat({fence, attempt, run_at, mark, score}, ' '))
+        add(records, key, write_record(fence, attempt, run_at, mark, score))
       else                                      -- no lease, or one that ended and exceeded the bounds above
-        if fence == '-' and is_marked then attempt = math.abs(attempt) + 1 else attempt, run_at = 1, score end
+        if fence == '-' and is_marked then attempt, score = math.abs(attempt) + 1, spell(run_at) else attempt = 1 end
         if attempt > tonumber(ARGV[9]) then attempt = -attempt end
-        add(records, key, table.concat({token, attempt, run_at, '-', '-'}, ' '))
+        add(records, key, table.concat({token, attempt, score, '-', '-'}, ' '))
         add(deadlines, deadline, key)
         local k = #items
-        items[k + 1], items[k + 2], items[k + 3] = key, run_at, attempt
+        items[k + 1], items[k + 2], items[k + 3] = key, score, attempt
       end
     end
   end

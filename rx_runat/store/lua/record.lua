@@ -8,15 +8,24 @@
 --   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run
 --   waiting  the run_at of a newer run, which is parked in Q under that mark until the lease has ended
 --
--- read_record(text)  -> fence, attempt, run_at, mark, waiting; nothing if the text is no record, as somebody else may
---                    have written it. Attempt is a number; run_at and waiting are spelled as any ZADD reads them.
---                    A run_at was due once, so it is not infinitely late.
+-- read_record(text)  -> fence, attempt, run_at, mark, waiting: as above, but numbers for attempt, run_at and waiting,
+--                    and nil for no waiting; nothing if the text is no record, as somebody else may have written it.
+--                    Both times were due once, so neither is infinitely late.
+-- write_record(fence, attempt, run_at, mark, waiting)  -> the text
 -- is_score(mark, score)  -> whether the two are the same number; servers differ in how they spell fractions
+--
+-- Numbers that are read go back to Redis spelled anew: Lua reads some spellings that ZADD does not.
 local function read_record(text)
   local fence, attempt, run_at, mark, waiting = string.match(text or '', '^(%S+) (%-?%d+) (%S+) (%S+) (%S+)$')
-  local number, at, later = tonumber(attempt), tonumber(run_at), tonumber(waiting)
+  local number, at, later = tonumber(attempt), tonumber(run_at), nil
   if not at or not (at < math.huge) or math.abs(number) > 1e9 then return end
-  if later ~= later or not later and waiting ~= '-' then return end
-  return fence, number, spell(at), mark, later and spell(later) or '-'
+  if waiting ~= '-' then
+    later = tonumber(waiting)
+    if not later or not (later < math.huge) then return end
+  end
+  return fence, number, at, mark, later
+end
+local function write_record(fence, attempt, run_at, mark, waiting)
+  return table.concat({fence, attempt, spell(run_at), mark, waiting and spell(waiting) or '-'}, ' ')
 end
 local function is_score(mark, score) return mark ~= '-' and tonumber(mark) == tonumber(score) end

@@ -18,8 +18,8 @@ local ms = math.ceil(now_us(ARGV[2]) / 1000)
 if keep ~= '' and redis.call('EXISTS', leases) == 1 then
   for i = 4, #ARGV, 2 do
     local _, _, _, mark, waiting = read_record(redis.call('HGET', leases, ARGV[i]))
-    if mark and waiting ~= '-' and is_score(mark, redis.call('ZSCORE', Q, ARGV[i])) then
-      redis.call('ZADD', Q, waiting, ARGV[i])
+    if waiting and is_score(mark, redis.call('ZSCORE', Q, ARGV[i])) then
+      redis.call('ZADD', Q, spell(waiting), ARGV[i])
     end
   end
 end

@@ -58,21 +58,23 @@ local function put(score, key)
   if earliest == '' or tonumber(score) < tonumber(earliest) then earliest = score end
 end
 
--- End the lease of a key that is not to wait again, or is to wait at a score for the next attempt after `kept` ones.
-local function finish(key, run_at, mark, waiting, score, kept)
-  local touches = score or waiting ~= '-'
-  if touches and is_schedule_refused() then return -2 end
-  local newer = touches and redis.call('ZSCORE', Q, key)
-  if score and not newer and kept > 0 then
-    local record = table.concat({'-', kept, run_at, score, '-'}, ' ')
+-- End the lease of a key. `at`: when it waits for the attempt after `kept` others; nil: this run is over.
+local function finish(key, run_at, mark, waiting, at, kept)
+  local newer
+  if at or waiting then
+    if is_schedule_refused() then return -2 end
+    newer = redis.call('ZSCORE', Q, key)
+  end
+  if at and not newer and kept > 0 then
+    local record = write_record('-', kept, run_at, spell(at))
     if is_refused(redis.pcall('HSET', leases, key, record)) then return -2 end
   else
     redis.call('HDEL', leases, key)
   end
   redis.call('ZREM', claimed, key)
-  if newer and waiting ~= '-' and is_score(mark, newer) then put(waiting, key)
-  elseif score and not newer then put(score, key) end
-  return newer and score and 2 or 1
+  if newer and waiting and is_score(mark, newer) then put(spell(waiting), key)
+  elseif at and not newer then put(spell(at), key) end
+  return newer and at and 2 or 1
 end
 
 local results = {}
@@ -82,20 +84,20 @@ for i = 4, #ARGV, 5 do
   local ours = fence == ARGV[i + 2]
   local deadline = ours and redis.call('ZSCORE', claimed, key)
   if deadline and tonumber(deadline) > ms then
-    local number = math.abs(attempt)
-    if verb == 'extend' then
-      result = math.max(tonumber(deadline), up + argument)
+    if verb == 'ack' then result = finish(key, run_at, mark, waiting)
+    elseif verb == 'extend' then
+      result = math.min(math.max(tonumber(deadline), up + argument), 2^53)   -- a reply is an integer
       if is_refused(redis.pcall('ZADD', claimed, spell(result), key)) then result = -2 end
     elseif verb == 'begin' then
       result = 1
-      local record = table.concat({fence, number, run_at, mark, waiting}, ' ')
+      local record = write_record(fence, math.abs(attempt), run_at, mark, waiting)
       if attempt < 0 and is_refused(redis.pcall('HSET', leases, key, record)) then result = -2 end
-    elseif verb == 'nack' then result = finish(key, run_at, mark, waiting, spell(up + argument), number)
-    elseif verb == 'back' then result = math.min(1, finish(key, run_at, mark, waiting, run_at, number - 1))
-    elseif verb == 'ack' then result = finish(key, run_at, mark, waiting)
-    elseif waiting ~= '-' and is_schedule_refused() then result = -2
+    elseif verb == 'nack' then result = finish(key, run_at, mark, waiting, up + argument, math.abs(attempt))
+    elseif verb == 'back' then
+      result = math.min(1, finish(key, run_at, mark, waiting, run_at, math.abs(attempt) - 1))
+    elseif waiting and is_schedule_refused() then result = -2
     else                                        -- bury
-      local letter = table.concat({spell(ms), number, run_at, argument}, ' ')
+      local letter = table.concat({spell(ms), math.abs(attempt), spell(run_at), argument}, ' ')
       if is_refused(redis.pcall('HSET', dead, key, letter)) then result = -2
       else result = finish(key, run_at, mark, waiting) end
     end

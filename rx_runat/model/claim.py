@@ -32,11 +32,20 @@ class Lease:
         manager: ends and extends the lease.
         is_counted: True if this attempt counts. If not, a lease that ends is as if the key had not been claimed, and
             `begin` must be asked before the work begins.
+        is_suspect: True if the attempt before was not settled: perhaps the work killed its process.
     """
 
-    __slots__ = ("deadline_ms", "ending", "fence", "is_counted", "is_unsure", "key", "manager")
+    __slots__ = ("deadline_ms", "ending", "fence", "is_counted", "is_suspect", "is_unsure", "key", "manager")
 
-    def __init__(self, key: str, fence: str, deadline_ms: int, manager: Manager, is_counted: bool = True) -> None:
+    def __init__(
+        self,
+        key: str,
+        fence: str,
+        deadline_ms: int,
+        manager: Manager,
+        is_counted: bool = True,
+        is_suspect: bool = False,
+    ) -> None:
         self.key = key
         self.fence = fence
         self.deadline_ms = deadline_ms
@@ -44,6 +53,7 @@ class Lease:
         self.ending = ""
         self.manager = manager
         self.is_counted = is_counted
+        self.is_suspect = is_suspect
 
     def __str__(self) -> str:
         """The state of the lease in words, as far as this process knows it."""

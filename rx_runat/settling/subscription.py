@@ -77,7 +77,7 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda: self._limiter.release(),
+            lambda lease: self._limiter.release(lease.is_suspect),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
         self._allowance = Allowance()
@@ -126,7 +126,7 @@ class Subscription:
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put(_Waiting(claim, manager.thread.now())):
+        if not self._limiter.put(_Waiting(claim, manager.thread.now()), lease.is_suspect):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:

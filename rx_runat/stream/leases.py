@@ -111,6 +111,7 @@ class LeaseManager:
         """Returns the delivery of one claim; each of its keys takes a slot."""
         # Our clock is read after Redis's, so a slot is never free before its lease has ended.
         self._ahead = self._now() - claimed.now / 1e6
+        suspects = claimed.suspects
         claims = [
             Claim(
                 key,
@@ -118,7 +119,7 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counted),
+                Lease(key, claimed.fence, claimed.deadline, self, counted, key in suspects),
             )
             for key, score, attempt, counted in zip(
                 claimed.keys, claimed.scores, claimed.attempts, claimed.counted, strict=True

@@ -5,9 +5,11 @@ A process that stands still beyond its leases is to Redis as one that died: the 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
+import reactivex as rx
 from reactivex import operators as ops
 
 from rx_runat import Claim, Outcome, Refused, RunAt, settle
@@ -24,6 +26,65 @@ def record(faults: Faults, key: str) -> str:
 def attempt_in_redis(faults: Faults, key: str) -> int:
     """Negative: the attempt does not count yet."""
     return int(record(faults, key).split()[1])
+
+
+@pytest.mark.parametrize("max_attempts", [2, 5])
+def test_23_a_poison_key_buries_only_itself(max_attempts: int) -> None:
+    """Its process dies whenever its work begins, with four other works under way and 15 claims behind them."""
+    queue, scheduler = virtual_queue()
+    attempts: Counter[str] = Counter()
+
+    def work(claim: Claim) -> Any:
+        attempts[claim.key] += 1
+        if claim.key == "k007":
+            scheduler._clock += 100
+        return rx.timer(0.5)
+
+    got: list[Outcome[Any]] = []
+    queue.claims(lease=3, max_in_flight=20).pipe(settle(work, max_attempts=max_attempts, max_concurrent=5)).subscribe(
+        got.append
+    )
+    queue.on_next(jobs(40))
+    scheduler.advance_to(3000)
+    assert [(letter.key, letter.attempts) for letter in queue.dead.peek()] == [("k007", max_attempts + 1)]
+    assert attempts.pop("k007") == max_attempts
+    assert max(attempts.values()) == 2
+    innocent = {job.key for job in jobs(40)} - {"k007"}
+    acked = {outcome.claim.key: outcome.claim.attempt for outcome in got if outcome.verdict == "acked"}
+    assert acked.keys() == innocent
+    assert max(acked.values()) == 2
+
+
+def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
+    queue, scheduler = virtual_queue()
+    works = Works()
+
+    def work(claim: Claim) -> Any:
+        if claim.attempt == 1 and claim.key == "k003":
+            scheduler._clock += 100
+        return rx.never() if claim.attempt == 1 and claim.key != "new" else works(claim)
+
+    queue.claims(lease=3).pipe(settle(work, max_concurrent=5)).subscribe()
+    queue.on_next(jobs(4))
+    scheduler.advance_to(110)
+    assert list(works.begun) == ["k000"]
+    queue.schedule("new", 1)
+    scheduler.advance_to(111)
+    assert list(works.begun) == ["k000", "new"]
+    for job in jobs(4):
+        works.done(job.key)
+    assert list(works.begun) == ["k000", "new", "k001", "k002", "k003"]
+
+
+def test_keys_that_were_nacked_work_beside_each_other() -> None:
+    queue, scheduler = virtual_queue()
+    works = Works()
+    queue.claims().pipe(
+        settle(lambda claim: fail(claim) if claim.attempt == 1 else works(claim), backoff=wait_10)
+    ).subscribe()
+    queue.on_next(jobs(4))
+    scheduler.advance_to(20)
+    assert list(works.begun) == [job.key for job in jobs(4)]
 
 
 def test_23_a_key_that_waits_loses_no_attempt_but_its_first() -> None:

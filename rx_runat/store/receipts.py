@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from rx_runat.errors import OutcomeUnknown, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
-from rx_runat.model.checks import show
 from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.store.client import RedisClient
@@ -124,7 +123,7 @@ class ReceiptHolder:
         if left:
             taken = self._rest_of_receipt(len(self._token), taken, left)
         if odd:
-            log.warning("the record of a lease on %s cannot be read: it counts as none", show(to_key(odd)))
+            log.warning("the record of a lease on %r cannot be read, and counts as none", to_key(odd))
         self._token = None
         self._written = self._written or bool(taken)
         self._go_on()

@@ -156,6 +156,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         the source that claims next, even if that source's `interval` is long. So work may be done twice: if a process
         dies between the work and its ack, or if the work takes longer than the lease.
 
+        Settled by hand, each attempt counts when its key is claimed, so a process that dies takes an attempt from each
+        key that it had out. With `settle`, later attempts count only when their work begins.
+
         Temperature: hot; each call makes a source, which competes for keys with all others as if it were in another
                      process. All subscribers of one call see the same claims.
         Delivery:    at least once. A key that no subscriber received goes back at once, with its own run_at, and the
@@ -169,7 +172,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
                      sleeps is woken like the queue's own, and also when another process claims a key, because that
                      key's lease may end before anything else falls due. Where the server refuses `CLIENT TRACKING`,
-                     the source finds such leases within 5 s, or at the heartbeat.
+                     the source finds such leases within 5 s, or at the heartbeat. The first claim for those who
+                     subscribe takes one key, because only then it is known whether `settle` works on it.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.

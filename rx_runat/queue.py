@@ -156,6 +156,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         the source that claims next, even if that source's `interval` is long. So work may be done twice: if a process
         dies between the work and its ack, or if the work takes longer than the lease.
 
+        Settled by hand, each attempt counts when its key is claimed, so a process that dies takes an attempt from each
+        key that it had out. With `settle`, later attempts count only when their work begins.
+
         Temperature: hot; each call makes a source, which competes for keys with all others as if it were in another
                      process. All subscribers of one call see the same claims.
         Delivery:    at least once. A key that no subscriber received goes back at once, with its own run_at, and the
@@ -169,7 +172,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
                      sleeps is woken like the queue's own, and also when another process claims a key, because that
                      key's lease may end before anything else falls due. Where the server refuses `CLIENT TRACKING`,
-                     the source finds such leases within 5 s, or at the heartbeat.
+                     the source finds such leases within 5 s, or at the heartbeat. The first claim for those who
+                     subscribe takes one key, because only then it is known whether `settle` works on it.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.
@@ -206,6 +210,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def on_next(self, value: Schedulable) -> None:
         """Schedule a job, or a list of jobs: all of it or nothing. Returns when Redis has answered.
 
+        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay, or of more than 512 MiB of
+        keys is written in steps of that size, in order, and each step is all or nothing. If a step fails, the steps
+        before it are written and none after it is. The error says how many jobs were written and names the first that
+        was not, by its place in the list: call again with the rest.
+
         Args:
             value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either; `[]` is nothing
                 to do.
@@ -213,10 +222,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Raises:
             InvalidJob: a job is invalid, and no request was sent; the message says what was passed, what is wrong and
                 what would be right.
-            Unavailable: nothing was written, and a later call may succeed.
-            OutcomeUnknown: Redis did not answer, and may have written it. Sending it again is safe, except that a key
-                which was claimed meanwhile comes twice.
-            Refused: nothing was written, and a later call will fail too.
+            Unavailable: nothing was written, and a later call may succeed; of a long list, see above.
+            OutcomeUnknown: Redis did not answer, and may have written it, or this step of a long list. Sending it again
+                is safe, except that a key which was claimed meanwhile comes twice.
+            Refused: nothing was written, and a later call will fail too; of a long list, see above.
             Stopped: the queue was stopped.
         """
         self._check_open()

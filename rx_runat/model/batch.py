@@ -53,6 +53,8 @@ class Leased(NamedTuple):
         wait: seconds until the next key is due or the next lease ends, whichever comes first; 0.0 if one of the two has
             happened already; None if neither is going to happen. After a claim with limit 0 it tells of the end of
             a lease only.
+        suspects: of the keys whose attempt does not count yet, those whose attempt before was not settled: its lease
+            ended, perhaps because the work killed its process.
     """
 
     keys: list[str]
@@ -63,6 +65,7 @@ class Leased(NamedTuple):
     deadline: int
     now: int
     wait: float | None
+    suspects: frozenset[str] = frozenset()
 
 
 EVERY = 1_000_000_000

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
-from rx_runat.model.batch import Verb
+from rx_runat.model.batch import SettleReply, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
@@ -30,17 +30,30 @@ class Lease:
         is_unsure: True if Redis may have ended the lease in a call whose answer was lost.
         ending: how the lease ended, in words; empty while no end is known.
         manager: ends and extends the lease.
+        is_counted: True if this attempt counts. If not, a lease that ends is as if the key had not been claimed, and
+            `begin` must be asked before the work begins.
+        is_suspect: True if the attempt before was not settled: perhaps the work killed its process.
     """
 
-    __slots__ = ("deadline_ms", "ending", "fence", "is_unsure", "key", "manager")
+    __slots__ = ("deadline_ms", "ending", "fence", "is_counted", "is_suspect", "is_unsure", "key", "manager")
 
-    def __init__(self, key: str, fence: str, deadline_ms: int, manager: Manager) -> None:
+    def __init__(
+        self,
+        key: str,
+        fence: str,
+        deadline_ms: int,
+        manager: Manager,
+        is_counted: bool = True,
+        is_suspect: bool = False,
+    ) -> None:
         self.key = key
         self.fence = fence
         self.deadline_ms = deadline_ms
         self.is_unsure = False
         self.ending = ""
         self.manager = manager
+        self.is_counted = is_counted
+        self.is_suspect = is_suspect
 
     def __str__(self) -> str:
         """The state of the lease in words, as far as this process knows it."""
@@ -69,18 +82,18 @@ class Manager(Protocol):
         """True if a lease is ours, as far as this process knows."""
         ...
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
-        """End or extend leases in one round trip.
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+        """Begin, end or extend leases in one round trip.
 
         Args:
             requests: each a lease, what becomes of it, and the argument of that verb (see `SettleRequest`).
 
         Returns:
-            For each request: True if the lease was still ours, False if it was not, None if that is unknown.
+            What Redis did about each of them. A request that was refused alone raises nothing.
 
         Raises:
             OutcomeUnknown: sent up to three times, and no sending was answered; call it again.
-            StoreError: Redis did nothing.
+            StoreError: Redis did nothing at all.
         """
         ...
 
@@ -99,7 +112,8 @@ class Claim(Due):
     it is out, the new schedule stands whether the claim is acked, nacked or buried.
 
     Attributes:
-        attempt: the number of this attempt, from 1. An attempt whose process died counts.
+        attempt: the number of this attempt, from 1. An attempt whose process died counts, except for later ones under
+            `settle`, which count from the moment at which their work begins.
         lease: the length of the lease when the key was claimed, in seconds.
         deadline: the end of the lease on Redis's clock. `extend` moves it.
     """
@@ -143,7 +157,7 @@ class Claim(Due):
         return self._settle("ack", "")
 
     def nack(self, delay: float | timedelta = 0) -> bool:
-        """Tell that the work failed: the key waits for another attempt.
+        """Tell that the work failed: the key waits for another attempt, unless it was scheduled again meanwhile.
 
         Args:
             delay: the time until the next attempt, on Redis's clock, in seconds or as a timedelta.
@@ -193,13 +207,16 @@ class Claim(Due):
 
     def _settle(self, verb: Verb, argument: int | str) -> bool:
         manager = self._lease.manager
-        (ours,) = manager.settle([(self._lease, verb, argument)])
-        if ours is None:
+        reply = manager.settle([(self._lease, verb, argument)])
+        if reply.refusal is not None:
+            raise reply.refusal
+        (answer,) = reply.answers
+        if answer is None:
             raise OutcomeUnknown(
                 f"{verb} of {self.key!r}: its lease has ended; whether this call ended it is unknown, because "
                 f"an earlier reply of {manager.where} was lost"
             )
-        return ours
+        return answer > 0
 
 
 lease_of: Callable[[Claim], Lease] = attrgetter("_lease")

@@ -17,23 +17,25 @@ R = TypeVar("R")
 class Outcome(Generic[R]):
     """What became of a claim.
 
-        acked    the work is done, and the key is gone
-        nacked   the work failed: the key waits for its next attempt
-        buried   the work failed too often, or its process died too often: the key is in the dead letters
-        lost     the claim was not settled in time: the lease ended, and the key comes again or has come again; or the
-                 key was cancelled, which revoked the lease
-        unknown  Redis did not answer before the lease ended: the key may come again
+        acked       the work is done, and the key is gone
+        nacked      the work failed: the key waits for its next attempt
+        superseded  the work failed, and the key had been scheduled again meanwhile: that schedule stands, and its
+                    attempts count from 1
+        buried      the work failed too often, or its process died too often: the key is in the dead letters
+        lost        the claim was not settled in time: the lease ended, and the key comes again or has come again; or
+                    the key was cancelled, which revoked the lease
+        unknown     Redis did not answer before the lease ended: the key may come again
 
     Attributes:
         claim: the claim.
-        verdict: one of the five words above.
+        verdict: one of the six words above.
         result: what the work returned; of an Observable the last value. None if the work gave no result.
         error: what the work raised. None if it raised nothing, was not run, or was cancelled.
         delay: of a `nacked` claim: seconds from the nack to the next attempt.
     """
 
     claim: Claim
-    verdict: Literal["acked", "nacked", "buried", "lost", "unknown"]
+    verdict: Literal["acked", "nacked", "superseded", "buried", "lost", "unknown"]
     result: R | None = None
     error: BaseException | None = None
     delay: float | None = None

@@ -3,8 +3,11 @@
 operator      settle, as a user sees it
 subscription  one subscriber: claims come in, outcomes go out, and the end
 limiter       how much work is under way at once
+allowance     how many claims may wait behind that work
 threads       what the user's code runs on
 work          the user's function, called with each claim
+kinds         what that function is, and what it returned: generators are refused
+calls         each call of it, until its work is over or takes too long
 run           work that goes on after its call: an Observable, a Future, a coroutine
 decision      what becomes of a claim whose work is over: ack, nack, bury or hand back
 outcomes      outcomes on their way to the subscriber, one at a time

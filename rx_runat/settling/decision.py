@@ -1,24 +1,31 @@
-"""What becomes of a claim whose work is over. Pure functions: they call only the user's `backoff`.
+"""What becomes of a claim whose work is over. Pure functions: of the user's code they call `backoff`.
 
 result                               ack
 error, attempts are left             nack, with backoff
 error, no attempt is left            bury
 cancelled                            back: the attempt does not count; if the lease is lost, nothing is sent
 a coroutine without an event loop    back, and the stream ends with the error
+a generator: nothing of it was run   back, and the stream ends with the error
 a `backoff` that raised              back, and the stream ends with the error
+
+Results, errors and the `backoff` are the user's objects, and each use of them may raise. These functions raise nothing.
 """
 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
-from rx_runat.model.batch import Verb
+from rx_runat.errors import InvalidSetting
+from rx_runat.model.batch import SUPERSEDED, Verb
+from rx_runat.model.checks import show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff
+from rx_runat.settling.kinds import generator_error
 from rx_runat.settling.run import Cancelled, NoLoop
+from rx_runat.stream.hot import unhandled
 
 _VERDICTS: dict[Verb, Literal["acked", "nacked", "buried"]] = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 
@@ -29,10 +36,12 @@ class Policy(NamedTuple):
     Attributes:
         max_attempts: the number of the last attempt that is made.
         backoff: see `Backoff`.
+        timeout: seconds; the longest time that work may take. None: it may take any time.
     """
 
     max_attempts: int
     backoff: Backoff
+    timeout: float | None = None
 
 
 class Decision(NamedTuple):
@@ -55,16 +64,18 @@ class Decision(NamedTuple):
     delay: float | None = None
     failure: Exception | None = None
 
-    def outcome(self, claim: Claim, ours: bool | None) -> Outcome[Any]:
+    def outcome(self, claim: Claim, answer: int | None) -> Outcome[Any]:
         """The outcome for the subscriber.
 
         Args:
             claim: the claim.
-            ours: True if the lease was still ours when Redis ended it, False if it was not, None if that is unknown.
+            answer: of Redis; as in `SettleReply`.
         """
-        if ours and self.verb is not None:
+        if answer == SUPERSEDED:
+            return Outcome(claim, "superseded", self.result, self.error)
+        if answer and self.verb is not None:
             return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay)
-        return Outcome(claim, "unknown" if ours is None else "lost", self.result, self.error)
+        return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
 
 
 def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
@@ -80,17 +91,24 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
             the lease is ours.
     """
     if error is None:
-        return Decision("ack", "", result)
-    if isinstance(error, Cancelled):
+        unrun = None if result is None else generator_error(result)
+        return Decision("ack", "", result) if unrun is None else Decision("back", failure=unrun)
+    kind = type(error)  # `isinstance` would ask the error for its `__class__`, which may be a property that raises
+    if issubclass(kind, Cancelled):
         return Decision("back" if is_ours else None)
-    if isinstance(error, NoLoop):
-        return Decision("back", failure=error)
+    if issubclass(kind, NoLoop):
+        return Decision("back", failure=cast("NoLoop", error))
     if attempt >= policy.max_attempts:
-        return Decision("bury", "".join(traceback.format_exception_only(error)).strip(), None, error)
+        return Decision("bury", _text(error), None, error)
     try:
         ms = to_ms(policy.backoff(attempt), "backoff", 0)
     except Exception as bug:  # the user's function raised, or returned what is no time
         return Decision("back", failure=bug)
+    except BaseException as bug:  # SystemExit and its like: the subscriber is told by an error that it can receive
+        unhandled(bug)
+        failure = InvalidSetting(f"backoff: it raised {show(bug)}; it must return seconds or a timedelta")
+        failure.__cause__ = bug
+        return Decision("back", failure=failure)
     return Decision("nack", ms, None, error, ms / 1000)
 
 
@@ -108,3 +126,11 @@ def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
         f"attempt {attempt - 1} was not settled before its lease ended (perhaps its process died), "
         f"or it was nacked although max_attempts is {policy.max_attempts}",
     )
+
+
+def _text(error: BaseException) -> str:
+    """An error as Python prints it in the last line of a traceback, for the dead letter."""
+    try:
+        return "".join(traceback.format_exception_only(error)).strip()
+    except BaseException:  # its `__notes__` raise, for example
+        return f"{type(error).__qualname__}, whose text cannot be shown"

@@ -12,10 +12,13 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff, exponential
 from rx_runat.settling.decision import Policy
+from rx_runat.settling.kinds import refuse_generators
 from rx_runat.settling.subscription import Subscription
 from rx_runat.stream.hot import Hot, Subscriber
+from rx_runat.stream.ticks import Seconds
 
 R = TypeVar("R")
 
@@ -29,6 +32,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -37,6 +41,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -45,6 +50,7 @@ def settle(
     max_attempts: int = ...,
     backoff: Backoff = ...,
     max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 def settle(
     work: Callable[[Claim], Any],
@@ -52,6 +58,7 @@ def settle(
     max_attempts: int = 5,
     backoff: Backoff = _DEFAULT,
     max_concurrent: int = 8,
+    timeout: Seconds | None = None,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
     """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
@@ -63,15 +70,21 @@ def settle(
     holds if the process is killed, too. Work may be done twice: if the process dies between the end of the work and its
     ack, or if it stands still until the lease has ended. So write work that may be repeated.
 
-    If the process dies, that counts as an attempt for every claim that it had, also for the claims whose work had not
-    begun. Where work may kill its process, let the process have no more claims than it works on: give `claims` a
-    `max_in_flight` as small as `max_concurrent`.
+    A poison key, whose work kills its process, buries only itself. A crash counts as an attempt for claims whose work
+    had begun; to a neighbour's crash a key loses at most one attempt in its life. For that, a first attempt counts when
+    the key is claimed, and a later one just before the first line of its work. A key whose attempt before was not
+    settled, because its process died, works beside no other such key: so the next crash takes no attempt from the
+    neighbours of the one before. The limits: a key that comes new and kills its process may take another attempt from
+    the one such key that works beside it. With `max_attempts=1` every attempt counts when its work begins, so a key
+    that merely waited loses nothing, and one that worked beside a poison key is buried with it.
 
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
     Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its attempt
                  was beyond `max_attempts`: its process died too often, for example. No outcome for a claim whose lease
                  was lost before its work began, nor for one that went back. While 100 outcomes wait for a slow
-                 subscriber, no work begins.
+                 subscriber, no work begins. Claims that have waited for as long as a lease, behind work or a subscriber
+                 that is stuck, go back as they were for others to claim; then the source asks for no more keys than
+                 work can begin on, until claims have to wait for a short time only.
     Order:       the order in which the claims were settled.
     Clock:       leases and backoff go by Redis's.
     Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If
@@ -79,15 +92,19 @@ def settle(
                  `work` returns run on its event loop; `work` itself, and so a plain function, stays on the threads. In
                  virtual time everything happens at once, and Observables are subscribed to with the virtual scheduler.
     Errors:      where work fails, its claim is nacked, and buried with the error's text after `max_attempts`; the
-                 stream goes on. A claim that comes with a higher attempt is buried without being run. A `backoff` that
-                 raises ends the stream, and so does a Redis that refuses. During an outage work goes on, and its
-                 claims are settled when Redis is back.
+                 stream goes on. A claim that comes with a higher attempt is buried without being run. A key that was
+                 scheduled again meanwhile keeps that schedule (the outcome `superseded`). A `backoff` that raises, or
+                 work that returns a generator, ends the stream, and the claim goes back. A Redis that refuses what we
+                 ask about a claim ends the stream, too; that claim is left to the end of its lease, and the others of
+                 the same call are settled. During an outage work goes on, and its claims are settled when Redis is
+                 back; a later attempt, which must count first, begins only then.
     Disposal:    does not block. Claims whose work has not begun go back as they were. Observables are disposed of,
                  Futures and coroutines are cancelled; their claims go back when they have ended, and the attempt does
                  not count. A plain function goes on, and its claim is settled when it returns. `queue.stop()` does the
                  same, waits until it is done, and completes the stream, even if claims of another queue are merged in.
                  To let all work finish instead: `queue.claims().pipe(ops.take_until(enough), settle(work))`.
-    Redis:       claims are settled in bulk: those whose work ends during one call are in the next call. Leases are
+    Redis:       claims are settled in bulk: those whose work ends during one call are in the next call, and so is the
+                 question whether a later attempt may begin; no thread waits for its answer. Leases are
                  renewed after a third of their length, in bulk, up to 500 in one call, also those of claims whose work
                  has not begun; the thread that does both runs no code of yours. If a lease is lost, the claim is
                  dropped if its work has not begun, and otherwise the work is cancelled if it can be; a plain function
@@ -100,9 +117,16 @@ def settle(
         backoff: a function from the number of the attempt that failed, from 1, to the seconds (or timedelta) until the
             next one; by default `exponential()`.
         max_concurrent: how much work may be under way at once.
+        timeout: seconds, or a timedelta; how long the work on one claim may take. Work that takes longer fails with a
+            TimeoutError. An Observable is disposed of for that, a Future or coroutine is cancelled; what it returns or
+            raises then is dropped. What cannot be cancelled (a plain function, a Future of concurrent's that runs
+            already, a coroutine that has not ended 5 s after it was cancelled) goes on, and nobody waits for it, not
+            even `stop`: its key is logged, its thread is replaced by a new one, and its result is dropped. None: any
+            time; work that is under way for longer than ten leases is logged.
 
     Raises:
-        InvalidSetting: an argument that cannot be used.
+        InvalidSetting: an argument that cannot be used, such as a generator function as `work`: a call of it would run
+            no line of it.
 
     Note:
         `queue.stop()` may be called from `work`, and from coroutines. If the work returned a Future,
@@ -126,13 +150,15 @@ def settle(
     """
     if not callable(work):
         raise InvalidSetting(f"work: got {show(work)}; it must be callable with a claim")
+    refuse_generators(work)
     if not callable(backoff):
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     for name, count in (("max_attempts", max_attempts), ("max_concurrent", max_concurrent)):
         check_count(count, name, "a count from 1", 1)
+    seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
-        policy = Policy(max_attempts, backoff)
+        policy = Policy(max_attempts, backoff, seconds)
         return Hot(_Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, subscriber)))
 
     return operator

@@ -7,21 +7,19 @@ import concurrent.futures
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.checks import show
 from rx_runat.stream.hot import unhandled
 
 NO_LOOP = (
     "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
     "scheduler=AsyncIOScheduler(loop)"
 )
-
-ASYNCHRONOUS = (Observable, concurrent.futures.Future, Awaitable)
 
 
 class NoLoop(InvalidSetting):
@@ -37,27 +35,26 @@ class Run:
 
         Observable           ... on_completed  --> finished, with its last value
         Future, coroutine    ... done          --> finished, with its result
-        cancel               --> disposed of or cancelled, and finished with Cancelled
+        cancel(reason)       --> disposed of or cancelled, and finished with the reason
 
     Args:
-        finished: called once, with the result and the error, on whatever thread the work finishes.
-        release: called after `finished`, if `start` has returned False before.
+        finished: called once, with the result, the error, and whether `start` has returned False before, on whatever
+            thread the work finishes.
     """
 
-    def __init__(self, finished: Callable[[Any, BaseException | None], None], release: Callable[[], None]) -> None:
+    def __init__(self, finished: Callable[[Any, BaseException | None, bool], None]) -> None:
         self._finished = finished
-        self._release = release
         self._lock = threading.Lock()  # guards the attributes below
         self._is_over = False
         self._is_detached = False  # `start` has returned, and its thread serves other work
-        self._is_cancelled = False
-        self._cancel: Callable[[], object] | None = None
+        self._reason: Exception | None = None  # why it was cancelled
+        self._cancel: Callable[[], bool] | None = None
 
     def start(self, work: Any, scheduler: abc.SchedulerBase | None, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Begin, and follow the work to its end. Returns True if it has finished already.
 
         Args:
-            work: one of ASYNCHRONOUS.
+            work: what `is_asynchronous` (in kinds.py).
             scheduler: passed to an Observable's `subscribe`.
             loop: where coroutines run; None: there is none.
         """
@@ -76,36 +73,41 @@ class Run:
             self._is_detached = not self._is_over
             return self._is_over
 
-    def cancel(self) -> None:
-        """Cancel the work, or prevent it if it has not begun; may be repeated. What cannot be cancelled goes on."""
+    def cancel(self, reason: Exception) -> bool:
+        """Cancel the work, or prevent it if it has not begun; may be repeated. What cannot be cancelled goes on.
+
+        Args:
+            reason: the error to finish with. After `Cancelled`, a result counts that the work had all the same. Any
+                other reason replaces what a coroutine returns or raises after it was cancelled.
+
+        Returns:
+            False if the work goes on.
+        """
         with self._lock:
-            self._is_cancelled = True
+            self._reason = self._reason or reason
             cancel = self._cancel
-        if cancel is not None:
-            cancel()
+        return cancel is None or cancel()
 
     def _subscribe(self, work: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
         result: list[Any] = [None]
         subscription = SingleAssignmentDisposable()
 
-        def cancel() -> None:
-            try:
-                subscription.dispose()
-            except BaseException as error:  # a bug of the work's: the work is cancelled all the same
-                unhandled(error)
-            self._finish(None, Cancelled())
+        def cancel() -> bool:
+            _guarded(subscription.dispose)
+            self._finish(None, self._reason)
+            return True
 
         def keep(value: Any) -> None:
             result[0] = value
 
         if self._cancel_with(cancel):
             subscription.disposable = work.subscribe(
-                keep, partial(self._finish, None), lambda: self._finish(result[0], None), scheduler=scheduler
+                keep, self._fail, lambda: self._finish(result[0], None), scheduler=scheduler
             )
 
     def _follow(self, future: concurrent.futures.Future[Any]) -> None:
         future.add_done_callback(self._done)
-        self._cancel_with(future.cancel)
+        self._cancel_with(lambda: bool(_guarded(future.cancel)))
 
     def _follow_on(self, loop: asyncio.AbstractEventLoop, begin: Callable[[], asyncio.Future[Any]]) -> None:
         """Follow a Future or a Task of asyncio's, on its own loop: no other thread may touch it.
@@ -117,38 +119,55 @@ class Run:
 
         def follow() -> None:
             nonlocal future
-            future = begin()
-            future.add_done_callback(self._done)
+            try:
+                future = begin()
+                future.add_done_callback(self._done)
+            except BaseException as error:  # a Future of the user's own kind
+                self._finish(None, error)
 
         def cancel_once() -> None:
             nonlocal is_cancelled
             if future is not None and not is_cancelled:  # a second `cancel` would cancel the clean-up
                 is_cancelled = True
-                future.cancel()
+                _guarded(future.cancel)
 
-        def cancel() -> None:
+        def cancel() -> bool:
             try:
                 loop.call_soon_threadsafe(cancel_once)
             except RuntimeError:  # the loop is closed
                 pass
             if not loop.is_running():  # it would never call `_done`
-                self._finish(None, Cancelled())
+                self._finish(None, self._reason)
+            return True
 
         loop.call_soon_threadsafe(follow)
         self._cancel_with(cancel)
 
     def _done(self, future: concurrent.futures.Future[Any] | asyncio.Future[Any]) -> None:
-        if future.cancelled():
-            self._finish(None, Cancelled() if self._is_cancelled else concurrent.futures.CancelledError())
-        else:
-            error = future.exception()
-            self._finish(None if error else future.result(), error)
+        result: Any = None
+        error: BaseException | None
+        try:
+            if future.cancelled():
+                error = self._reason or concurrent.futures.CancelledError()
+            else:
+                error = future.exception()
+                if error is None:  # an error may be false: it may have a length of 0
+                    result = future.result()
+        except BaseException as bug:  # a Future of the user's own kind
+            error = bug
+        is_broken_off = self._reason is not None and not isinstance(self._reason, Cancelled)
+        self._finish(result, self._reason if is_broken_off else error)
 
-    def _cancel_with(self, cancel: Callable[[], object]) -> bool:
+    def _fail(self, error: object) -> None:
+        """An Observable ended with an error, which may be anything, since nobody checks what `on_error` is given."""
+        is_error = issubclass(type(error), BaseException)
+        self._finish(None, cast("BaseException", error) if is_error else TypeError(f"on_error got {show(error)}"))
+
+    def _cancel_with(self, cancel: Callable[[], bool]) -> bool:
         """Say how the work is cancelled. Returns False if `cancel` was called before: then it is cancelled now."""
         with self._lock:
             self._cancel = cancel
-            is_cancelled = self._is_cancelled
+            is_cancelled = self._reason is not None
         if is_cancelled:
             cancel()
         return not is_cancelled
@@ -158,9 +177,16 @@ class Run:
             first, self._is_over = not self._is_over, True
             detached = self._is_detached
         if first:
-            self._finished(result, error)
-        if first and detached:
-            self._release()
+            self._finished(result, error, detached)
+
+
+def _guarded(cancel: Callable[[], object]) -> object:
+    """Cancel the user's work, and return what that returns. What it raises is a bug of the work's, and is shown."""
+    try:
+        return cancel()
+    except BaseException as error:
+        unhandled(error)
+        return None
 
 
 def _loop_for(work: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:

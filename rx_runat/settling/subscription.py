@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, NamedTuple
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -16,6 +17,7 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
+from rx_runat.settling.allowance import Allowance
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
 from rx_runat.settling.outcomes import Outcomes
@@ -23,11 +25,18 @@ from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
 from rx_runat.stream.acks import Ack
-from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.hot import Subscriber, unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
 _CHECK_SECONDS = 0.05  # between two checks of `wait` whether Redis still answers
+
+
+class _Waiting(NamedTuple):
+    """A claim that waits, and since when, in seconds of the leases thread's clock."""
+
+    claim: Claim
+    since: float
 
 
 class Subscription:
@@ -61,8 +70,20 @@ class Subscription:
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
-        self._work = Work(work, policy, self._loop, self._settle, lambda: self._limiter.release())
-        self._limiter = Limiter(max_concurrent, self._work.begin, lambda: not self._outcomes.is_full)
+        self._work = Work(
+            work,
+            policy,
+            self._loop,
+            lambda: self._limiter.threads,
+            self._count,
+            self._settle,
+            lambda lease: self._limiter.release(lease.is_suspect),
+        )
+        self.counts_up_to = min(1, policy.max_attempts - 1)
+        self._allowance = Allowance()
+        self._limiter: Limiter[_Waiting] = Limiter(
+            max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
+        )
         self._lock = threading.Lock()  # guards the attributes below
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
         self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
@@ -98,14 +119,14 @@ class Subscription:
                 self._add(manager)
         if is_over:  # the claim was on its way while the stream ended: our threads are gone, or soon will be
             try:
-                manager.settle([(lease, "back", "")])
+                manager.settle([(lease, "back", "")])  # if it is refused, the lease ends by itself
             except StoreError:
                 pass  # then it comes again when its lease ends
             return
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put(claim):
+        if not self._limiter.put(_Waiting(claim, manager.thread.now()), lease.is_suspect):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
@@ -116,6 +137,14 @@ class Subscription:
             # It makes the last call to the subscriber, even at interpreter exit, when no thread can be started.
             self._outcomes.thread.keep_one_thread()
         self._managers[manager] = None
+
+    def _begin(self, waiting: _Waiting) -> bool:
+        """On a work thread; see `Work.begin`."""
+        claim, since = waiting
+        if self._allowance.claims < math.inf:
+            self._allowance.note_begun(manager_of(lease_of(claim)).thread.now() - since, claim.lease)
+            self._wake_sources()
+        return self._work.begin(claim)
 
     def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end the subscriber's stream with a last call when no claim is open."""
@@ -129,7 +158,7 @@ class Subscription:
         if decision is None:
             self._claims_ended()
         elif decision.verb is None:
-            self._outcomes.put(decision.outcome(claim, ours=False))
+            self._outcomes.put(decision.outcome(claim, 0))
         else:
             if decision.failure is not None:
                 self._fail(decision.failure)
@@ -138,13 +167,40 @@ class Subscription:
             ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
             manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
+    def _count(self, claim: Claim, then: Callable[[int | None], None]) -> None:
+        lease = lease_of(claim)
+        manager_of(lease).acks.put(Ack(lease, "begin", "", self, then))
+
     # What Redis says, on the leases thread: no code of the user's may run here.
 
-    def _settled(self, claim: Claim, decision: Decision, ours: bool | None) -> None:
+    def _settled(self, claim: Claim, decision: Decision, answer: int | None) -> None:
         if decision.verb == "back":
             self._claims_ended()
         else:
-            self._outcomes.put(decision.outcome(claim, ours))
+            self._outcomes.put(decision.outcome(claim, answer))
+
+    def check(self, now: float) -> None:
+        """Hand back the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.
+
+        They would be renewed for ever, and kept from other processes.
+        """
+        self._work.log_long(now)
+        overdue = self._limiter.take_back(lambda waiting: now - waiting.since >= waiting.claim.lease)
+        if overdue:
+            self._allowance.note_given_back()
+        for claim, _ in overdue:
+            self._settle(claim, Decision("back"))
+
+    @property
+    def wanted(self) -> float:
+        """How many more claims a source may take for this holder: those that begin at once, and some that wait."""
+        return self._allowance.claims + self._limiter.spare
+
+    def _wake_sources(self) -> None:
+        """A worker is free, or more claims may wait: a source that was told to take none looks again."""
+        if self._allowance.claims < math.inf:
+            for manager in tuple(self._managers):
+                manager.slots.look_again()
 
     def lost(self, lease: Lease) -> None:
         """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
@@ -165,6 +221,7 @@ class Subscription:
         with self._lock:
             self._open -= n
         self._limiter.start()
+        self._wake_sources()
         self._end_if_done()
 
     def dispose(self) -> None:
@@ -205,8 +262,11 @@ class Subscription:
         That stream might never end: claims of another, running queue may be merged into it, and a closed event loop
         does not deliver its `on_completed`.
         """
-        self._upstream.dispose()
-        for claim in self._limiter.stop():
+        try:
+            self._upstream.dispose()
+        except BaseException as error:  # a bug of an operator before `settle`
+            unhandled(error)
+        for claim, _ in self._limiter.stop():
             self._settle(claim, Decision("back"))
         self._work.cancel_all()
         self._finish(self._subscriber.complete)
@@ -232,6 +292,7 @@ class Subscription:
             if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
+            self._work.end()
             self._limiter.threads.end()
             self._outcomes.thread.end()
             for leave in self._leave:

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from rx_runat.stream.hot import unhandled
+
 _IDLE_SECONDS = 1.0  # starting a thread takes 0.1 ms: an idle one is kept for the next key, but not for hours
 
 
@@ -27,11 +29,12 @@ class Pool:
         self._ready = threading.Condition(threading.Lock())  # guards the attributes below
         self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
+        self._written_off: set[threading.Thread] = set()  # they end with their present action
         self._idle = 0
         self._is_ended = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run an action soon; it must not raise."""
+        """Run an action soon. What it raises is shown, and its thread goes on."""
         with self._ready:
             self._actions.append(action)
             if len(self._actions) <= self._idle:
@@ -52,7 +55,14 @@ class Pool:
     @property
     def is_here(self) -> bool:
         """True on one of the threads."""
-        return threading.current_thread() in self._threads
+        thread = threading.current_thread()
+        return thread in self._threads or thread in self._written_off
+
+    def write_off(self, thread: threading.Thread) -> None:
+        """Replace a thread whose present action hangs: it ends with that action, and `join` does not wait for it."""
+        with self._ready:
+            self._threads.remove(thread)
+            self._written_off.add(thread)
 
     def end(self) -> None:
         """End the threads when all actions have run."""
@@ -80,8 +90,13 @@ class Pool:
                     self._threads.remove(threading.current_thread())
                     return
                 action = self._actions.popleft()
-            action()
+            _run(action)
             del action  # what it refers to must not live until the next action comes
+            if self._written_off:
+                with self._ready:
+                    if threading.current_thread() in self._written_off:
+                        self._written_off.remove(threading.current_thread())
+                        return
 
 
 class Inline:
@@ -98,7 +113,7 @@ class Inline:
         self._is_running = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run an action now; it must not raise."""
+        """Run an action now. What it raises is shown."""
         with self._lock:
             self._actions.append(action)
             if self._is_running:
@@ -110,13 +125,23 @@ class Inline:
                     self._is_running = False
                     return
                 action = self._actions.popleft()
-            action()
+            _run(action)
 
     def keep_one_thread(self) -> None:
         """Nothing: there is no thread to keep."""
+
+    def write_off(self, thread: threading.Thread) -> None:
+        """Nothing: in virtual time no function takes any time."""
 
     def end(self) -> None:
         """Nothing: there is no thread to end."""
 
     def join(self, longest: float = -1) -> None:
         """Nothing: there is no thread to wait for."""
+
+
+def _run(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except BaseException as error:  # a bug of ours, since the user's code is called under guard: the thread must live
+        unhandled(error)

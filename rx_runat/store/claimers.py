@@ -122,7 +122,11 @@ class LeasingClaimer(ReceiptHolder):
             items = []
         attempts = list(map(int, items[2::3]))
         counted = [attempt > 0 for attempt in attempts]
-        return Leased(items[::3], items[1::3], list(map(abs, attempts)), counted, token, int(deadline), now, wait)
+        suspects: frozenset[str] = frozenset()
+        if not all(counted):
+            suspects = frozenset(key for key, text in zip(items[::3], items[2::3], strict=True) if text[:2] == "-0")
+        attempts = list(map(abs, attempts))
+        return Leased(items[::3], items[1::3], attempts, counted, token, int(deadline), now, wait, suspects)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim as they were before it, if we still hold their lease.

@@ -1,5 +1,7 @@
 """Leases of finished work are settled in bulk, on the leases thread: no thread of the user's waits for Redis.
 
+The `begin` of work whose attempt does not count yet goes with the same calls.
+
 requests  a  b c d      e
 calls     [a]   [b c d] [e]      requests that come during one call go with the next call; a request
                                  waits, at most 1 ms, only where more are expected at once
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rx_runat.errors import OutcomeUnknown, Unavailable
-from rx_runat.model.batch import Verb
+from rx_runat.model.batch import REFUSED, Verb
 from rx_runat.model.claim import Lease, Manager
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
@@ -31,22 +33,23 @@ _MOMENT = 0.001
 
 
 class Ack(NamedTuple):
-    """A request to end a lease.
+    """A request to end a lease, or to `begin`.
 
     Attributes:
         lease: the lease.
-        verb: how it ends.
+        verb: how it ends, or `begin`.
         argument: of the verb, as in `SettleRequest`.
         holder: who kept the lease.
-        then: called on the leases thread with True if the lease was still ours, False if it was not, None if that is
-            unknown. Like the calls of a `LeaseHolder` it must not block.
+        then: called on the leases thread with the answer, as in `SettleReply`: 0 if the lease was not ours any more;
+            None if the answer is unknown, or Redis refused, and then the holder has failed. Like the calls of a
+            `LeaseHolder` it must not block.
     """
 
     lease: Lease
     verb: Verb
     argument: int | str
     holder: LeaseHolder
-    then: Callable[[bool | None], None]
+    then: Callable[[int | None], None]
 
 
 class Acks:
@@ -75,7 +78,8 @@ class Acks:
             ack: the request.
             more: True if others are expected to follow at once; then wait a moment for them.
         """
-        self._renewals.release(ack.lease, ack.holder)
+        if ack.verb != "begin":
+            self._renewals.release(ack.lease, ack.holder)
         with self._lock:
             self._waiting.append(ack)
             if self._is_calling:
@@ -132,18 +136,27 @@ class Acks:
             if left:  # Redis is away: the other parts would fare no better
                 left += part
                 continue
+            answers: list[int | None]
+            refusal: Exception | None
             try:
-                answers = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
+                answers, _, refusal = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not settled yet: %s", error)
                 left += part
                 continue
             except Exception as error:  # it does not heal, or it is a bug of ours: the work must not go on in silence
-                for holder in dict.fromkeys(ack.holder for ack in part):
-                    holder.failed(error)
-                answers = [None] * len(part)
-            for ack, ours in zip(part, answers, strict=True):
-                ack.then(ours)
+                answers, refusal = [REFUSED] * len(part), error
+            if isinstance(refusal, Unavailable):  # it heals: those that were refused are asked for again
+                left += [ack for ack, answer in zip(part, answers, strict=True) if answer == REFUSED]
+            elif refusal is not None:  # a claim that was refused is left to the end of its lease
+                refused = [ack.holder for ack, answer in zip(part, answers, strict=True) if answer == REFUSED]
+                for holder in dict.fromkeys(refused):
+                    holder.failed(refusal)
+            for ack, answer in zip(part, answers, strict=True):
+                if answer != REFUSED:
+                    ack.then(answer)
+                elif not isinstance(refusal, Unavailable):
+                    ack.then(None)
         return [ack for ack in left if not self._gives_up(ack)]
 
     def _gives_up(self, ack: Ack) -> bool:

@@ -27,8 +27,8 @@ class Demand(Protocol):
         ...
 
     @property
-    def seconds_until_free(self) -> float:
-        """The seconds until a claim may take keys again, where `keys` was 0."""
+    def seconds_until_free(self) -> float | None:
+        """The seconds until a claim may take keys again, where `keys` was 0; None: the source is woken then."""
         ...
 
     def note_delivery(self, keys: int, seconds: float) -> None:
@@ -51,7 +51,7 @@ class Pace:
     """
 
     hold_seconds = HOLD_SECONDS
-    seconds_until_free = 0.0  # `keys` is never 0
+    seconds_until_free: float | None = 0.0  # `keys` is never 0
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

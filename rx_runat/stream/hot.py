@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
@@ -156,8 +156,9 @@ def unhandled(error: BaseException) -> None:
     hook_args = (type(error), error, error.__traceback__, threading.current_thread())
     try:
         threading.excepthook(threading.ExceptHookArgs(hook_args))
-    except Exception:  # a broken hook must not end the loop
-        sys.excepthook(*hook_args[:3])
+    except BaseException:  # a broken hook must not end the loop
+        with suppress(BaseException):
+            sys.excepthook(*hook_args[:3])
 
 
 def _ignore(_: object) -> None:

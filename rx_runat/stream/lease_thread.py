@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from reactivex import abc
 
-from rx_runat.model.batch import Verb
+from rx_runat.model.batch import SettleReply, Verb
 from rx_runat.model.claim import Lease, Manager
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.stoppable import LeaseHolder
@@ -60,8 +60,8 @@ class LeaseThread:
         """Run an action on the thread after so many seconds, unless the returned disposable is disposed of before."""
         return self._scheduler.schedule_relative(seconds, lambda _, __: action())
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
-        """End or extend leases; see `Manager.settle`. On this thread only."""
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+        """Begin, end or extend leases; see `Manager.settle`. On this thread only."""
         self._called_at = self.now()
         try:
             return self._manager.settle(requests)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown
-from rx_runat.model.batch import Entry, Leased, SettleRequest, Verb
+from rx_runat.model.batch import EVERY, REFUSED, SUPERSEDED, Counting, Entry, Leased, SettleReply, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
 from rx_runat.model.protocols import Claimer, HeadTracker, Store
 from rx_runat.model.times import from_score, lateness, to_ms
@@ -30,6 +30,7 @@ from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
 _ENDINGS: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
+_STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `resent`
 
 
 class LeaseManager:
@@ -63,7 +64,7 @@ class LeaseManager:
     ) -> None:
         self.where = store.where
         self.scheduler = scheduler
-        self.slots = Slots(max_in_flight, sources.now, self._wake_source)
+        self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted)
         self.thread = LeaseThread(self, sources.now, scheduler, store.close)
         self.renewals = Renewals(self, self.thread, lease)
         self.acks = Acks(self, self.thread, self.renewals)
@@ -76,6 +77,7 @@ class LeaseManager:
         self._source: Source[Leased] | None = None
         self._delivery: Delivery | None = None
         self._holders: set[LeaseHolder] = set()
+        self._counting = Counting()
         self._ahead = 0.0  # seconds: what our clock shows minus what Redis's clock shows
 
     def open(self) -> Source[Leased]:
@@ -87,16 +89,19 @@ class LeaseManager:
         if self._source is not None:
             self._source.wake_for(-math.inf)
 
+    def _wanted(self) -> float:
+        return min((holder.wanted for holder in tuple(self._holders)), default=math.inf)
+
     # What the source asks for.
 
     @property
     def demand(self) -> Demand:
-        """As many keys as there are free slots."""
+        """As many keys as there are free slots, if the holders of the leases want so many."""
         return self.slots
 
     def claimer(self) -> Claimer[Leased]:
         """Returns a new claimer of the store."""
-        return self._store.leasing_claimer(self._lease_ms)
+        return self._store.leasing_claimer(self._lease_ms, self._counting)
 
     def head_tracker(self) -> HeadTracker:
         """Returns a new tracker of the schedule's head and of the first end of a lease."""
@@ -106,6 +111,7 @@ class LeaseManager:
         """Returns the delivery of one claim; each of its keys takes a slot."""
         # Our clock is read after Redis's, so a slot is never free before its lease has ended.
         self._ahead = self._now() - claimed.now / 1e6
+        suspects = claimed.suspects
         claims = [
             Claim(
                 key,
@@ -113,9 +119,11 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self),
+                Lease(key, claimed.fence, claimed.deadline, self, counted, key in suspects),
             )
-            for key, score, attempt in zip(claimed.keys, claimed.scores, claimed.attempts, strict=True)
+            for key, score, attempt, counted in zip(
+                claimed.keys, claimed.scores, claimed.attempts, claimed.counted, strict=True
+            )
         ]
         self.slots.take(map(lease_of, claims), self._end(claimed.deadline))
         delivery = self._delivery = _Claims(claimed, claims, self.slots)
@@ -131,35 +139,39 @@ class LeaseManager:
         """True if a lease is ours, as far as this process knows."""
         return not lease.ending and self.left(lease) > 0
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
-        """End or extend leases in one round trip; see `Manager.settle`.
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+        """Begin, end or extend leases in one round trip; see `Manager.settle`.
 
         A request that may end a lease, and whose answer was lost, is sent again alone: `resent` holds for a whole call,
         and would not be true of the others.
         """
-        resent = any(lease.is_unsure and verb != "extend" for lease, verb, _ in requests)
+        resent = any(lease.is_unsure and verb not in _STAYS for lease, verb, _ in requests)
         assert len(requests) == 1 or not resent
         asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
         try:
             reply = self._writes.settle(asked, resent)
         except OutcomeUnknown:
             for lease, verb, _ in requests:
-                lease.is_unsure = lease.is_unsure or verb != "extend"
+                lease.is_unsure = lease.is_unsure or verb not in _STAYS
             raise
-        if reply.refusal is not None:
-            raise reply.refusal
-        answers = reply.answers
         ended: list[Lease] = []
-        for (lease, verb, _), answer in zip(requests, answers, strict=True):
+        for (lease, verb, _), answer in zip(requests, reply.answers, strict=True):
+            if answer == REFUSED:
+                continue
             if verb == "extend" and answer:
                 lease.deadline_ms = answer
                 self.slots.extend(lease, self._end(answer))
+            elif verb == "begin" and answer:
+                lease.is_counted = True
+            elif answer == SUPERSEDED:
+                lease.is_unsure, lease.ending = False, lease.ending or "nacked, and scheduled again"
+                ended.append(lease)
             else:
                 lease.is_unsure = answer is None
                 lease.ending = lease.ending or (LOST if answer == 0 else _ENDINGS[verb] if answer else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)
-        return [None if answer is None else answer > 0 for answer in answers]
+        return reply
 
     # What the operator `settle` asks for.
 
@@ -169,16 +181,18 @@ class LeaseManager:
         return self._delivery is not None and self._delivery.goes_on
 
     def register(self, holder: LeaseHolder) -> Callable[[], None]:
-        """Register a holder of leases.
+        """Register a holder of leases. From the next claim on, attempts count as the holder asks.
 
         The store stays open, and `stop` waits, until the returned callback is called. All leases of the holder must be
         settled or lost by then.
         """
         self._holders.add(holder)
+        self._count()
         leave_queue = self._sources.register(holder)
 
         def leave() -> None:
             self._holders.discard(holder)
+            self._count()
             self.renewals.leave(holder)
             self.thread.forget(holder)
             leave_queue()
@@ -189,6 +203,9 @@ class LeaseManager:
         """Wait for the leases thread, if nobody holds a lease any more."""
         if not self._holders:
             self.thread.join()
+
+    def _count(self) -> None:
+        self._counting.up_to = min((holder.counts_up_to for holder in tuple(self._holders)), default=EVERY)
 
     def _end(self, deadline_ms: int) -> float:
         # Rounded to the microsecond, because a virtual clock counts in them: so its time can equal the end exactly.

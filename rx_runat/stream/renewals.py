@@ -90,6 +90,9 @@ class Renewals:
             self._plan, self._is_renewing = plan, True
         wait = self._period
         try:
+            for holder in dict.fromkeys(holder for _, holder in kept):
+                holder.check(began)
+            kept = list(self._kept)  # without those that went back
             done = self._extend(list(dict.fromkeys(lease for lease, _ in kept)))
             self._tell_lost(kept)
             wait -= self._thread.now() - began
@@ -108,7 +111,9 @@ class Renewals:
         """Extend these leases. Returns False if Redis did not answer: another try is due soon."""
         for part in parts(leases):
             try:
-                self._thread.settle([(lease, "extend", self._lease_ms) for lease in part])
+                reply = self._thread.settle([(lease, "extend", self._lease_ms) for lease in part])
+                if reply.refusal is not None:
+                    raise reply.refusal
             except (Unavailable, OutcomeUnknown) as error:
                 log.debug("not renewed: %s", error)
                 return False  # the other parts would fare no better, and each might wait as long for an answer

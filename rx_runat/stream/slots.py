@@ -23,48 +23,69 @@ class Slots:
     A claim that was filtered out or forgotten frees its slot when its lease ends, so it never stops the stream. From
     any thread.
 
+    The first claim takes one key. Only after it is it known whether `settle` works on these claims, and so which of
+    their attempts count at the claim: a key that kills its process takes at most one other key with it.
+
     Args:
         max_in_flight: how many claims may be out.
         now: monotonic seconds; virtual seconds in virtual time.
-        freed: called when a slot becomes free after the source was told that none is.
+        freed: called when a claim may take keys again after the source was told that it may take none.
+        wanted: returns how many more claims those who work on them want; inf: any number.
     """
 
     # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
     hold_seconds = math.inf
 
-    def __init__(self, max_in_flight: int, now: Callable[[], float], freed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        max_in_flight: int,
+        now: Callable[[], float],
+        freed: Callable[[], None],
+        wanted: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._max = max_in_flight
         self._now = now
         self._freed = freed
+        self._wanted = wanted
         self._lock = threading.Lock()  # over the rest
         self._ends: dict[Hashable, float] = {}
         self._first_end = math.inf  # no lease that holds a slot ends before this
-        self._was_full = False
+        self._is_first = True  # nobody has received a claim since the last `reset`
+        self._told_none = False
 
     @property
     def keys(self) -> int:
-        """How many keys the next claim may take: the free slots, at most 1,000 (some 7 ms of the server's time)."""
+        """How many keys the next claim may take: 1 at first; then as many as are wanted and as slots are free.
+
+        At most 1,000: some 7 ms of the server's time.
+        """
         with self._lock:
             now = self._now()
             if self._first_end <= now:
                 self._ends = {lease: end for lease, end in self._ends.items() if end > now}
                 self._first_end = min(self._ends.values(), default=math.inf)
-            free = max(0, self._max - len(self._ends))
-            self._was_full = not free
-            return min(free, _LARGEST_CLAIM)
+            self._told_none = True  # set before `wanted` is read: when more is wanted after that, `look_again` wakes
+            most = 1 if self._is_first else _LARGEST_CLAIM
+            keys = max(0, int(min(self._max - len(self._ends), self._wanted(), most)))
+            self._told_none = not keys
+            return keys
 
     @property
-    def seconds_until_free(self) -> float:
-        """The seconds until a slot is free, if no lease ends before its deadline; 0.0 if one is free."""
+    def seconds_until_free(self) -> float | None:
+        """The seconds until a slot is free, if no lease ends before its deadline; 0.0 if one is free.
+
+        None if slots are free, and no claim is wanted: `freed` is called when that changes.
+        """
         with self._lock:
             if len(self._ends) < self._max:
-                return 0.0
+                return None if self._told_none else 0.0
             self._first_end = min(self._ends.values())
             return max(0.0, self._first_end - self._now())
 
     def take(self, leases: Iterable[Hashable], end: float) -> None:
         """Give each of these leases a slot, until a moment of the clock."""
         with self._lock:
+            self._is_first = False
             self._ends.update(dict.fromkeys(leases, end))
             self._first_end = min(self._first_end, end)
 
@@ -83,9 +104,14 @@ class Slots:
             before = len(self._ends)
             for lease in leases:
                 self._ends.pop(lease, None)
-            calls = self._was_full and len(self._ends) < before
-            if calls:
-                self._was_full = False
+            calls = self._told_none and len(self._ends) < before
+        if calls:
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Call `freed` if the source was told to take no keys: a slot is free again, or more claims are wanted."""
+        with self._lock:
+            calls, self._told_none = self._told_none, False
         if calls:
             self._freed()
 
@@ -93,4 +119,5 @@ class Slots:
         """Nothing: how fast subscribers take claims says nothing about how long the work takes."""
 
     def reset(self) -> None:
-        """Nothing: a claim that is out holds its slot whether anybody subscribes or not."""
+        """Begin with one key again. A claim that is out holds its slot whether anybody subscribes or not."""
+        self._is_first = True

@@ -27,9 +27,27 @@ class Stoppable(Protocol):
 class LeaseHolder(Stoppable, Protocol):
     """A `Stoppable` whose leases are renewed and settled for it.
 
-    The leases thread makes both calls below, and no lease is renewed while it waits for one of them to return: so they
+    The leases thread makes the calls below, and no lease is renewed while it waits for one of them to return: so they
     call no code of the user's, and do not block.
+
+    Attributes:
+        counts_up_to: attempts with a number up to this count at the claim; for later ones the holder asks `begin`.
     """
+
+    counts_up_to: int
+
+    @property
+    def wanted(self) -> float:
+        """How many more claims a source may take for this holder; from any thread."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Look for claims that have waited for too long. Called before each renewal, every third of a lease.
+
+        Args:
+            now: seconds of the leases thread's clock.
+        """
+        ...
 
     def lost(self, lease: Lease) -> None:
         """Take notice that a lease was lost before the holder asked to settle it."""

@@ -114,13 +114,16 @@ def test_the_claims_of_a_killed_worker_come_again_when_their_leases_end(
     """
     with WorkerPool(server.url, client, log, rng, interval=HOUR, settles=settles) as pool:
         other = pool.start(lease=HOUR)
-        victim = pool.start(lease=0.5, threads=1, dies=dies)
+        victim = pool.start(lease=0.5, threads=1, dies=dies, dies_at=10 if dies == "claimed" else 1, waits=True)
         wait_until(
             lambda: sum("t" in each["flags"] for each in client.client_list()) == 2,
             "both sources sleep and are tracked",
         )
         other.stall()
         pool.schedule(10)
+        if dies != "claimed":
+            wait_until(lambda: len(log.lines_of(victim.pid, "claimed")) == 10, "it has claimed all of them")
+            victim.open_gate()
         wait_until(victim.is_dead, "the worker has died")
         other.go_on()
         pool.kill(victim)

@@ -29,6 +29,7 @@ RUN = [
         (RUN[:1], "keys are missing"),
         ([*RUN, "1 claimed b 1 0 1000", "1 done b 1 0 1000"], "keys came that nobody scheduled"),
         ([*RUN, "3 claimed a 2 1000 2000"], "one claim came twice"),
+        (["1 claimed a 1 0 1000", "1 begun a 1 0 1000", "3 claimed a 1 1000 2000"], "one claim came twice"),
         ([*RUN, "3 claimed a 3 1999 2999"], "claimed during a lease"),
         ([*RUN, "3 claimed a 3 2000 3000"], "came again after its ack"),
         ([*RUN[:4], "2 lost a 2 1000 2000"], "the last verdict on a: lost"),
@@ -47,3 +48,10 @@ def test_the_check_counts(log: WorkLog) -> None:
     assert check_work_log(log, ["a"], killed={1}) == Summary(
         keys=1, claims=2, unsettled_by_kill=1, twice=1, by_kill=1, by_lease=0, late_ms=(0, 0)
     )
+
+
+def test_an_attempt_that_has_not_begun_may_come_again(log: WorkLog) -> None:
+    again = "2 claimed a 1 1005 2005", "2 begun a 1 1005 2005", "2 done a 1 1005 2005", "2 acked a 1 1005 2005"
+    log.path.write_text("".join(f"{line}\n" for line in ("1 claimed a 1 0 1000", *again)))
+    summary = check_work_log(log, ["a"], killed={1})
+    assert (summary.claims, summary.unsettled_by_kill, summary.late_ms) == (2, 1, (5, 5))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pytest
 
-from rx_runat import Refused, Unavailable
-from rx_runat.model.batch import Verb
+from rx_runat import Refused, StoreError, Unavailable
+from rx_runat.model.batch import EVERY, REFUSED, SettleReply, Verb
 from rx_runat.model.claim import Lease
 from rx_runat.stream.acks import Ack, Acks
 from rx_runat.stream.lease_thread import LeaseThread
@@ -26,6 +28,7 @@ class FakeManager:
         self.allowed = threading.Semaphore(0)
         self.raises: list[Exception] = []
         self.gone: set[str] = set()
+        self.refused: dict[str, StoreError] = {}
 
     def left(self, lease: Lease) -> float:
         return 1.0
@@ -33,18 +36,22 @@ class FakeManager:
     def lives(self, lease: Lease) -> bool:
         return lease.key not in self.gone
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> list[bool | None]:
+    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
         self.calls.append([lease.key for lease, _, _ in requests])
         assert self.allowed.acquire(timeout=20)
         if self.raises:
             raise self.raises.pop()
-        return [True] * len(requests)
+        refused = {lease.key: self.refused[lease.key] for lease, _, __ in requests if lease.key in self.refused}
+        answers: list[int | None] = [REFUSED if lease.key in refused else 1 for lease, _, __ in requests]
+        return SettleReply(answers, None, next(iter(refused.values()), None))
 
 
 class Holder:
     """Keeps a list of the calls that it received."""
 
     is_inside = False
+    counts_up_to = EVERY
+    wanted = math.inf
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -52,6 +59,8 @@ class Holder:
     def stop(self) -> None: ...
 
     def wait(self, longest: float) -> None: ...
+
+    def check(self, now: float) -> None: ...
 
     def lost(self, lease: Lease) -> None:
         self.told.append(f"lost {lease.key}")
@@ -78,7 +87,7 @@ class Leases:
         self.renewals.renew(lease, holder or self.holder)
         return lease
 
-    def ack(self, key: str, then: Callable[[bool | None], None], more: bool = False) -> None:
+    def ack(self, key: str, then: Callable[[int | None], None], more: bool = False) -> None:
         self.acks.put(Ack(self.lease(key), "ack", "", self.holder, then), more)
 
 
@@ -103,7 +112,7 @@ def make_leases() -> Iterator[Callable[..., Leases]]:
 def test_what_ends_during_one_call_goes_with_the_next(make_leases: Callable[..., Leases]) -> None:
     leases = make_leases()
     manager = leases.manager
-    settled: list[bool | None] = []
+    settled: list[int | None] = []
     leases.ack("first", settled.append)
     wait_until(lambda: len(manager.calls) == 1, "the first is asked for alone, at once")
     for n in range(50):
@@ -116,19 +125,52 @@ def test_what_ends_during_one_call_goes_with_the_next(make_leases: Callable[...,
 def test_one_that_others_were_to_follow_waits_a_moment_only(make_leases: Callable[..., Leases]) -> None:
     leases = make_leases()
     leases.manager.allowed.release(9)
-    settled: list[bool | None] = []
+    settled: list[int | None] = []
     leases.ack("a", settled.append, more=True)
-    wait_until(lambda: settled == [True], "it is settled though no other came")
+    wait_until(lambda: settled == [1], "it is settled though no other came")
 
 
 def test_an_ack_that_is_refused_is_unknown_and_its_holder_fails(make_leases: Callable[..., Leases]) -> None:
     leases = make_leases()
     leases.manager.allowed.release(9)
     leases.manager.raises = [Refused("no permission")]
-    settled: list[bool | None] = []
+    settled: list[int | None] = []
     leases.ack("a", settled.append)
     wait_until(lambda: settled == [None], "it is unknown")
     assert leases.holder.told == ["failed: no permission"]
+
+
+def test_a_request_that_is_refused_fails_alone(make_leases: Callable[..., Leases]) -> None:
+    leases = make_leases()
+    leases.manager.allowed.release(9)
+    leases.manager.refused = {"b": Refused("no permission")}
+    settled: dict[str, int | None] = {}
+    for key in "abc":
+        leases.ack(key, partial(settled.__setitem__, key), more=True)
+    wait_until(lambda: len(settled) == 3, "all are answered")
+    assert settled == {"a": 1, "b": None, "c": 1}
+    assert leases.holder.told == ["failed: no permission"]
+
+
+def test_a_refusal_that_heals_is_asked_for_again(make_leases: Callable[..., Leases]) -> None:
+    leases = make_leases()
+    leases.manager.allowed.release(9)
+    leases.manager.refused = {"b": Unavailable("its memory is full")}
+    settled: dict[str, int | None] = {}
+    for key in "abc":
+        leases.ack(key, partial(settled.__setitem__, key), more=True)
+    wait_until(lambda: settled == {"a": 1, "c": 1}, "the others are answered")
+    leases.manager.refused.clear()
+    wait_until(lambda: len(settled) == 3, "it is answered")
+    assert (settled, leases.holder.told) == ({"a": 1, "b": 1, "c": 1}, [])
+
+
+def test_a_begin_leaves_the_lease_to_be_renewed(make_leases: Callable[..., Leases]) -> None:
+    leases = make_leases(lease=0.03)
+    leases.manager.allowed.release(10_000)
+    settled: list[int | None] = []
+    leases.acks.put(Ack(leases.keep("a"), "begin", "", leases.holder, settled.append))
+    wait_until(lambda: settled == [1] and len(leases.manager.calls) > 3, "it begins, and is renewed")
 
 
 # Renewals.
@@ -139,7 +181,7 @@ def test_renewals_are_made_however_many_acks_come(make_leases: Callable[..., Lea
     calls = leases.manager.calls
     leases.manager.allowed.release(100_000)
 
-    def ack(_: bool | None = None) -> None:
+    def ack(_: int | None = None) -> None:
         if len(calls) < 50_000 and ["kept"] not in calls[-1:]:
             leases.ack("k", ack)
 

@@ -474,7 +474,7 @@ def test_slots() -> None:
     now = 0.0
     freed: list[float] = []
     slots = Slots(2, lambda: now, lambda: freed.append(now))
-    assert slots.keys == 2
+    assert slots.keys == 1  # at first
     slots.take(["a", "b"], 10)
     assert (slots.keys, slots.seconds_until_free) == (0, 10)
     slots.free(["a"])
@@ -489,3 +489,37 @@ def test_slots() -> None:
     assert slots.keys == 1
     now = 30.0
     assert slots.keys == 2
+
+
+def test_a_source_takes_no_more_than_is_wanted_and_looks_again_when_more_is() -> None:
+    wanted = 3.0
+    freed: list[float] = []
+    slots = Slots(10, lambda: 0.0, lambda: freed.append(wanted), lambda: wanted)
+    slots.take(["a"], 10)
+    assert slots.keys == 3
+    wanted = -2.0
+    slots.look_again()
+    assert (slots.keys, slots.seconds_until_free, freed) == (0, None, [])
+    wanted = 1.0
+    slots.look_again()
+    slots.look_again()
+    assert (slots.keys, slots.seconds_until_free, freed) == (1, 0.0, [1.0])
+
+
+def test_the_first_claim_of_those_who_subscribe_takes_one_key(faults: Faults) -> None:
+    """Its key may kill the process, and takes no other key with it."""
+    queue, scheduler = virtual_queue(faults=faults)
+    claims = queue.claims()
+    for round_number in (1, 2):  # the second one is for those who subscribe when all have left
+        queue.on_next([Job(f"{round_number}{i}", PAST) for i in range(5)])
+        out: list[int] = []
+
+        def receive(claim: Claim, out: list[int] = out) -> None:
+            out.append(faults.call("ZCARD", "{RunAt~default}:claimed"))
+            claim.ack()
+
+        subscription = claims.subscribe(receive)
+        scheduler.advance_by(1)
+        subscription.dispose()
+        scheduler.advance_by(1)
+        assert out == [1, 4, 3, 2, 1]

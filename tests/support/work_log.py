@@ -130,7 +130,7 @@ def check_work_log(
 
     The promises: every key is done. No claim is received by two workers. No key is claimed while its lease lives. The
     verdicts are true: after `acked` the key does not come again; before `lost` another attempt took it over; after
-    `away` it is done again.
+    `away` it is done again. An attempt comes again only if its work had not begun.
 
     Args:
         log: of the run.
@@ -139,16 +139,21 @@ def check_work_log(
         server_forgot: True if the server may have lost writes that it had acknowledged. Then only the first promise
             holds, and only it is asserted.
     """
-    claimed: dict[str, dict[int, LogLine]] = defaultdict(dict)
+    claimed: dict[str, list[LogLine]] = defaultdict(list)
+    begun: set[tuple[int, str, int]] = set()
     done: dict[str, list[int]] = defaultdict(list)
     verdicts: dict[tuple[str, int], str] = {}
     for line in log.read():
         if line.event == "claimed":
-            assert server_forgot or line.attempt not in claimed[line.key], f"one claim came twice: {line}"
-            claimed[line.key][line.attempt] = line
+            for each in claimed[line.key]:  # an attempt that has not begun does not count, so it may come again
+                comes_again = each.ends <= line.began and (each.pid, each.key, each.attempt) not in begun
+                assert server_forgot or each.attempt != line.attempt or comes_again, f"one claim came twice: {line}"
+            claimed[line.key].append(line)
+        elif line.event == "begun":
+            begun.add((line.pid, line.key, line.attempt))
         elif line.event == "done":
             done[line.key].append(line.attempt)
-        elif line.event != "begun":
+        else:
             assert line.event in VERDICTS
             verdicts[line.key, line.attempt] = line.event
     assert not set(keys) - done.keys(), "keys are missing"
@@ -156,12 +161,14 @@ def check_work_log(
 
     late: list[int] = []
     for key, claims in claimed.items() if not server_forgot else ():
-        in_order = [claims[attempt] for attempt in sorted(claims)]
-        for earlier, later in pairwise(in_order):
+        for earlier, later in pairwise(sorted(claims, key=lambda claim: (claim.attempt, claim.began))):
             after = later.began - earlier.ends
             assert after >= 0, f"claimed during a lease: {earlier}, {later}"
-            if (key, earlier.attempt) not in verdicts and later.attempt == earlier.attempt + 1:
+            is_unsettled = later.attempt == earlier.attempt or (key, earlier.attempt) not in verdicts
+            if is_unsettled and later.attempt <= earlier.attempt + 1:
                 late.append(after)
+        attempts = {claim.attempt: claim for claim in claims}  # the last claim of each attempt
+        in_order = [attempts[attempt] for attempt in sorted(attempts)]
         *earlier_verdicts, last = [verdicts.get((key, claim.attempt)) for claim in in_order]
         assert "acked" not in earlier_verdicts, f"{key} came again after its ack: {earlier_verdicts}"
         is_killed = last is None and in_order[-1].pid in killed

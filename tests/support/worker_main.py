@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,10 @@ class Settings(NamedTuple):
         renews: True if work extends the lease in its middle.
         settles: True if `settle` runs the work, renews and acks; False if the worker does so
             itself, with the verbs of each claim.
-        dies: after it has logged this event once, the worker kills itself with SIGKILL.
+        dies: after it has logged this event so often, the worker kills itself with SIGKILL.
+        dies_at: how often.
+        poison: the key whose work ends the process at once.
+        attempts: of `settle`, the number of the last attempt that is made.
     """
 
     lease: float = 1.0
@@ -49,25 +53,28 @@ class Settings(NamedTuple):
     renews: bool = False
     settles: bool = False
     dies: str = ""
+    dies_at: int = 1
+    poison: str = ""
+    attempts: int = 1000
 
 
 def consume_by_settle(
-    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
+    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], settings: Settings
 ) -> Callable[[], None]:
     """Work as users do, by `settle`. Returns a function to call at the end.
 
     The function does nothing, because `queue.stop()` waits for work under way.
     """
-    outcomes = claims.pipe(settle(work, max_attempts=1000, max_concurrent=threads))
+    outcomes = claims.pipe(settle(work, max_attempts=settings.attempts, max_concurrent=settings.threads))
     outcomes.subscribe(lambda outcome: log(outcome.verdict, outcome.claim))
     return lambda: None
 
 
 def consume_by_hand(
-    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], threads: int
+    claims: Observable[Claim], work: Callable[[Claim], None], log: Callable[[str, Claim], None], settings: Settings
 ) -> Callable[[], None]:
     """Work with the verbs of each claim. Returns a function to call at the end: it waits until all are settled."""
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(settings.threads)
 
     def settle_by_hand(claim: Claim) -> None:
         work(claim)
@@ -96,16 +103,20 @@ def main(url: str, path: str, settings_json: str) -> None:
     settings = Settings(**json.loads(settings_json))
     work_log = WorkLog(Path(path))
     gate = threading.Event()
+    logged: Counter[str] = Counter()
     if not settings.waits:
         gate.set()
 
     def log(event: str, claim: Claim) -> None:
         work_log.write(event, claim)
-        if event == settings.dies:
+        logged[event] += 1
+        if event == settings.dies and logged[event] == settings.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work(claim: Claim) -> None:
         log("begun", claim)
+        if claim.key == settings.poison:
+            os._exit(1)
         gate.wait()
         pause(random.uniform(0, settings.seconds / 2))
         log("done", claim)
@@ -120,7 +131,7 @@ def main(url: str, path: str, settings_json: str) -> None:
         claims = queue.claims(lease=settings.lease, max_in_flight=settings.in_flight)
         consume = consume_by_settle if settings.settles else consume_by_hand
         claims_logged = claims.pipe(ops.do_action(lambda claim: log("claimed", claim)))
-        end = consume(claims_logged, work, log, settings.threads)
+        end = consume(claims_logged, work, log, settings)
         print("ready", flush=True)
         for _ in sys.stdin:
             gate.set()

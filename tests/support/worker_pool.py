@@ -51,8 +51,9 @@ class WorkerProcess:
         """Continue the process after `stall`."""
         self._popen.send_signal(signal.SIGCONT)
 
-    def kill(self) -> None:
-        self._popen.kill()
+    def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the process by a signal; SIGTERM kills it, too, since it handles none."""
+        self._popen.send_signal(by)
         self._popen.communicate()
 
     def is_dead(self) -> bool:
@@ -96,9 +97,9 @@ class WorkerPool:
         self.workers += [WorkerProcess(self._url, self.log, **(self._settings | settings)) for _ in range(n)]
         return self.workers[-1]
 
-    def kill(self, worker: WorkerProcess) -> None:
+    def kill(self, worker: WorkerProcess, by: signal.Signals = signal.SIGKILL) -> None:
         """Kill a worker, or note that it has killed itself."""
-        worker.kill()
+        worker.kill(by)
         self.killed.add(worker.pid)
         self.workers.remove(worker)
 

@@ -91,6 +91,8 @@ assert_type(queue.claims().pipe(settle(follow, max_concurrent=2)), Observable[Ou
 assert_type(queue.claims().pipe(settle(submit)), Observable[Outcome[int]])
 assert_type(queue.claims().pipe(settle(compute, max_attempts=3)), Observable[Outcome[int]])
 queue.claims().pipe(settle(lambda claim: claim.key)).subscribe(lambda outcome: print(outcome.claim.key))
+queue.claims().pipe(settle(compute, timeout=60))
+queue.claims().pipe(settle(fetch, timeout=timedelta(minutes=1)))
 queue.claims().pipe(settle(compute, backoff=exponential(first=0.5)))
 queue.claims().pipe(settle(compute, backoff=lambda attempt: timedelta(minutes=attempt)))
 

@@ -18,7 +18,8 @@
 --       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
 --       0: now, -1: never
 --       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing;
---       an attempt is negative if it does not count yet
+--       an attempt is negative if it does not count yet; then -0 at its begin says that the attempt before ended with
+--       its lease, or was handed back: after a nack the key would wait for another moment than its run_at
 --       left, odd: as in claim.lua
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
@@ -107,11 +108,15 @@ else
         add(records, key, write_record(fence, attempt, run_at, mark, score))
       else                                      -- no lease, or one that ended and exceeded the bounds above
         if fence == '-' and is_marked then attempt, score = math.abs(attempt) + 1, spell(run_at) else attempt = 1 end
-        if attempt > tonumber(ARGV[9]) then attempt = -attempt end
+        local told = attempt
+        if attempt > tonumber(ARGV[9]) then
+          attempt = -attempt
+          told = fence == '-' and is_score(mark, score) and '-0' .. told or attempt
+        end
         add(records, key, table.concat({token, attempt, score, '-', '-'}, ' '))
         add(deadlines, deadline, key)
         local k = #items
-        items[k + 1], items[k + 2], items[k + 3] = key, score, attempt
+        items[k + 1], items[k + 2], items[k + 3] = key, score, told
       end
     end
   end

@@ -21,6 +21,7 @@ class Server:
 
     Args:
         options: of the server's command line, added to ours.
+        binary: the path of its program; the default is the server of `embedded://`.
 
     Attributes:
         home: its directory.
@@ -28,7 +29,8 @@ class Server:
         url: of its socket.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, binary: str | None = None) -> None:
+        self._binary = binary or find_server()
         self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
         self.path = str(self.home / "s.sock")
         self.url = f"unix://{self.path}"
@@ -41,7 +43,7 @@ class Server:
             os.unlink(self.path)
         self._process = subprocess.Popen(
             [
-                *(find_server(), "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
+                *(self._binary, "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
                 *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
             ],
             start_new_session=True,

@@ -3,6 +3,7 @@
 Claimed        keys taken for good               by one claim of a plain source
 Leased         keys taken under a lease          by one claim of a claims source
 Entry          one key on its way back           as it was claimed
+Counting       when an attempt counts            read at each claim under a lease
 SettleRequest  what becomes of one leased key    many in one call
 SettleReply    what Redis did about them
 """
@@ -10,6 +11,8 @@ SettleReply    what Redis did about them
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
+
+from rx_runat.errors import StoreError
 
 
 class Entry(NamedTuple):
@@ -42,6 +45,8 @@ class Leased(NamedTuple):
         keys: the keys that were due, in the order of the schedule.
         scores: their run_at, as Redis spelled it.
         attempts: the number of the attempt, from 1, for each key.
+        counted: for each key, whether this attempt counts already. If not, it counts from a `begin` on, and a lease
+            that ends before that is as if the key had not been claimed.
         fence: the token of the claim call, which proves the lease on all of the keys.
         deadline: the end of the lease, epoch milliseconds: it lives while Redis's clock shows less than that.
         now: Redis's clock at the claim, epoch microseconds.
@@ -53,20 +58,46 @@ class Leased(NamedTuple):
     keys: list[str]
     scores: list[str]
     attempts: list[int]
+    counted: list[bool]
     fence: str
     deadline: int
     now: int
     wait: float | None
 
 
-Verb: TypeAlias = Literal["ack", "nack", "extend", "bury", "back"]
+EVERY = 1_000_000_000
+"""More attempts than any key has: as `Counting.up_to`, all attempts count at the claim."""
+
+
+class Counting:
+    """Which attempts count as soon as a key is claimed, and which when its work begins.
+
+    An attempt that counts too early blames a key for a crash of its neighbour's; one that counts too late lets a key
+    whose work kills its process come back for ever.
+
+    Attributes:
+        up_to: attempts with a number up to this count at the claim; later ones count at `begin`.
+    """
+
+    def __init__(self, up_to: int = EVERY) -> None:
+        self.up_to = up_to
+
+
+Verb: TypeAlias = Literal["begin", "ack", "nack", "extend", "bury", "back"]
+
+SUPERSEDED = 2
+"""An answer to `nack`: it was done, but a newer schedule of the key stands, so no attempt is planned."""
+
+REFUSED = -2
+"""An answer to any verb: the server refused this request, and nothing was done for it."""
 
 
 class SettleRequest(NamedTuple):
     """What is to become of a leased key.
 
     Attributes:
-        verb: `ack`: the work is done. `nack`: the key waits for another attempt. `extend`: the lease gets a later
+        verb: `begin`: the work begins, so from now on the attempt counts; asked twice, it counts once. `ack`: the work
+            is done. `nack`: the key waits for another attempt. `extend`: the lease gets a later
             deadline. `bury`: the key goes to the dead letters. `back`: the key is handed back; it waits with its own
             run_at, and this attempt does not count.
         key: the key.
@@ -88,10 +119,12 @@ class SettleReply(NamedTuple):
 
     Attributes:
         answers: one for each request. 0: the lease was not ours any more, and nothing was done. The new deadline in
-            epoch milliseconds for an `extend` that was done, 1 for the other verbs. None: unknown, because the first
-            answer was lost and the lease has ended since.
+            epoch milliseconds for an `extend` that was done; for the other verbs 1, or SUPERSEDED. None: unknown,
+            because the first answer was lost and the lease has ended since. REFUSED: see `refusal`.
         earliest: the earliest run_at that the requests put into the schedule, epoch milliseconds; None: they put none.
+        refusal: why the server refused the first of the requests that it refused; None: it refused none.
     """
 
     answers: list[int | None]
     earliest: float | None
+    refusal: StoreError | None = None

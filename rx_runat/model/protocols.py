@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
-from rx_runat.model.batch import Claimed, Entry, Leased, SettleReply, SettleRequest
+from rx_runat.model.batch import Claimed, Counting, Entry, Leased, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.times import RunAtTime
@@ -111,8 +111,11 @@ class Store(Protocol):
         """Returns a claimer for one source."""
         ...
 
-    def leasing_claimer(self, lease_ms: int) -> Claimer[Leased]:
-        """Returns a claimer for one source of claims, whose leases last so many milliseconds."""
+    def leasing_claimer(self, lease_ms: int, counting: Counting | None = None) -> Claimer[Leased]:
+        """Returns a claimer for one source of claims, whose leases last so many milliseconds.
+
+        It looks at `counting` at each claim; None: all attempts count at the claim.
+        """
         ...
 
     def head_tracker(self, leases: bool = False) -> HeadTracker:
@@ -120,7 +123,7 @@ class Store(Protocol):
         ...
 
     def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
-        """End or extend leases. A request whose lease has ended changes nothing; see `SettleReply`.
+        """Begin, end or extend leases. A request whose lease has ended changes nothing; see `SettleReply`.
 
         Args:
             requests: one for each lease.

@@ -16,20 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rx_runat.model.batch import Claimed, Entry, Leased, SettleRequest
+from rx_runat.model.batch import Claimed, Counting, Entry, Leased, SettleRequest
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
 from rx_runat.store import verbs
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.receipts import RECEIPT_TTL_MS, ReceiptHolder, new_token, to_parts
-from rx_runat.store.request import Arg, Request, Script
+from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS, ReceiptHolder, to_parts
+from rx_runat.store.request import Arg, Request, Script, new_token
 
 BROUGHT_BACK = 500  # ended leases that one claim handles: some 3 ms of the server's time; the next claim handles more
 
-CLAIM = Script("claim", "prelude")
+CLAIM = Script("claim", "prelude", "record", "read_first")
 HAND_BACK = Script("hand_back")
-LEASE = Script("lease", "prelude")
+LEASE = Script("lease", "prelude", "record", "read_first")
 
 
 class PlainClaimer(ReceiptHolder):
@@ -40,20 +40,21 @@ class PlainClaimer(ReceiptHolder):
         self._back_token: str | None = None  # of a hand-back that was not replied to
 
     def claim(self, limit: int) -> Claimed:
-        """Take due keys, at most `limit`; after a lost reply, the same keys again.
+        """Take due keys, at most `limit` and at most `CLAIM_BYTES`; after a lost reply, the same keys again.
 
-        Redis: one round trip, `claim.lua`.
+        Redis: one round trip, `claim.lua`; after a lost reply one more for each further piece of the receipt.
 
         Raises:
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
         token = self._token = self._token or new_token()
-        claimed = self._send(self._claim_request(limit, token))
-        self._token = None
-        self._written = self._written or bool(claimed.keys)
-        self._go_on()
-        return claimed
+        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
+        settings = (limit, token, RECEIPT_TTL_MS, 0, CLAIM_BYTES, PIECE_BYTES)
+        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
+        now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=8))
+        parts = to_parts(taken, token)
+        return Claimed(parts[::2], parts[1::2], now, wait)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries to the schedule; a newer schedule of a key stands. After an error, call it with the same ones.
@@ -71,16 +72,6 @@ class PlainClaimer(ReceiptHolder):
         self._written = True
         self._go_on()
 
-    def _claim_request(self, limit: int, token: str) -> Request[Claimed]:
-        def read(reply: tuple[int, int, bytes]) -> Claimed:
-            now, wait_us, taken = reply
-            parts = to_parts(taken, token)
-            return Claimed(parts[::2], parts[1::2], now, None if wait_us < 0 else wait_us / 1e6)
-
-        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
-        words: list[Arg] = [4, *keys, limit, token, RECEIPT_TTL_MS, 0, *verbs.virtual(self._now())]
-        return Request(words, read, CLAIM, resent_at=8)
-
 
 class LeasingClaimer(ReceiptHolder):
     """A `Claimer[Leased]` on Redis: takes keys under a lease. For one thread.
@@ -91,35 +82,47 @@ class LeasingClaimer(ReceiptHolder):
         keys: of the queue.
         clock: epoch microseconds in virtual time; None: Redis's own clock decides.
         lease_ms: how long a lease lasts.
+        counting: which attempts count at the claim.
     """
 
     def __init__(
-        self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None, lease_ms: int
+        self,
+        client: RedisClient,
+        queue_name: str,
+        keys: QueueKeys,
+        clock: Clock | None,
+        lease_ms: int,
+        counting: Counting,
     ) -> None:
         super().__init__(client, queue_name, keys, clock)
         self._lease_ms = lease_ms
+        self._counting = counting
         self._last = ("", 0)  # the fence and the deadline of the last claim
 
     def claim(self, limit: int) -> Leased:
-        """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit`.
+        """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit` and `CLAIM_BYTES`.
 
         After a lost reply the same keys come again, whatever the limit is now. If their lease has ended meanwhile, none
         comes: they are due again, as if their process had been killed.
 
-        Redis: one round trip, `lease.lua`.
+        Redis: one round trip, `lease.lua`; after a lost reply one more for each further piece of the receipt.
 
         Raises:
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
         token = self._token = self._token or new_token()
-        leased = self._send(self._claim_request(limit, token))
-        self._token = None
-        self._written = self._written or bool(leased.deadline)
-        self._go_on()
-        self._last = token, leased.deadline
-        if leased.deadline * 1000 <= leased.now:
-            return leased._replace(keys=[], scores=[], attempts=[])
-        return leased
+        keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt)
+        bounds = (BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES)
+        settings = (limit, token, RECEIPT_TTL_MS, 0, self._lease_ms, *bounds, self._counting.up_to)
+        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
+        now, wait, taken = self._send_claim(Request(words, tuple, LEASE, resent_at=8))
+        deadline, *items = to_parts(taken, token) or ("0",)
+        self._last = token, int(deadline)
+        if int(deadline) * 1000 <= now:
+            items = []
+        attempts = list(map(int, items[2::3]))
+        counted = [attempt > 0 for attempt in attempts]
+        return Leased(items[::3], items[1::3], list(map(abs, attempts)), counted, token, int(deadline), now, wait)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim as they were before it, if we still hold their lease.
@@ -135,16 +138,6 @@ class LeasingClaimer(ReceiptHolder):
         if entries:
             fence, deadline = self._last
             requests = [SettleRequest("back", entry.key, fence, "", deadline) for entry in entries]
-            self._client.send(verbs.settle(self._keys, requests, self._now()))
-
-    def _claim_request(self, limit: int, token: str) -> Request[Leased]:
-        def read(reply: tuple[int, int, bytes]) -> Leased:
-            now, wait_us, joined = reply
-            deadline, *items = to_parts(joined, token) or ("0",)
-            wait = None if wait_us < 0 else wait_us / 1e6
-            return Leased(items[::3], items[1::3], list(map(int, items[2::3])), token, int(deadline), now, wait)
-
-        keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt)
-        settings = (limit, token, RECEIPT_TTL_MS, 0, self._lease_ms, BROUGHT_BACK)
-        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
-        return Request(words, read, LEASE, resent_at=8)
+            _, refused = self._client.send(verbs.settle(self._keys, requests, self._now()))
+            if refused:
+                raise self._client.error_of(refused)

@@ -138,6 +138,10 @@ class RedisClient:
             raise Unavailable(f"the connections to {self.where} are closed")
         return connection
 
+    def error_of(self, message: str) -> StoreError:
+        """Returns the error that a server's message means, which a script has caught and returned."""
+        return self._not_done(redis.ResponseError(message))
+
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
         if self._former is None:

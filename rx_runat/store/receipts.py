@@ -10,29 +10,39 @@ later claim would overwrite the receipt.
 
 from __future__ import annotations
 
+import logging
 import secrets
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from rx_runat.errors import OutcomeUnknown
+from rx_runat.errors import OutcomeUnknown, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, receipt_key
 from rx_runat.store.request import Request
 
+log = logging.getLogger("rx_runat")
+
 RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage through which a process waits for the reply to a claim
+
+# The most that one claim takes, unless it is one key. To read a megabyte, to write the receipt and to send the reply
+# takes a server some 5 ms; and a server that limits the output buffers of its clients allows them some megabytes.
+CLAIM_BYTES = 1 << 20
+
+# The most that is read at once after a reply was lost. Perhaps it was lost because it did not fit into the output
+# buffer for this client: then the server disconnects it. 1,000 keys of 40 bytes fit into one piece.
+PIECE_BYTES = 1 << 16
 
 T = TypeVar("T")
 
 
-def new_token() -> str:
-    """Returns a token that is part of no key: a control character, and 48 random bits.
+class ClaimReply(NamedTuple):
+    """What claim.lua and lease.lua return: `taken` is of the form that the script describes, and is complete."""
 
-    The bits are drawn at each claim, after its keys were scheduled, so no key can have been made to contain them. The
-    token is short, because a reply has it between any two of 2,000 strings: a token twice as long would double the time
-    for splitting the reply.
-    """
-    return f"\x1f{secrets.token_urlsafe(6)}"
+    now: int
+    wait: float | None
+    taken: bytes
 
 
 def to_parts(joined: bytes, token: str) -> list[str]:
@@ -98,6 +108,37 @@ class ReceiptHolder:
 
     def _now(self) -> int | None:
         return None if self._clock is None else self._clock()
+
+    def _send_claim(self, request: Request[Any]) -> ClaimReply:
+        """Send a claim that has our token; after an error with a claim that may have been done, the token stays."""
+        assert self._token is not None
+        try:
+            now, wait_us, taken, left, odd = self._send(request)
+        except OutcomeUnknown:
+            raise
+        except StoreError:
+            if not self._lost:
+                self._token = None
+            raise
+        if left:
+            taken = self._rest_of_receipt(len(self._token), taken, left)
+        if odd:
+            log.warning("the record of a lease on %r cannot be read, and counts as none", to_key(odd))
+        self._token = None
+        self._written = self._written or bool(taken)
+        self._go_on()
+        return ClaimReply(now, None if wait_us < 0 else wait_us / 1e6, taken)
+
+    def _rest_of_receipt(self, start: int, taken: bytes, left: int) -> bytes:
+        """Read the rest of a long receipt, in pieces."""
+        pieces, first, end = [taken], start + len(taken), start + len(taken) + left
+        while first < end:
+            piece = self._client.send(Request(("GETRANGE", self._receipt, first, first + PIECE_BYTES - 1), bytes))
+            if not piece:
+                raise OutcomeUnknown(f"the receipt of the last claim is gone from {self._client.where}")
+            pieces.append(piece)
+            first += len(piece)
+        return b"".join(pieces)
 
     def _send(self, request: Request[T]) -> T:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.model.batch import SettleReply, SettleRequest
+from rx_runat.model.batch import Counting, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
@@ -86,9 +86,10 @@ class RedisStore:
         """Returns a claimer for one source, with a receipt key of its own."""
         return PlainClaimer(self._client, self._queue_name, self._keys, self._clock)
 
-    def leasing_claimer(self, lease_ms: int) -> LeasingClaimer:
+    def leasing_claimer(self, lease_ms: int, counting: Counting | None = None) -> LeasingClaimer:
         """Returns a claimer for one source of claims, with a receipt key of its own."""
-        return LeasingClaimer(self._client, self._queue_name, self._keys, self._clock, lease_ms)
+        counting = counting or Counting()
+        return LeasingClaimer(self._client, self._queue_name, self._keys, self._clock, lease_ms, counting)
 
     def head_tracker(self, leases: bool = False) -> RedisHeadTracker:
         """Returns a tracker of the schedule's head, on a connection of its own; see `RedisHeadTracker`."""
@@ -99,10 +100,10 @@ class RedisStore:
         if not requests:
             return SettleReply([], None)
         announces = self._announces()
-        settled = self._client.send(verbs.settle(self._keys, requests, self._now()), resent)
+        settled, refused = self._client.send(verbs.settle(self._keys, requests, self._now()), resent)
         if announces and settled.earliest is not None:
             self._announce()
-        return settled
+        return settled._replace(refusal=self._client.error_of(refused)) if refused else settled
 
     def dead_peek(self, n: int) -> list[DeadLetter]:
         """Returns the n oldest dead letters; see `RedisDeadLetters.peek`."""

@@ -8,6 +8,7 @@ The code that makes a request needs no connection, and the code that sends it kn
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -38,6 +39,16 @@ class Script:
     def __init__(self, name: str, *preludes: str) -> None:
         self.body = b"\n".join((_FOLDER / f"{each}.lua").read_bytes() for each in (*preludes, name))
         self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+
+
+def new_token() -> str:
+    """Returns a token that is part of no key: a control character, and 48 random bits.
+
+    The bits are drawn at each request, after the keys that it is about were scheduled, so no key can have been made to
+    contain them. The token is short, because the reply to a claim has it between any two of 2,000 strings: a token
+    twice as long would double the time for splitting the reply.
+    """
+    return f"\x1f{secrets.token_urlsafe(6)}"
 
 
 def _no_doubt(result: Any) -> str | None:

@@ -20,16 +20,16 @@ from rx_runat.model.members import to_key, to_member
 from rx_runat.model.snapshot import Place, Snapshot, to_keys_with_times, to_places
 from rx_runat.model.times import from_score, lateness
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.request import Arg, Request, Script
+from rx_runat.store.request import Arg, Request, Script, new_token
 
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a day of failures must not fill Redis
 
-SCHEDULE = Script("schedule", "prelude")
+SCHEDULE = Script("schedule", "prelude", "record")
 CANCEL = Script("cancel")
 PEEK = Script("peek", "prelude")
 SNAPSHOT = Script("snapshot", "prelude")
 LOCATE = Script("locate")
-SETTLE = Script("settle", "prelude")
+SETTLE = Script("settle", "prelude", "record")
 
 _WIRE = attrgetter("wire")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
@@ -110,16 +110,19 @@ def locate(keys: QueueKeys, wanted: Sequence[str]) -> Request[list[Place]]:
     return Request(words, to_places, LOCATE, once=True)
 
 
-def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) -> Request[SettleReply]:
+def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) -> Request[tuple[SettleReply, str]]:
     """End or extend leases. Each request acts only if its fence is that of the key's lease, and the lease lives.
 
     A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
     gone before its deadline counts as ended by the earlier sending (a cancel may have done it instead). A lease that is
-    gone after its deadline was ended by the earlier sending or ran out: the result is None.
+    gone after its deadline was ended by the earlier sending or ran out: the answer is None.
+
+    The result: the reply without its `refusal`, and what the server said of the first request that it refused, or "".
 
     Redis: `settle.lua`, in one round trip for any number of keys.
     """
-    words: list[Arg] = [4, keys.schedule, keys.claimed, keys.leases, keys.dead, 0, "" if now is None else now]
+    clock = "" if now is None else now
+    words: list[Arg] = [4, keys.schedule, keys.claimed, keys.leases, keys.dead, 0, clock, new_token()]
     for verb, key, fence, argument, deadline_ms in requests:
         words += (verb, to_member(key), fence, _cut(argument) if isinstance(argument, str) else argument, deadline_ms)
     return Request(words, _to_settle_reply, SETTLE, resent_at=5)
@@ -161,9 +164,10 @@ def _to_snapshot(slice_ms: int, reply: Any) -> Snapshot:
     return Snapshot(now / 1e3, scheduled, due, claimed, dead, first, following, held, counted)
 
 
-def _to_settle_reply(reply: tuple[bytes, list[int]]) -> SettleReply:
-    earliest, results = reply
-    return SettleReply([None if result < 0 else result for result in results], float(earliest) if earliest else None)
+def _to_settle_reply(reply: tuple[bytes, list[int], bytes]) -> tuple[SettleReply, str]:
+    earliest, results, refusal = reply
+    answers = [None if result == -1 else result for result in results]
+    return SettleReply(answers, float(earliest) if earliest else None), refusal.decode(errors="replace")
 
 
 def _cut(reason: str) -> bytes:

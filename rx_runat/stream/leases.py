@@ -141,11 +141,14 @@ class LeaseManager:
         assert len(requests) == 1 or not resent
         asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
         try:
-            answers, _ = self._writes.settle(asked, resent)
+            reply = self._writes.settle(asked, resent)
         except OutcomeUnknown:
             for lease, verb, _ in requests:
                 lease.is_unsure = lease.is_unsure or verb != "extend"
             raise
+        if reply.refusal is not None:
+            raise reply.refusal
+        answers = reply.answers
         ended: list[Lease] = []
         for (lease, verb, _), answer in zip(requests, answers, strict=True):
             if verb == "extend" and answer:

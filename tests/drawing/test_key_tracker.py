@@ -40,7 +40,9 @@ class Tracked:
 
     def lease(self, now: float, *keys: str, at: float = 1_000.0, attempt: int = 1) -> None:
         n = len(keys)
-        leased = Leased(list(keys), [str(at)] * n, [attempt] * n, "fence", int(now + 9_000), int(now * 1e3), None)
+        leased = Leased(
+            list(keys), [str(at)] * n, [attempt] * n, [True] * n, "fence", int(now + 9_000), int(now * 1e3), None
+        )
         self.tracker.leased(leased)
 
 

@@ -94,7 +94,7 @@ def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     used = {"hello", "eval", "evalsha"}
     source = Path(__file__).parents[2] / "rx_runat"
     for script in source.glob("store/lua/*.lua"):
-        used |= {name.lower() for name in re.findall(r"redis\.call\('(\w+)'", script.read_text())}
+        used |= {name.lower() for name in re.findall(r"(?:redis\.p?call|bulk)\('(\w+)'", script.read_text())}
     for module in source.glob("store/*.py"):
         used |= {name.lower() for name in re.findall(r'(?:call\(|Request\(\()"(\w+)"', module.read_text())}
     assert allowed == used - {"client", "publish", "subscribe"} | {"client|tracking"}

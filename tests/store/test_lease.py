@@ -50,7 +50,7 @@ def test_a_lease_is_never_shorter_than_asked(store: RedisStore, flaky: FlakyClie
 def test_a_claim_of_none_writes_nothing_and_waits_for_leases_only(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("due", MS), ("soon", MS + 10))
     leasing_claimer = store.leasing_claimer(LEASE)
-    assert leasing_claimer.claim(0) == Leased([], [], [], leasing_claimer._last[0], 0, T * 1_000_000, None)
+    assert leasing_claimer.claim(0) == Leased([], [], [], [], leasing_claimer._last[0], 0, T * 1_000_000, None)
     assert whole(flaky) == Whole({b"due": MS, b"soon": MS + 10})
     assert leasing_claimer.claim(1).wait == 0.01
     assert leasing_claimer.claim(0).wait == LEASE_S

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job
-from rx_runat.model.batch import Entry, SettleRequest, Verb
+from rx_runat.model.batch import EVERY, SUPERSEDED, Counting, Entry, SettleRequest, Verb
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH
@@ -46,7 +46,8 @@ class Run:
     Attributes:
         run_at: when it was due at first, ms.
         due: when it is due next, ms.
-        attempt: how often it was claimed.
+        attempt: the number of its last attempt that counted.
+        is_counted: while it is out, whether this attempt counts already.
         parked: where it stands in Q instead, until a lease of its key has ended.
         deadline: of its lease, while it is out.
         end: what became of it: acked, superseded, cancelled, dead, taken (by a plain claim); '' until then.
@@ -56,6 +57,7 @@ class Run:
     run_at: int
     due: int
     attempt: int = 0
+    is_counted: bool = True
     parked: float | None = None
     fence: str = ""
     deadline: int = 0
@@ -64,6 +66,14 @@ class Run:
     @property
     def shown(self) -> float:
         return self.due if self.parked is None else self.parked
+
+    @property
+    def number(self) -> int:
+        """Of the attempt that is out."""
+        return self.attempt + (not self.is_counted)
+
+    def count(self) -> None:
+        self.attempt, self.is_counted = self.number, True
 
 
 class Held(NamedTuple):
@@ -82,7 +92,8 @@ class Leases(RuleBasedStateMachine):
         self.now = START_MS * 1000
         self.faults = Faults()
         self.store = RedisStore(self.faults, Q, lambda: self.now)
-        self.claimers = [self.store.leasing_claimer(LEASE_MS) for _ in range(2)]
+        self.counting = [Counting() for _ in range(2)]
+        self.claimers = [self.store.leasing_claimer(LEASE_MS, each) for each in self.counting]
         self.runs: list[Run] = []
         self.waiting: dict[str, Run] = {}
         self.out: dict[str, Run] = {}
@@ -160,7 +171,7 @@ class Leases(RuleBasedStateMachine):
     def judge(self, request: SettleRequest, resent: bool) -> int | None:
         run = self.out.get(request.key)
         if run is None or run.fence != request.fence:
-            if resent and request.verb != "extend":
+            if resent and request.verb not in ("begin", "extend"):
                 return 1 if self.ms < request.deadline_ms else None
             return 0
         if run.deadline <= self.ms:
@@ -168,16 +179,23 @@ class Leases(RuleBasedStateMachine):
         if request.verb == "extend":
             run.deadline = max(run.deadline, self.up + int(request.argument))
             return run.deadline
+        if request.verb == "begin":
+            run.count()
+            return 1
+        is_superseded = run.key in self.waiting
         self.release(run)
         if request.verb == "ack":
             run.end = "acked"
         elif request.verb == "bury":
             run.end = "dead"
+            run.count()
             self.letters[run.key] = (run, self.ms)
         elif request.verb == "nack":
+            run.count()
             self.wait_again(run, self.up + int(request.argument))
+            return SUPERSEDED if is_superseded else 1
         else:
-            run.attempt -= 1
+            run.attempt -= run.is_counted
             self.wait_again(run, run.run_at)
         return 1
 
@@ -254,6 +272,10 @@ class Leases(RuleBasedStateMachine):
     def claim_all(self, number: int) -> None:
         self.claim(number, 4, lost=0)
 
+    @rule(number=st.integers(0, 1), up_to=st.sampled_from([0, 1, EVERY]))
+    def count_later(self, number: int, up_to: int) -> None:
+        self.counting[number].up_to = up_to
+
     @rule(number=st.integers(0, 1), limit=st.sampled_from([4, 2, 1, 0]), lost=LOST)
     def claim(self, number: int, limit: int, lost: int) -> None:
         self.faults.lost = lost
@@ -264,12 +286,14 @@ class Leases(RuleBasedStateMachine):
             runs = runs or list(self.pop(limit))
         for run in runs:
             assert run.key not in self.out, "one key is never out twice"
-            run.attempt += 1
+            run.is_counted = False
+            if run.number <= self.counting[number].up_to:
+                run.count()
             run.fence, run.deadline = got.fence, self.up + LEASE_MS
             self.out[run.key] = run
             self.held.append(Held(run.key, got.fence, run.deadline))
-        assert list(zip(got.keys, map(int, got.scores), got.attempts, strict=True)) == [
-            (run.key, run.run_at, run.attempt) for run in runs
+        assert list(zip(got.keys, map(int, got.scores), got.attempts, got.counted, strict=True)) == [
+            (run.key, run.run_at, run.number, run.is_counted) for run in runs
         ]
         assert not runs or got.deadline == self.up + LEASE_MS
         assert got.now == self.now
@@ -293,7 +317,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        verbs=st.lists(st.sampled_from(["ack", "nack", "extend", "bury", "back"]), min_size=1, max_size=3),
+        verbs=st.lists(st.sampled_from(["begin", "ack", "nack", "extend", "bury", "back"]), min_size=1, max_size=3),
         delay=st.integers(0, 400),
         lost=LOST,
     )
@@ -303,7 +327,7 @@ class Leases(RuleBasedStateMachine):
             held = [data.draw(st.sampled_from(self.held[-6:])) for _ in verbs]
             self.settle_each(list(zip(verbs, held, strict=True)), delay, lost)
 
-    @rule(verb=st.sampled_from(["nack", "extend", "back", "ack"]))
+    @rule(verb=st.sampled_from(["begin", "nack", "extend", "back", "ack"]))
     def settle_what_is_out(self, verb: Verb) -> None:
         self.settle_all([held for held in self.held[-4:] if held.key in self.out], verb)
 
@@ -369,7 +393,8 @@ class Leases(RuleBasedStateMachine):
             fence, attempt, run_at, mark, _ = value.decode().split(" ")
             if member in out:
                 run = self.out[to_key(member)]
-                assert (fence, int(attempt), int(run_at)) == (run.fence, run.attempt, run.run_at)
+                number = run.number if run.is_counted else -run.number
+                assert (fence, int(attempt), int(run_at)) == (run.fence, number, run.run_at)
             else:
                 assert fence == "-"
                 run = self.waiting[to_key(member)]  # raises KeyError if a record of no waiting key was left

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:leases    as in prelude.lua
+--       3 {Q}:leases    as in record.lua
 -- ARGV  1 key
 -- ->    1 if the key waited or was under a lease, living or ended; else 0
 -- cost  O(log(size of Q + size of claimed))

@@ -3,14 +3,18 @@
 -- KEYS  1 Q, the schedule: zset key -> run_at in epoch ms
 --       2 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it took
 --       3 {Q}:claimed   as in lease.lua
---       4 {Q}:leases    as in prelude.lua
+--       4 {Q}:leases    as in record.lua
 -- ARGV  1 limit   keys
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
 --       4 resent  1 if an earlier reply to this token was lost, else 0
---       5 now     epoch us; given in virtual time only, else Redis's own clock
--- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken}
+--       5 bytes   the most that `taken` may have, unless it is one key
+--       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
+--       7 now     epoch us; given in virtual time only, else Redis's own clock
+-- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd}
 --       taken: key, score, key, score, ... with the token between any two; '' if nothing
+--       left:  how many bytes follow in the receipt
+--       odd:   a key whose lease record could not be read, and so counts as none; false if there is no such key
 -- cost  O(limit + log(size of Q)); the receipt holds as many bytes as the reply, until the source's next claim
 --
 -- The keys leave as one string, which the client splits: to return an array of 2,000 strings costs a server as much
@@ -23,30 +27,39 @@
 -- first write adds, but permits DEL, and then SET as well. A demoted primary refuses DEL, also when nothing is due.
 -- Without DEL, an idle source would never notice the demotion, and would go on asking that server.
 --
--- If the queue has leases, `skip_leased` looks at what was popped. A key under a living lease goes back, parked as in
+-- If the queue has leases, `sort_out` looks at each key that is due. A key under a living lease stays in Q, parked as in
 -- lease.lua. Any other key is taken, and its lease record removed; if its score was a mark
--- (see prelude.lua), its own run_at is returned instead.
+-- (see record.lua), its own run_at is returned instead.
 local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
-local now = now_us(ARGV[5])
-local taken = ''
+local now = now_us(ARGV[7])
+local taken, left, odd = '', 0, false
+local marks, records, forgotten, over           -- only where there are leases
 
-local function skip_leased(popped, ms)
+local function sort_out(parts, ms)
   local free = {}
-  for i = 1, #popped, 2 do
-    local key, score = popped[i], popped[i + 1]
-    local fence, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
-    if mark == score then score = waiting ~= '-' and waiting or run_at end
-    local ends = fence and fence ~= '-' and redis.call('ZSCORE', claimed, key)
-    if ends and tonumber(ends) > tonumber(ms) then
-      mark = spell(ends - 0.5)
-      redis.call('ZADD', Q, mark, key)
-      redis.call('HSET', leases, key, table.concat({fence, attempt, run_at, mark, score}, ' '))
-    else
-      redis.call('ZREM', claimed, key)
-      redis.call('HDEL', leases, key)
-      free[#free + 1] = key
-      free[#free + 1] = score
+  marks, records, forgotten, over = {}, {}, {}, {}
+  for _, part in ipairs(parts) do
+    local keys = {}
+    for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
+    local texts = redis.call('HMGET', leases, unpack(keys))
+    local ends = redis.call('ZMSCORE', claimed, unpack(keys))
+    for i, key in ipairs(keys) do
+      local score = part[2 * i]
+      local fence, attempt, run_at, mark, waiting = read_record(texts[i])
+      if fence and is_score(mark, score) then score = spell(waiting or run_at) end
+      if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
+        mark = spell(ends[i] - 0.5)
+        local m, r = #marks, #records
+        marks[m + 1], marks[m + 2] = mark, key
+        records[r + 1], records[r + 2] = key, write_record(fence, attempt, run_at, mark, score)
+      else
+        if texts[i] then forgotten[#forgotten + 1] = key end
+        if texts[i] and not fence then odd = key end
+        if ends[i] then over[#over + 1] = key end
+        local f = #free
+        free[f + 1], free[f + 2] = key, score
+      end
     end
   end
   return free
@@ -54,20 +67,46 @@ end
 
 if redis.call('GETRANGE', receipt, 0, #token - 1) == token then
   taken = redis.call('GETRANGE', receipt, #token, -1)
+  left = math.max(0, #taken - tonumber(ARGV[6]))
+  if left > 0 then taken = string.sub(taken, 1, -left - 1) end
 else
   redis.call('DEL', receipt)
-  local ms = spell(math.floor(now / 1000))
-  local due = math.min(redis.call('ZCOUNT', Q, '-inf', ms), limit)
-  if due > 0 then                               -- these two do what ZPOPMIN does, in four fifths of its time
-    local popped = redis.call('ZRANGE', Q, 0, due - 1, 'WITHSCORES')
-    redis.call('ZREMRANGEBYRANK', Q, 0, due - 1)
-    if redis.call('EXISTS', leases) == 1 then popped = skip_leased(popped, ms) end
-    taken = table.concat(popped, token)
+  local ms = math.floor(now / 1000)
+  local due = math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit)
+  local n = 0
+  if due > 0 then
+    local has_leases = redis.call('EXISTS', leases, claimed) > 0
+    local parts, joined
+    parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token)
+    if has_leases then
+      taken = table.concat(sort_out(parts, ms), token)
+      redis.call('ZREM', claimed, token)
+      redis.call('HDEL', leases, token)
+      redis.call('ZREMRANGEBYRANK', Q, 1, 0)
+      if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
+    else
+      taken = table.concat(joined, token)
+    end
   end
-  if due > 0 or resent then redis.call('SET', receipt, token .. taken, 'PX', ARGV[3]) end
+  if n > 0 or resent then redis.call('SET', receipt, token .. taken, 'PX', ARGV[3]) end
+  if n > 0 then                                 -- ZRANGE and ZREMRANGEBYRANK need four fifths of ZPOPMIN's time
+    local done
+    if records and #records > 0 then done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records))) end
+    if type(done) ~= 'table' then done = redis.pcall('ZREMRANGEBYRANK', Q, 0, n - 1) end
+    if type(done) == 'table' then
+      redis.call('DEL', receipt)
+      return done
+    end
+    if records then
+      bulk('HSET', leases, records, 4001)
+      bulk('ZADD', Q, marks)
+      bulk('HDEL', leases, forgotten)
+      bulk('ZREM', claimed, over)
+    end
+  end
 end
 
 local head = redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES')[2]
 local wait = -1
 if head and tonumber(head) < 1e15 then wait = math.max(0, math.ceil(tonumber(head)) * 1000 - now) end
-return {now, wait, taken}
+return {now, wait, taken, left, odd}

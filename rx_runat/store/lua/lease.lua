@@ -2,7 +2,7 @@
 --
 -- KEYS  1 Q, the schedule: zset key -> run_at in epoch ms
 --       2 {Q}:claimed, the keys under a lease: zset key -> deadline in epoch ms; a lease lives while now < deadline
---       3 {Q}:leases    as in prelude.lua
+--       3 {Q}:leases    as in record.lua
 --       4 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it leased
 -- ARGV  1 limit   keys; at 0 nothing is leased
 --       2 token   of this claim: random, so that it is part of no key; it is the fence of the leases
@@ -10,72 +10,132 @@
 --       4 resent  1 if an earlier reply to this token was lost, else 0
 --       5 lease   how long a lease lasts, ms
 --       6 bound   the most keys whose ended lease is handled
---       7 now     epoch us; given in virtual time only, else Redis's own clock
--- ->    {now us, wait us, leased}
+--       7 bytes   the most that the keys of each of the two may have together, unless it is one key
+--       8 piece   as in claim.lua
+--       9 counted an attempt with a number up to this counts at once; a later one when `begin` says so (settle.lua)
+--      10 now     epoch us; given in virtual time only, else Redis's own clock
+-- ->    {now us, wait us, leased, left, odd}
 --       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
 --       0: now, -1: never
---       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing
+--       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing;
+--       an attempt is negative if it does not count yet
+--       left, odd: as in claim.lua
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
 -- A key that falls due while it is under a living lease is parked in Q at lease end - 0.5 ms. It falls due
--- when the lease ends and not before, because `due` is judged in whole ms: at lease end - 1 ms it is still later. Our schedules are in
--- whole ms too, so a score with half a ms is such a mark.
--- The receipt and its DEL are as in claim.lua.
+-- when the lease ends and not before, because `due` is judged in whole ms: at lease end - 1 ms it is still later. Our
+-- schedules are in whole ms too, so a score with half a ms is such a mark.
+-- The receipt and its DEL are as in claim.lua. If the second part is refused, the first is done all the same.
 local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
-local now = now_us(ARGV[7])
+local limit, token, resent, bytes = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1', tonumber(ARGV[7])
+local now = now_us(ARGV[10])
 local ms = math.floor(now / 1000)
+local odd = false
+
+local function keys_of(part)
+  local keys = {}
+  for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
+  return keys
+end
+local function add(list, first, second)
+  local n = #list
+  list[n + 1], list[n + 2] = first, second
+end
 
 local replayed = redis.call('GETRANGE', receipt, 0, #token - 1) == token
 if not replayed then redis.call('DEL', receipt) end
 
-for _, key in ipairs(redis.call('ZRANGE', claimed, '-inf', spell(ms), 'BYSCORE', 'LIMIT', 0, ARGV[6])) do
-  redis.call('ZREM', claimed, key)
-  local _, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
-  run_at = run_at or spell(ms)                  -- somebody deleted the record: the key must come back all the same
-  if redis.call('ZADD', Q, 'NX', run_at, key) == 1 then
-    redis.call('HSET', leases, key, table.concat({'-', attempt or 1, run_at, run_at, '-'}, ' '))
-  else                                          -- a newer schedule stands, so this run is over
-    if waiting ~= '-' and redis.call('ZSCORE', Q, key) == mark then redis.call('ZADD', Q, waiting, key) end
-    redis.call('HDEL', leases, key)
+-- The first part: leases that have ended.
+local ended = math.min(redis.call('ZCOUNT', claimed, '-inf', spell(ms)), ARGV[6])
+if ended > 0 then
+  local scores, records, forgotten, over = {}, {}, {}, {}
+  for _, part in ipairs((read_first(claimed, ended, bytes, token))) do
+    local keys = keys_of(part)
+    local texts = redis.call('HMGET', leases, unpack(keys))
+    local waits = redis.call('ZMSCORE', Q, unpack(keys))
+    for i, key in ipairs(keys) do
+      local fence, attempt, run_at, mark, waiting = read_record(texts[i])
+      if texts[i] and not fence then odd = key end
+      over[#over + 1] = key
+      if waits[i] then                          -- a newer schedule stands, so this run is over
+        if waiting and is_score(mark, waits[i]) then add(scores, spell(waiting), key) end
+        forgotten[#forgotten + 1] = key
+      else                                      -- without a record, too, the key must come back
+        run_at, attempt = run_at or ms, attempt or 1
+        if attempt < 0 then attempt = -attempt - 1 end
+        add(scores, spell(run_at), key)
+        if attempt > 0 then add(records, key, write_record('-', attempt, run_at, spell(run_at)))
+        else forgotten[#forgotten + 1] = key end
+      end
+    end
   end
+  redis.call('ZREM', claimed, token)
+  redis.call('HDEL', leases, token)
+  redis.call('ZADD', Q, 'XX', 0, token)
+  bulk('HSET', leases, records)                 -- if the first of these fails, nothing is done yet
+  bulk('ZADD', Q, scores)
+  bulk('HDEL', leases, forgotten)
+  bulk('ZREM', claimed, over)
 end
 
-local leased = ''
+-- The second part: keys that are due.
+local leased, left = '', 0
 if replayed then
   leased = redis.call('GETRANGE', receipt, #token, -1)
+  left = math.max(0, #leased - tonumber(ARGV[8]))
+  if left > 0 then leased = string.sub(leased, 1, -left - 1) end
 else
-  local due = math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit)
-  local popped = {}
-  if due > 0 then
-    popped = redis.call('ZRANGE', Q, 0, due - 1, 'WITHSCORES')
-    redis.call('ZREMRANGEBYRANK', Q, 0, due - 1)
-  end
+  local due = limit > 0 and math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit) or 0
   local deadline = spell(math.ceil(now / 1000) + ARGV[5])
-  local items = {deadline}
-  for i = 1, #popped, 2 do
-    local key, score = popped[i], popped[i + 1]
-    local fence, attempt, run_at, mark, waiting = string.match(redis.call('HGET', leases, key) or '', RECORD)
-    local marked = mark == score
-    if marked and waiting ~= '-' then score = waiting end
-    local ends = fence and fence ~= '-' and redis.call('ZSCORE', claimed, key)
-    if ends and tonumber(ends) > ms then
-      mark = spell(ends - 0.5)
-      redis.call('ZADD', Q, mark, key)
-      redis.call('HSET', leases, key, table.concat({fence, attempt, run_at, mark, score}, ' '))
-    else                                        -- no lease, or one that ended and exceeded the bound above
-      if fence == '-' and marked then attempt = spell(attempt + 1) else attempt, run_at = '1', score end
-      redis.call('HSET', leases, key, table.concat({token, attempt, run_at, '-', '-'}, ' '))
-      redis.call('ZADD', claimed, deadline, key)
-      local n = #items
-      items[n + 1], items[n + 2], items[n + 3] = key, run_at, attempt
+  local parts, _, n = read_first(Q, due, bytes, token)
+  local items, deadlines, marks, records = {deadline}, {}, {}, {}
+  for _, part in ipairs(parts) do
+    local keys = keys_of(part)
+    local texts = redis.call('HMGET', leases, unpack(keys))
+    local ends = redis.call('ZMSCORE', claimed, unpack(keys))
+    for i, key in ipairs(keys) do
+      local score, fence, attempt, run_at, mark, waiting, is_marked = part[2 * i]
+      if texts[i] then
+        fence, attempt, run_at, mark, waiting = read_record(texts[i])
+        if not fence then odd = key end
+        is_marked = fence and is_score(mark, score)
+        if is_marked and waiting then score = spell(waiting) end
+      end
+      if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
+        mark = spell(ends[i] - 0.5)
+        add(marks, mark, key)
+        add(records, key, write_record(fence, attempt, run_at, mark, score))
+      else                                      -- no lease, or one that ended and exceeded the bounds above
+        if fence == '-' and is_marked then attempt, score = math.abs(attempt) + 1, spell(run_at) else attempt = 1 end
+        if attempt > tonumber(ARGV[9]) then attempt = -attempt end
+        add(records, key, table.concat({token, attempt, score, '-', '-'}, ' '))
+        add(deadlines, deadline, key)
+        local k = #items
+        items[k + 1], items[k + 2], items[k + 3] = key, score, attempt
+      end
     end
+  end
+  if n > 0 then
+    redis.call('ZADD', claimed, 'XX', 0, token)
+    redis.call('ZREMRANGEBYRANK', Q, 1, 0)
+    if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
   end
   if #items > 1 then leased = table.concat(items, token) end
   if #items > 1 or resent then redis.call('SET', receipt, token .. leased, 'PX', ARGV[3]) end
+  if n > 0 then
+    local done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records)))
+    if type(done) == 'table' then
+      redis.call('DEL', receipt)
+      return done
+    end
+    bulk('HSET', leases, records, 4001)
+    bulk('ZADD', claimed, deadlines)
+    redis.call('ZREMRANGEBYRANK', Q, 0, n - 1)
+    bulk('ZADD', Q, marks)
+  end
 end
 
 local head = limit > 0 and redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES')[2]
 local first = redis.call('ZRANGE', claimed, 0, 0, 'WITHSCORES')[2]
 local at = math.min(head and math.ceil(tonumber(head)) or math.huge, first and tonumber(first) or math.huge)
-return {now, at < 1e15 and math.max(0, at * 1000 - now) or -1, leased}
+return {now, at < 1e15 and math.max(0, at * 1000 - now) or -1, leased, left, odd}

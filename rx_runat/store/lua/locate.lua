@@ -2,7 +2,7 @@
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:leases    as in prelude.lua
+--       3 {Q}:leases    as in record.lua
 --       4 {Q}:dead      as in settle.lua
 -- ARGV  1.. keys
 -- ->    {place, score, died, place, ...}, three for each key

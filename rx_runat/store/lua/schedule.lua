@@ -1,7 +1,7 @@
 -- Schedules keys, all or none; delays count from Redis's clock.
 --
 -- KEYS  1 Q, the schedule
---       2 {Q}:leases   as in prelude.lua
+--       2 {Q}:leases   as in record.lua
 -- ARGV  1 keep    '' (the last schedule wins), NX (the first), LT (the earliest), GT (the latest)
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
@@ -17,9 +17,9 @@ local Q, leases, keep = KEYS[1], KEYS[2], ARGV[1]
 local ms = math.ceil(now_us(ARGV[2]) / 1000)
 if keep ~= '' and redis.call('EXISTS', leases) == 1 then
   for i = 4, #ARGV, 2 do
-    local _, _, _, mark, waiting = string.match(redis.call('HGET', leases, ARGV[i]) or '', RECORD)
-    if mark and waiting ~= '-' and redis.call('ZSCORE', Q, ARGV[i]) == mark then
-      redis.call('ZADD', Q, waiting, ARGV[i])
+    local _, _, _, mark, waiting = read_record(redis.call('HGET', leases, ARGV[i]))
+    if waiting and is_score(mark, redis.call('ZSCORE', Q, ARGV[i])) then
+      redis.call('ZADD', Q, spell(waiting), ARGV[i])
     end
   end
 end

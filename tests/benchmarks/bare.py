@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import redis
 
-from rx_runat.store.claimers import LEASE
+from rx_runat.store.claimers import BROUGHT_BACK, LEASE
+from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS
 from rx_runat.store.verbs import SETTLE
 from tests.benchmarks.bench import Q
 
@@ -52,13 +53,15 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
     script = client.register_script(LEASE.body)
     client.script_load(LEASE.body)
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare"]
+    # A lease of 30 s; as with `settle`, the first attempt counts at the claim.
+    settings = [RECEIPT_TTL_MS, 0, 30_000, BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES, 1]
     claims = 0
 
     def claim() -> tuple[str, list[str]]:
         nonlocal claims
         claims += 1
         token = f"\x1f{claims:08}"
-        leased = script(keys=keys, args=[limit, token, 3_600_000, 0, 30_000, 500])[2]
+        leased = script(keys=keys, args=[limit, token, *settings])[2]
         return token, leased.decode().split(token)[1::3]
 
     return claim
@@ -72,6 +75,6 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
 
     def ack(fence: str, claimed: list[str]) -> int:
         words = [word for key in claimed for word in ("ack", key, fence, "", 0)]
-        return sum(script(keys=keys, args=[0, "", *words])[1])
+        return sum(script(keys=keys, args=[0, "", fence, *words])[1])
 
     return ack

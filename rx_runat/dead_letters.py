@@ -41,7 +41,9 @@ class DeadLetters:
     def peek(self, n: int = 10) -> list[DeadLetter]:
         """Returns the n oldest letters, each with key, run_at, attempts, reason and time. Changes nothing.
 
-        It reads all letters to find the oldest: a call for people, not for loops.
+        It reads all letters to find the oldest: a call for people, not for loops. A letter that cannot be read, because
+        another client wrote it, comes first: its text is the reason, it has 0 attempts, and both times are the
+        beginning of 1970. The log names the first such letter, once for each queue object.
 
         Raises:
             InvalidSetting: n is not a count.
@@ -59,7 +61,8 @@ class DeadLetters:
     def revive(self, key: str | None) -> int:
         """Put a key back into the schedule, with its own run_at and so due at once. Attempts count from 1 again.
 
-        If the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same.
+        If the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same. A letter that
+        cannot be read stays where it is and does not count; `drop` deletes it.
 
         Args:
             key: whose letter; None: all letters that are here now.
@@ -69,7 +72,9 @@ class DeadLetters:
 
         Raises:
             OutcomeUnknown: an answer was lost, and now a letter is gone: this call removed it, or somebody else did.
-            InvalidJob, StoreError, Stopped: as the verbs of the queue; with None, some letters may be revived already.
+            InvalidJob, StoreError, Stopped: as the verbs of the queue. With None, letters are revived in steps of some
+                500; each step is done whole or not at all, and the message says how many letters the steps before the
+                error revived.
         """
         self._check_open()
         return self._writes.revive(key)

@@ -12,6 +12,9 @@
         ├── Refused                        nothing was done, and the fault stays: wrong type, password, permission
         └── Recovered                      not a fault: reports that an outage is over
 
+What goes to Redis in several steps (a list of more than 20,000 jobs, all dead letters) may fail at a later one. Then
+"nothing was done" holds for that step, and the message says how much the steps before it did.
+
 A message that names the server leaves out its password. Keys may appear in messages, secrets never do.
 """
 

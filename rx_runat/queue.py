@@ -210,6 +210,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def on_next(self, value: Schedulable) -> None:
         """Schedule a job, or a list of jobs: all of it or nothing. Returns when Redis has answered.
 
+        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay, or of more than 512 MiB of
+        keys is written in steps of that size, in order, and each step is all or nothing. If a step fails, the steps
+        before it are written and none after it is. The error says how many jobs were written and names the first that
+        was not, by its place in the list: call again with the rest.
+
         Args:
             value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either; `[]` is nothing
                 to do.
@@ -217,10 +222,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         Raises:
             InvalidJob: a job is invalid, and no request was sent; the message says what was passed, what is wrong and
                 what would be right.
-            Unavailable: nothing was written, and a later call may succeed.
-            OutcomeUnknown: Redis did not answer, and may have written it. Sending it again is safe, except that a key
-                which was claimed meanwhile comes twice.
-            Refused: nothing was written, and a later call will fail too.
+            Unavailable: nothing was written, and a later call may succeed; of a long list, see above.
+            OutcomeUnknown: Redis did not answer, and may have written it, or this step of a long list. Sending it again
+                is safe, except that a key which was claimed meanwhile comes twice.
+            Refused: nothing was written, and a later call will fail too; of a long list, see above.
             Stopped: the queue was stopped.
         """
         self._check_open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from rx_runat import Claim, DeadLetter, InvalidJob, InvalidSetting, Job, RunAt, Stopped
 from rx_runat.cli import main
@@ -55,7 +56,7 @@ def test_bad_arguments_and_a_stopped_queue_are_refused() -> None:
         with pytest.raises(InvalidSetting, match="n: got"):
             queue.dead.peek(n)  # type: ignore[arg-type]
     with pytest.raises(InvalidJob):
-        queue.dead.revive("")
+        queue.dead.revive(7)  # type: ignore[arg-type]
     queue.stop()
     for call in (queue.dead.peek, queue.dead.size, lambda: queue.dead.revive(None), lambda: queue.dead.drop("a")):
         with pytest.raises(Stopped):
@@ -136,9 +137,33 @@ def test_the_command(make: Callable[..., RunAt], server: Server, capfd: pytest.C
     assert second.startswith("two words ")
     assert second.endswith(" 'no\\nluck'")
     assert run("peek", "1")[1].splitlines() == [first]
-    assert run("revive", "a", "b") == (1, "", "rx-runat: 'b' is no dead letter\n")
+    assert run("revive", "a", "b") == (1, "", "rx-runat: 'b' is no dead letter that can be revived\n")
     with pytest.raises(SystemExit):
         run("revive")
     capfd.readouterr()
     assert run("drop", "--all") == (0, "1\n", "")
     assert (queue.dead.size(), queue.size()) == (0, 1)
+
+
+def test_20_a_letter_that_cannot_be_read_is_seen_everywhere_and_hides_no_other(
+    queue: RunAt, client: redis.Redis, server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client.hset("{RunAt~default}:dead", mapping={"bad": b"\xff nonsense", "good": "1000 2 500 poison", "": "x"})
+    assert [letter.key for letter in queue.dead.peek()] == ["", "bad", "good"]
+    assert "0 attempts" in queue.dead._repr_html_()
+    at = ("--redis", server.url, "dead")
+    assert main([*at, "peek"]) == 0
+    out = capfd.readouterr().out
+    assert [line.split()[-2:] for line in out.splitlines()] == [
+        ["1970-01-01T00:00:00+00:00", "'x'"],
+        ["'\N{REPLACEMENT CHARACTER}", "nonsense'"],
+        ["1970-01-01T00:00:01+00:00", "'poison'"],
+    ]
+    assert main([*at, "--json", "peek"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 3
+    assert main([*at, "revive", "bad"]) == 1
+    assert "'bad' is no dead letter that can be revived" in capfd.readouterr().err
+    assert main([*at, "revive", "--all"]) == 0
+    assert capfd.readouterr().out == "1\n"
+    assert main([*at, "drop", "bad", ""]) == 0
+    assert (queue.size(), queue.dead.size()) == (1, 0)

@@ -96,8 +96,9 @@ def _dead(options: argparse.Namespace) -> int:
             _print(str(act(None)))
             return 0
         missing = [key for key in options.keys if not act(key)]
+    what = "is no dead letter that can be revived" if options.verb == "revive" else "is no dead letter"
     for key in missing:
-        print_error(f"{key!r} is no dead letter")
+        print_error(f"{key!r} {what}")
     return 1 if missing else 0
 
 

@@ -51,6 +51,19 @@ class Frame(TypedDict):
     note: str
 
 
+FAR = 1e15  # ms, 30,000 years: scores may be infinite, but JSON holds no infinity
+
+
+def listed(mark: Mark) -> list[Any]:
+    """Returns a mark as a frame holds it: a list, whose times are finite.
+
+    >>> listed(Mark("due", 0, float("-inf"), 1, "a", float("inf")))
+    ['due', 0, -1000000000000000.0, 1, 'a', 1000000000000000.0]
+    """
+    kind, lane, at, keys, label, late = mark
+    return [kind, lane, max(-FAR, min(at, FAR)), keys, label, None if late is None else min(late, FAR)]
+
+
 def label_of(keys: int, key: str) -> str:
     """The label of a mark: the key if it stands for one key, else empty."""
     return readable(key, 24) if keys == 1 else ""

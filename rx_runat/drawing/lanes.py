@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rx_runat.drawing.frame import Mark, label_of
+from rx_runat.drawing.frame import FAR, Mark, label_of
 from rx_runat.model.humanize import readable
 
 REST = "…"
@@ -64,7 +64,7 @@ class Lanes:
         """Marks of keys: one for each lane and bin."""
         bins: dict[tuple[int, int], list[tuple[str, float]]] = {}
         for key, at in keys:
-            if abs(at) < 1e15:  # 30,000 years; a score of infinity has no bin
+            if abs(at) < FAR:  # a score of infinity has no bin
                 bins.setdefault((self.of(key), self.bin(at)), []).append((key, at))
         return [
             Mark(kind, lane, sum(at for _, at in each) / len(each), len(each), label_of(len(each), each[0][0]), None)

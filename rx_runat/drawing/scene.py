@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from rx_runat.drawing.frame import Frame, Mark, label_of
+from rx_runat.drawing.frame import Frame, Mark, label_of, listed
 from rx_runat.drawing.history import History
 from rx_runat.drawing.key_tracker import SOON_MS, KeyTracker, Locate
 from rx_runat.drawing.lanes import Lanes
@@ -101,7 +101,7 @@ class Scene:
             "window": self.window,
             "past": self.past,
             "lanes": names,
-            "marks": [list(mark) for mark in marks],
+            "marks": list(map(listed, marks)),
             "counts": counts | {"received": self.tracker.received},
             "title": self._title,
             "note": note,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span, spell
-from rx_runat.model.members import to_member
+from rx_runat.model.members import to_new_member
 from rx_runat.model.rich import cards
 from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
 
@@ -97,7 +97,7 @@ class Due(Job):
 
 
 def _wire(key: str, run_at: RunAtTime) -> tuple[str, str | bytes]:
-    member = to_member(key)
+    member = to_new_member(key)
     return to_time(run_at), key if key.isascii() else member  # hiredis packs a str faster than bytes
 
 
@@ -113,7 +113,7 @@ def to_jobs(item: object) -> list[Job]:
         InvalidJob: one of them is invalid. The message names its place in the list, the field, what came, and what
             would be right.
     """
-    if isinstance(item, Job):
+    if type(item) is Job:
         return [item]
     if isinstance(item, list):
         if set(map(type, cast("list[object]", item))) == {
@@ -136,7 +136,7 @@ def check_keep(keep: object) -> Keep:
 
 
 def _in_list(place: int, item: object) -> Job:
-    if isinstance(item, Job):
+    if type(item) is Job:
         return item
     try:
         return _to_job(item)
@@ -146,6 +146,7 @@ def _in_list(place: int, item: object) -> Job:
 
 def _to_job(item: object) -> Job:
     if isinstance(item, Job):
+        _ = item.wire  # a Due was not checked yet: another client may have scheduled it with an empty key
         return item
     if isinstance(item, Mapping):
         return _from_mapping(cast("Mapping[object, object]", item))
@@ -164,5 +165,5 @@ def _from_mapping(item: Mapping[object, object]) -> Job:
     unknown = [name for name in item if name not in ("key", "runAt")]
     if unknown:
         raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt" and "key"')
-    to_member(item["key"])
+    to_new_member(item["key"])
     return Job(cast("str", item["key"]), from_milliseconds(item["runAt"]))

@@ -88,7 +88,13 @@ class Store(Protocol):
     where: str
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none; returns the earliest run_at that their keys now have, in epoch milliseconds."""
+        """Write jobs; returns the earliest run_at that their keys now have, in epoch milliseconds.
+
+        All or none are written, unless there are more than one step holds: 100,000 moments, or 20,000 jobs if one of
+        them has a delay or `keep` is not "last"; in either case 512 MiB of keys. A longer list is written in such
+        steps, in order. The message of an error then says how many jobs were written, and which is the first that was
+        not.
+        """
         ...
 
     def cancel(self, key: str) -> bool:

@@ -65,7 +65,9 @@ def to_places(flat: list[bytes]) -> list[Place]:
         Place(
             "out" if place == b"out" else "again" if place == b"again" else "gone",
             float(score) if score else None,
-            float(died) if died else None,
+            float(died)
+            if 0 < len(died) < 16
+            else None,  # 16 digits are no epoch ms: some other client wrote the letter
         )
         for place, score, died in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     ]

@@ -83,10 +83,18 @@ def from_score(score: str | bytes | float) -> datetime:
 def lateness(score: str | bytes | float, now: int) -> float:
     """Returns the seconds from a score to `now` (epoch microseconds); negative if the score lies in the future.
 
+    It is finite for every score: one outside a datetime's range counts as the first or the last moment, as in
+    `from_score`. JSON has no infinity, and no bar of a picture is infinitely long.
+
     >>> lateness("1700000000000", 1_700_000_000_250_000)
     0.25
+    >>> lateness("-inf", 1_700_000_000_250_000)
+    63835596800.25
     """
-    return (now - float(score) * 1e3) / 1e6
+    milliseconds = float(score)
+    if not _FIRST_MS <= milliseconds <= _LAST_MS:
+        milliseconds = _LAST_MS if milliseconds > 0 else _FIRST_MS
+    return (now - milliseconds * 1e3) / 1e6
 
 
 def to_microseconds(moment: datetime) -> int:

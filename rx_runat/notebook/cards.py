@@ -67,7 +67,7 @@ def _card(*lines: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"<span style='{_MONO}'>{escape(readable(text))}</span>"
+    return f"<span style='{_MONO}'>{escape(readable(text) or repr(text))}</span>"  # an empty key must be seen, too
 
 
 def _table(rows: Sequence[tuple[str, ...]], size: int) -> str:

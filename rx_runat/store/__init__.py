@@ -10,6 +10,7 @@ embedded_watchdog   the process that ends such a server after its last user
 redis_store         the verbs of the `Store` protocol, most of them one request
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means
 verbs               the requests: schedule, cancel, when, peek, size, snapshot, locate, settle
+steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests on dead letters, one or all

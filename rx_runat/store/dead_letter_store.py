@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import heapq
+import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
+from rx_runat.errors import StoreError
+from rx_runat.model.checks import show
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH, from_score
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.request import Request, Script
+from rx_runat.store.request import Arg, Request, Script, new_token
+
+log = logging.getLogger("rx_runat")
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
+LONGEST_RAW = 1000  # characters of a letter that cannot be read: as many as a reason has
 
-REVIVE = Script("revive")
+# time, attempts, run_at, reason. The run_at is a score as Redis spells it, and so may be infinite. No script of ours
+# has counted attempts to more than 15 digits, because Lua counts in doubles.
+LETTER = re.compile(
+    rb"(\d+) (\d{1,15}) ([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?) (.*)", re.DOTALL | re.IGNORECASE
+)
+
+REVIVE = Script("revive", "prelude")
+
+
+class Moved(NamedTuple):
+    """What a request did with dead letters.
+
+    Attributes:
+        done: how many were revived or dropped.
+        stayed: how many are still there, because they cannot be read.
+    """
+
+    done: int
+    stayed: int
 
 
 def size(keys: QueueKeys) -> Request[int]:
@@ -29,20 +54,18 @@ def step(keys: QueueKeys, cursor: bytes) -> Request[tuple[bytes, dict[bytes, byt
     return Request(("HSCAN", keys.dead, cursor, "COUNT", STEP), _to_step)
 
 
-def revive(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
-    """Move dead letters back to the schedule; the result: how many there were. Redis: `revive.lua`.
+def revive(keys: QueueKeys, members: Sequence[bytes]) -> Request[Moved]:
+    """Move dead letters back to the schedule, except those that cannot be read. Redis: `revive.lua`.
 
     A lost reply: OutcomeUnknown if a letter is gone, because the earlier sending or somebody else may have moved it.
     """
-    return Request((2, keys.schedule, keys.dead, *members), int, REVIVE, doubt=partial(_who_took, len(members)))
+    words: list[Arg] = [2, keys.schedule, keys.dead, new_token(), *members]
+    return Request(words, _to_moved, REVIVE, doubt=partial(_who_took, len(members)))
 
 
-def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
-    """Delete dead letters; the result: how many there were. A lost reply has the same effect as with `revive`.
-
-    Redis: `HDEL`.
-    """
-    return Request(("HDEL", keys.dead, *members), int, doubt=partial(_who_took, len(members)))
+def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[Moved]:
+    """Delete dead letters. A lost reply has the same effect as with `revive`. Redis: `HDEL`."""
+    return Request(("HDEL", keys.dead, *members), _to_dropped, doubt=partial(_who_took, len(members)))
 
 
 class RedisDeadLetters:
@@ -59,35 +82,67 @@ class RedisDeadLetters:
     def __init__(self, client: RedisClient, keys: QueueKeys) -> None:
         self._client = client
         self._keys = keys
+        self._warned = False  # of a letter that cannot be read: once, because every `peek` finds it again
 
     def peek(self, n: int) -> list[DeadLetter]:
         """Returns the n oldest letters, by time of burial and then by key.
 
+        A letter that cannot be read, because another client wrote it, is shown raw, and a warning is logged once: its
+        text is the reason, it has 0 attempts, and its times are the beginning of 1970, so that it comes first.
+
         Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
         """
-        seen = {member: _letter(member, value) for found in self._steps() for member, value in found.items()}
+        seen = {member: self._letter(member, value) for found in self._steps() for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
     def revive(self, key: str | None) -> int:
         """Move the letter of a key back to the schedule, or all letters; returns how many.
 
         The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
-        that schedule, and its letter is deleted all the same.
+        that schedule, and its letter is deleted all the same. A letter that cannot be read stays and does not count.
 
         Raises:
             OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
-            StoreError: Redis did not reply; if key is None, some letters may be revived already.
+            StoreError: nothing was done. If key is None, that holds for the step of some 500 letters that failed, and
+                the message says how many letters the steps before it revived.
         """
-        return self._each(key, revive)
+        return self._each(key, revive, "revived")
 
     def drop(self, key: str | None) -> int:
         """Delete the letter of a key, or all letters; returns how many. Raises as `revive`."""
-        return self._each(key, drop)
+        return self._each(key, drop, "dropped")
 
-    def _each(self, key: str | None, verb: Callable[[QueueKeys, Sequence[bytes]], Request[int]]) -> int:
+    def _each(self, key: str | None, verb: Callable[[QueueKeys, Sequence[bytes]], Request[Moved]], past: str) -> int:
         if key is not None:
-            return self._client.send(verb(self._keys, [to_member(key)]))
-        return sum(self._client.send(verb(self._keys, list(found))) for found in self._steps() if found)
+            return self._client.send(verb(self._keys, [to_member(key)])).done
+        done = 0
+        try:
+            for found in self._steps():
+                if found:
+                    done += self._client.send(verb(self._keys, list(found))).done
+        except StoreError as error:
+            if done:
+                error.args = (f"{error}; {done:,} dead letters were {past} before that",)
+            raise
+        return done
+
+    def _letter(self, member: bytes, value: bytes) -> DeadLetter:
+        fields = LETTER.fullmatch(value)
+        if fields:
+            time, attempts, run_at, reason = fields.groups()
+            text = reason.decode(errors="replace")
+            return DeadLetter(to_key(member), from_score(run_at), int(attempts), text, from_score(time))
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "the dead letter of %s in %r cannot be read, because another client wrote it: peek shows it raw, "
+                "revive leaves it, drop deletes it; of further ones nothing is logged",
+                show(to_key(member)),
+                self._keys.dead,
+            )
+        text = value.decode(errors="replace")
+        raw = text if len(text) <= LONGEST_RAW else text[: LONGEST_RAW - 1] + "…"
+        return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
     def _steps(self) -> Iterator[dict[bytes, bytes]]:
         """Yields every letter that exists from the first step to the last; a letter may come twice."""
@@ -99,17 +154,19 @@ class RedisDeadLetters:
                 return
 
 
-def _who_took(asked: int, taken: int) -> str | None:
+def _who_took(asked: int, moved: Moved) -> str | None:
     """The beginning of the message that `Request.result` completes with "is unknown, because ..."."""
-    return "dead letters are gone; whether this call took them" if taken < asked else None
+    return "dead letters are gone; whether this call took them" if sum(moved) < asked else None
+
+
+def _to_moved(reply: tuple[int, int]) -> Moved:
+    return Moved(*reply)
+
+
+def _to_dropped(reply: int) -> Moved:
+    return Moved(reply, 0)
 
 
 def _to_step(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
     cursor, flat = reply
     return cursor, dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _letter(member: bytes, value: bytes) -> DeadLetter:
-    time, attempts, run_at, reason = value.split(b" ", 3)
-    moment = EPOCH + timedelta(milliseconds=int(time))
-    return DeadLetter(to_key(member), from_score(run_at), int(attempts), reason.decode(errors="replace"), moment)

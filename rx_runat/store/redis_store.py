@@ -5,11 +5,13 @@ Each verb is one request, but for `size` with a delay, the verbs on all dead let
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from rx_runat.errors import Refused, StoreError
+from rx_runat.errors import OutcomeUnknown, Refused, StoreError
 from rx_runat.model.batch import Counting, SettleReply, SettleRequest
+from rx_runat.model.checks import short
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
@@ -45,11 +47,22 @@ class RedisStore:
         self._dead = RedisDeadLetters(client, self._keys)
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none; see `verbs.schedule`."""
+        """Write jobs, a long list in steps; see `verbs.schedule`.
+
+        An error in a step of a long list keeps its class, and its message says how far the list is written.
+        """
         announces = self._announces()
-        earliest = self._client.send(verbs.schedule(self._keys, jobs, keep, self._now()))
-        if announces:
-            self._announce()
+        earliest = math.inf
+        for places, request in verbs.schedule(self._keys, jobs, keep, self._now()):
+            try:
+                run_at = self._client.send(request)
+            except StoreError as error:
+                if len(places) < len(jobs):
+                    error.args = (f"{error}; {_how_far(jobs, places.start, isinstance(error, OutcomeUnknown))}",)
+                raise
+            earliest = min(earliest, run_at)
+            if announces:
+                self._announce()
         return earliest
 
     def cancel(self, key: str) -> bool:
@@ -116,10 +129,13 @@ class RedisStore:
     def revive(self, key: str | None) -> int:
         """Move a dead letter back to the schedule, or all; see `RedisDeadLetters.revive`."""
         announces = self._announces()
-        revived = self._dead.revive(key)
-        if announces and revived:
-            self._announce()
-        return revived
+        revived: int | None = None
+        try:
+            revived = self._dead.revive(key)
+            return revived
+        finally:
+            if announces and revived != 0:  # after an error, some letters may have been revived
+                self._announce()
 
     def drop(self, key: str | None) -> int:
         """Delete a dead letter, or all; see `RedisDeadLetters.drop`."""
@@ -163,3 +179,12 @@ class RedisStore:
 
     def _now_ms(self) -> int:
         return self._client.send(verbs.server_ms()) if self._clock is None else self._clock() // 1000
+
+
+def _how_far(jobs: Sequence[Job], written: int, is_unknown: bool) -> str:
+    """Tells, for the message of an error, how far a list was written."""
+    first = "may not have been" if is_unknown else "was not"
+    return (
+        f"of the list's {len(jobs):,} jobs {written:,} were written before that; the first that {first} written is "
+        f"job {written} of the list, {short(jobs[written].key)}"
+    )

@@ -1,4 +1,7 @@
-"""The sink: an Observer that writes jobs to the schedule. When `on_next` returns, Redis has them."""
+"""The sink: an Observer that writes jobs to the schedule. When `on_next` returns, Redis has them.
+
+a list of jobs  -->  checked whole  -->  written: all or nothing in one step; a long list in several, in order
+"""
 
 from __future__ import annotations
 

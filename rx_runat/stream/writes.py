@@ -29,15 +29,18 @@ class Writes:
         self._sources = sources
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write all jobs or none.
+        """Write jobs: all or none, but for a long list; see `Store.schedule`.
 
         Returns:
             The earliest run_at for which one of their keys is scheduled now, in epoch milliseconds. Depending on
             `keep`, an older run_at may have stayed.
         """
-        run_at = self._store.schedule(jobs, keep)
-        self._sources.wake_for(run_at)
-        return run_at
+        run_at = -math.inf  # after an error, some of a long list may be written, or all of it, with the reply lost
+        try:
+            run_at = self._store.schedule(jobs, keep)
+            return run_at
+        finally:
+            self._sources.wake_for(run_at)
 
     def settle(self, requests: Sequence[SettleRequest], resent: bool) -> SettleReply:
         """End or extend leases; see `Store.settle`."""
@@ -47,8 +50,11 @@ class Writes:
         return reply
 
     def revive(self, key: str | None) -> int:
-        """Put one dead letter, or with None all of them, back into the schedule. Returns how many there were."""
-        revived = self._store.revive(key)
-        if revived:
-            self._sources.wake_for(-math.inf)
-        return revived
+        """Put one dead letter, or with None all of them, back into the schedule. Returns how many came back."""
+        revived: int | None = None
+        try:
+            revived = self._store.revive(key)
+            return revived
+        finally:
+            if revived != 0:  # after an error, some letters may have been revived
+                self._sources.wake_for(-math.inf)

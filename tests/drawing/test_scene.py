@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -170,3 +171,15 @@ def test_a_retried_key_is_not_counted_with_others_since_it_would_make_them_late(
     picture.tracker.leased(Leased(["c"], ["1000"], [2], [True], "fence", 12_000, 10_000_000, None))
     see(picture, snapshot(10_050))
     assert marks(picture.frame()) == [("fired", "", 2, "", 0.0), ("retried", "", 1, "c", 9_000.0)]
+
+
+def test_20_infinite_scores_are_drawn_and_a_frame_stays_json() -> None:
+    """JSON has no infinity, but scores and the deadlines of leases may be infinite, if another client wrote them."""
+    picture = scene()
+    see(picture, snapshot(10_000, due={"": -math.inf}, coming={"never": math.inf}, leases=[("out", math.inf)]))
+    frame = picture.frame()
+    assert ("due", "", 1, "", None) in marks(frame)
+    see(picture, snapshot(12_050), [(claim(12_003, {"": -math.inf}), [])])
+    see(picture, snapshot(12_100), locate=lambda keys: [Place("gone", math.inf, None) for _ in keys])
+    for each in (frame, picture.frame()):
+        json.dumps(each, allow_nan=False)

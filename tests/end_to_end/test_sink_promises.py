@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import reactivex as rx
@@ -14,6 +15,7 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Job, NotReturned, Refused, RunAt, Stopped, StoreError
+from rx_runat.store import steps
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.jobs import overdue_jobs
 from tests.support.servers import Server
@@ -46,6 +48,64 @@ def test_13_written_means_written(queue: RunAt, client: redis.Redis) -> None:
     with pytest.raises(ValueError, match="job 1 of the list"):
         queue.on_next([Job("b", 1), {"key": "c"}])
     assert client.zscore(Q, "b") is None
+
+
+class RefusesOne(Faults):
+    """A server that refuses one command.
+
+    Attributes:
+        place: how many commands it carries out before.
+    """
+
+    place = -1
+
+    def call(self, *command: Any) -> Any:
+        """Send a command, or refuse it."""
+        self.place -= 1
+        self.refusal = "not this one" if self.place == -1 else None
+        return super().call(*command)
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_13_a_long_list_is_written_in_steps_and_what_is_written_comes_out(
+    monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """An error in a later step tells how far the list is written, and sources are woken for what is."""
+    monkeypatch.setattr(steps, "DELAYS", 2)
+    faults = RefusesOne()
+    queue, scheduler = virtual_queue(faults=faults)
+    queue.schedule("a", timedelta(0))  # the server knows the script from now on
+    queue.cancel("a")
+    got: list[str] = []
+    queue.subscribe(got.append)
+    scheduler.advance_by(1)
+    jobs = [Job(f"k{n}", timedelta(0)) for n in range(5)]
+    faults.place = refused
+    with pytest.raises(Refused, match=f"the first that was not written is job {2 * refused} of the list"):
+        queue.on_next(jobs)
+    scheduler.advance_by(0.001)
+    assert got == [f"k{n}" for n in range(2 * refused)]
+    queue.on_next(jobs[2 * refused :])
+    scheduler.advance_by(0.001)
+    assert got == [f"k{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [Job(f"k{n}", 4_000_000_000) for n in range(100_001)],
+        [Job(f"k{n}", timedelta(days=9)) for n in range(20_001)],
+    ],
+    ids=["moments", "delays"],
+)
+def test_13_a_list_of_one_job_too_many_for_a_step_is_written_whole(
+    queue: RunAt, client: redis.Redis, lists: list[Job]
+) -> None:
+    client.config_resetstat()
+    queue.on_next(lists)
+    assert client.zcard(Q) == len(lists)
+    stats = client.info("commandstats")
+    assert stats["cmdstat_zadd" if len(lists) > 100_000 else "cmdstat_evalsha"]["calls"] >= 2
 
 
 def test_13_receipts_pass_on_what_is_written(faults: Faults) -> None:

@@ -65,6 +65,14 @@ def test_a_due_is_not_checked_because_a_store_made_it() -> None:
     assert Due("", NOON).key == ""
 
 
+@pytest.mark.parametrize("in_a_list", [False, True], ids=["alone", "in a list"])
+def test_a_due_with_an_empty_key_is_refused_where_it_is_scheduled(faults: Faults, in_a_list: bool) -> None:
+    queue, _ = virtual_queue(faults=faults)
+    with pytest.raises(InvalidJob, match="^job 1 of the list: key: got ''" if in_a_list else "^key: got ''"):
+        queue.on_next([Job("a", NOON), Due("", NOON)] if in_a_list else Due("", NOON))
+    assert faults.commands == []
+
+
 @pytest.mark.parametrize("key", ["a", " ", "\n", "\0", "é€😀", "x" * 10_000, "\udc80", Color.RED])
 def test_any_non_empty_str_is_a_key(key: str) -> None:
     queue, _ = virtual_queue()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rx_runat import Unavailable
+from rx_runat import Job, Refused, Unavailable
 from rx_runat.model.batch import Entry, Leased
+from rx_runat.store import steps
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from tests.support.leases import (
@@ -101,4 +102,21 @@ def test_what_comes_into_the_schedule_is_announced_where_the_server_does_not_tra
         flaky.sent.clear()
         act()
         assert [command[0] for command in flaky.sent].count("PUBLISH") == announced
+    flaky.close()
+
+
+def test_13_every_step_of_a_long_list_is_announced_where_the_server_does_not_track(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MOMENTS", 2)
+    flaky = FlakyClient(connect(server.url).client)
+    store = RedisStore(flaky, Q)
+    monkeypatch.setattr(store, "_tracked", False)
+    store.schedule([Job(f"k{n}", 1) for n in range(4)], "last")
+    assert [command[0] for command in flaky.sent] == ["ZADD", "PUBLISH"] * 2
+    flaky.sent.clear()
+    flaky.fates = [None, None, "refused"]
+    with pytest.raises(Refused):
+        store.schedule([Job(f"k{n}", 1) for n in range(4)], "last")
+    assert [command[0] for command in flaky.sent] == ["ZADD", "PUBLISH"]
     flaky.close()

@@ -139,10 +139,8 @@ class Limiter(Generic[_T]):
         return wakes
 
     def _may_start(self) -> bool:
-        return bool(self._waiting or self._may_start_suspect()) and self._can_start()
-
-    def _may_start_suspect(self) -> bool:
-        return bool(self._suspects) and not self._is_suspect_served
+        has_next = self._waiting or (self._suspects and not self._is_suspect_served)
+        return bool(has_next) and self._can_start()
 
     def _arrive(self) -> None:
         with self._lock:
@@ -158,9 +156,12 @@ class Limiter(Generic[_T]):
                 if not self._may_start():
                     self._under_way -= 1
                     break
-                is_suspect = self._may_start_suspect()
-                self._is_suspect_served = self._is_suspect_served or is_suspect
-                item = (self._suspects if is_suspect else self._waiting).popleft()
+                if self._suspects and not self._is_suspect_served:
+                    self._is_suspect_served = is_suspect = True
+                    item = self._suspects.popleft()
+                else:
+                    is_suspect = False
+                    item = self._waiting.popleft()
                 wakes = self._wakes()  # for the next item, because this one may take long
             if wakes:
                 self.threads.run(self._arrive)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -29,14 +29,10 @@ from rx_runat.stream.hot import Subscriber, unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
+# A claim that waits, and since when, in seconds of the leases thread's clock. One is made per key: a plain tuple.
+_Waiting: TypeAlias = tuple[Claim, float]
+
 _CHECK_SECONDS = 0.05  # between two checks of `wait` whether Redis still answers
-
-
-class _Waiting(NamedTuple):
-    """A claim that waits, and since when, in seconds of the leases thread's clock."""
-
-    claim: Claim
-    since: float
 
 
 class Subscription:
@@ -126,7 +122,7 @@ class Subscription:
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put(_Waiting(claim, manager.thread.now()), lease.is_suspect):
+        if not self._limiter.put((claim, manager.thread.now()), lease.is_suspect):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
@@ -185,7 +181,7 @@ class Subscription:
         They would be renewed for ever, and kept from other processes.
         """
         self._work.log_long(now)
-        overdue = self._limiter.take_back(lambda waiting: now - waiting.since >= waiting.claim.lease)
+        overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].lease)
         if overdue:
             self._allowance.note_given_back()
         for claim, _ in overdue:

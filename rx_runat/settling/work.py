@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -18,8 +17,7 @@ from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
-
-log = logging.getLogger("rx_runat")
+from rx_runat.stream.safe_log import warn
 
 # Seconds for the clean-up of work that was cancelled because it takes too long: enough to close a connection. Without
 # a bound, a coroutine that ignores its cancellation would keep its place for ever.
@@ -136,7 +134,7 @@ class Work:
             seconds = now - call.began
             if not call.is_late and seconds >= _LONG * call.claim.lease:
                 call.is_late = True
-                log.warning("work on %r has been under way for %s", call.claim.key, span(seconds))
+                warn("work on %r has been under way for %s", call.claim.key, span(seconds))
 
     def end(self) -> None:
         """Watch no more: all work is over, or written off."""
@@ -209,7 +207,7 @@ class Work:
         self._threads().run(partial(self._give_up, call, thread is not None))
 
     def _give_up(self, call: Call, is_inside: bool) -> None:
-        log.warning(
+        warn(
             "work on %r took longer than %s, and could not be cancelled: %s",
             call.claim.key,
             span(self._policy.timeout or 0.0),

@@ -9,7 +9,6 @@ calls     [a]   [b c d] [e]      requests that come during one call go with the 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,9 +19,8 @@ from rx_runat.model.claim import Lease, Manager
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
 from rx_runat.stream.renewals import Renewals
+from rx_runat.stream.safe_log import debug, warn
 from rx_runat.stream.stoppable import LeaseHolder
-
-log = logging.getLogger("rx_runat")
 
 # While more requests are expected, a call is made as soon as this many wait: the server then works while our threads
 # do, and the whole takes less time than with one call at the end.
@@ -141,7 +139,7 @@ class Acks:
             try:
                 answers, _, refusal = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
             except (Unavailable, OutcomeUnknown) as error:
-                log.debug("not settled yet: %s", error)
+                debug("not settled yet: %s", error)
                 left += part
                 continue
             except Exception as error:  # it does not heal, or it is a bug of ours: the work must not go on in silence
@@ -162,7 +160,7 @@ class Acks:
     def _gives_up(self, ack: Ack) -> bool:
         if self._thread.waits(ack.holder) and self._manager.lives(ack.lease):
             return False
-        log.warning(
+        warn(
             "%s did not answer the %s of %r: this key may be delivered again",
             self._manager.where,
             ack.verb,

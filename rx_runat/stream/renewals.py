@@ -6,7 +6,6 @@ renewed  .           r           r           r      every third of a lease, so o
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from reactivex.disposable import SingleAssignmentDisposable
@@ -16,9 +15,8 @@ from rx_runat.model.claim import Lease, Manager
 from rx_runat.model.times import to_ms
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
+from rx_runat.stream.safe_log import debug
 from rx_runat.stream.stoppable import LeaseHolder
-
-log = logging.getLogger("rx_runat")
 
 _RENEWALS = 3  # in the length of a lease: one may fail, and the next one still comes in time
 
@@ -115,7 +113,7 @@ class Renewals:
                 if reply.refusal is not None:
                     raise reply.refusal
             except (Unavailable, OutcomeUnknown) as error:
-                log.debug("not renewed: %s", error)
+                debug("not renewed: %s", error)
                 return False  # the other parts would fare no better, and each might wait as long for an answer
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
@@ -15,8 +16,8 @@ import redis
 from reactivex import operators as ops
 
 from rx_runat import Claim, InvalidSetting, Outcome, RunAt, settle
-from rx_runat.testing import virtual_queue
-from tests.support.settling import jobs
+from rx_runat.testing import Faults, virtual_queue
+from tests.support.settling import Works, jobs
 from tests.support.waiting import wait_until
 
 
@@ -212,6 +213,33 @@ def test_threads_outlive_whatever_errors_come(
     queue.stop()
     assert set(got) == {"buried", "end"}
     assert set(shown) == {SystemExit, KeyboardInterrupt}
+
+
+def test_a_log_handler_that_raises_ends_nothing(
+    faults: Faults, shown: list[type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "did not answer" in record.getMessage():
+                raise RuntimeError("no log")
+
+    log = logging.getLogger("rx_runat")
+    monkeypatch.setattr(log, "handlers", [Raises()])
+    queue, scheduler = virtual_queue(faults=faults, interval=1)
+    works = Works()
+    got: list[Any] = []
+    queue.claims(lease=10).pipe(settle(works)).subscribe(
+        lambda outcome: got.append(outcome.verdict), on_completed=lambda: got.append("end")
+    )
+    queue.on_next(jobs(2))
+    scheduler.advance_to(2)
+    faults.away = True
+    works.done("k000")
+    scheduler.advance_to(30)
+    faults.away = False
+    scheduler.advance_to(32)
+    queue.stop()
+    assert (sorted(got[:2]), got[2:], shown) == (["lost", "unknown"], ["end"], [RuntimeError])
 
 
 # Generators.

@@ -1,0 +1,27 @@
+"""Logs from threads that must live on: the handlers of a logger are the user's code, and may raise."""
+
+from __future__ import annotations
+
+import logging
+
+from rx_runat.stream.hot import unhandled
+
+_log = logging.getLogger("rx_runat")
+
+
+def warn(message: str, *arguments: object) -> None:
+    """Log a warning."""
+    _say(logging.WARNING, message, *arguments)
+
+
+def debug(message: str, *arguments: object) -> None:
+    """Log what only matters to those who look for a fault."""
+    _say(logging.DEBUG, message, *arguments)
+
+
+def _say(level: int, message: str, *arguments: object) -> None:
+    """Log; what a handler raises is shown, and goes no further."""
+    try:
+        _log.log(level, message, *arguments)
+    except BaseException as error:
+        unhandled(error)

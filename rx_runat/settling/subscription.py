@@ -73,10 +73,12 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda lease: self._limiter.release(lease.is_suspect),
+            lambda claim: self._limiter.release(claim if lease_of(claim).is_suspect else None),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
         self._allowance = Allowance()
+        self._suspect: object | None = None  # the one that a check found under way, and at which check first
+        self._suspect_since = 0.0
         self._limiter: Limiter[_Waiting] = Limiter(
             max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
         )
@@ -122,7 +124,7 @@ class Subscription:
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put((claim, manager.thread.now()), lease.is_suspect):
+        if not self._limiter.put((claim, manager.thread.now()), claim if lease.is_suspect else None):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
@@ -181,11 +183,20 @@ class Subscription:
         They would be renewed for ever, and kept from other processes.
         """
         self._work.log_long(now)
+        self._check_suspect(now)
         overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].lease)
         if overdue:
             self._allowance.note_given_back()
         for claim, _ in overdue:
             self._settle(claim, Decision("back"))
+
+    def _check_suspect(self, now: float) -> None:
+        """Let a suspect work beside one that is under way for a lease: else work that is stuck would stop them all."""
+        suspect = self._limiter.suspect
+        if suspect is not self._suspect:
+            self._suspect, self._suspect_since = suspect, now
+        elif isinstance(suspect, Claim) and now - self._suspect_since >= suspect.lease:
+            self._limiter.pass_suspect(suspect)
 
     @property
     def wanted(self) -> float:

@@ -66,14 +66,31 @@ def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
 
     queue.claims(lease=3).pipe(settle(work, max_concurrent=5)).subscribe()
     queue.on_next(jobs(4))
-    scheduler.advance_to(110)
+    scheduler.advance_to(102)
     assert list(works.begun) == ["k000"]
     queue.schedule("new", 1)
-    scheduler.advance_to(111)
+    scheduler.advance_to(103)
     assert list(works.begun) == ["k000", "new"]
     for job in jobs(4):
         works.done(job.key)
     assert list(works.begun) == ["k000", "new", "k001", "k002", "k003"]
+
+
+def test_work_that_is_stuck_holds_up_the_keys_whose_process_died_for_a_lease_at_most() -> None:
+    queue, scheduler = virtual_queue()
+    works = Works()
+
+    def work(claim: Claim) -> Any:
+        if claim.attempt == 1 and claim.key == "k003":
+            scheduler._clock += 100
+        return rx.never() if claim.attempt == 1 else works(claim)
+
+    queue.claims(lease=3).pipe(settle(work, max_concurrent=4)).subscribe()
+    queue.on_next(jobs(4))
+    scheduler.advance_to(104)
+    assert list(works.begun) == ["k000"]
+    scheduler.advance_to(130)
+    assert list(works.begun) == ["k000", "k001", "k002", "k003"]
 
 
 def test_keys_that_were_nacked_work_beside_each_other() -> None:

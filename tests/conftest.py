@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support.proxy import Proxy
-from tests.support.servers import Server
+from tests.support.servers import PROGRAMS, Server
 from tests.support.stores import Clock, FlakyClient
 from tests.support.waiting import wait_until
 
@@ -24,6 +25,34 @@ def shared_server() -> Iterator[Server]:
     server = Server()
     yield server
     server.end()
+
+
+@pytest.fixture(scope="session")
+def servers(shared_server: Server) -> Iterator[Callable[[str], Server]]:
+    """Starts a server of `PROGRAMS` when a test first asks for it by name; it runs until the end of the session."""
+    running = {"valkey-9": shared_server}
+
+    def start(name: str) -> Server:
+        if name not in running:
+            program = PROGRAMS[name]()
+            if program is None and not os.environ.get("CI"):
+                pytest.skip(f"no {name} on PATH; where CI is set, this is a failure")
+            assert program, f"no {name} on PATH"
+            running[name] = Server(program=program)
+        return running[name]
+
+    yield start
+    for name in running.keys() - {"valkey-9"}:
+        running[name].end()
+
+
+@pytest.fixture(params=["valkey-9", *(pytest.param(name, marks=pytest.mark.slow) for name in ("redis-6.2", "redis-7"))])
+def any_server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
+    """Each kind of server in turn, emptied before the test; only Valkey runs in the default run."""
+    server = servers(request.param)
+    with server.client() as client:
+        client.flushall()
+    return server
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ class Claimed(NamedTuple):
     wait: float | None
 
 
+Counts: TypeAlias = Literal["now", "later", "suspect"]
+"""When an attempt counts: at the claim, or `later`, at its begin. `suspect`: later, and the attempt before ended with
+its lease: perhaps the work killed its process."""
+
+
 class Leased(NamedTuple):
     """What one claim took under a lease.
 
@@ -45,27 +50,24 @@ class Leased(NamedTuple):
         keys: the keys that were due, in the order of the schedule.
         scores: their run_at, as Redis spelled it.
         attempts: the number of the attempt, from 1, for each key.
-        counted: for each key, whether this attempt counts already. If not, it counts from a `begin` on, and a lease
-            that ends before that is as if the key had not been claimed.
+        counts: for each key, when this attempt counts. If not `now`, it counts from a `begin` on, and a lease that ends
+            before that is as if the key had not been claimed.
         fence: the token of the claim call, which proves the lease on all of the keys.
         deadline: the end of the lease, epoch milliseconds: it lives while Redis's clock shows less than that.
         now: Redis's clock at the claim, epoch microseconds.
         wait: seconds until the next key is due or the next lease ends, whichever comes first; 0.0 if one of the two has
             happened already; None if neither is going to happen. After a claim with limit 0 it tells of the end of
             a lease only.
-        suspects: of the keys whose attempt does not count yet, those whose attempt before was not settled: its lease
-            ended, perhaps because the work killed its process.
     """
 
     keys: list[str]
     scores: list[str]
     attempts: list[int]
-    counted: list[bool]
+    counts: list[Counts]
     fence: str
     deadline: int
     now: int
     wait: float | None
-    suspects: frozenset[str] = frozenset()
 
 
 EVERY = 1_000_000_000

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown
-from rx_runat.model.batch import SettleReply, Verb
+from rx_runat.model.batch import Counts, SettleReply, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
@@ -43,8 +43,7 @@ class Lease:
         fence: str,
         deadline_ms: int,
         manager: Manager,
-        is_counted: bool = True,
-        is_suspect: bool = False,
+        counts: Counts = "now",
     ) -> None:
         self.key = key
         self.fence = fence
@@ -52,8 +51,8 @@ class Lease:
         self.is_unsure = False
         self.ending = ""
         self.manager = manager
-        self.is_counted = is_counted
-        self.is_suspect = is_suspect
+        self.is_counted = counts == "now"
+        self.is_suspect = counts == "suspect"
 
     def __str__(self) -> str:
         """The state of the lease in words, as far as this process knows it."""

@@ -15,8 +15,9 @@ deadline.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-from rx_runat.model.batch import Claimed, Counting, Entry, Leased, SettleRequest
+from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
 from rx_runat.store import verbs
@@ -120,13 +121,8 @@ class LeasingClaimer(ReceiptHolder):
         self._last = token, int(deadline)
         if int(deadline) * 1000 <= now:
             items = []
-        attempts = list(map(int, items[2::3]))
-        counted = [attempt > 0 for attempt in attempts]
-        suspects: frozenset[str] = frozenset()
-        if not all(counted):
-            suspects = frozenset(key for key, text in zip(items[::3], items[2::3], strict=True) if text[:2] == "-0")
-        attempts = list(map(abs, attempts))
-        return Leased(items[::3], items[1::3], attempts, counted, token, int(deadline), now, wait, suspects)
+        attempts, counts = list(map(int, items[2::4])), cast("list[Counts]", items[3::4])
+        return Leased(items[::4], items[1::4], attempts, counts, token, int(deadline), now, wait)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim as they were before it, if we still hold their lease.

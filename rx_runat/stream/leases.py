@@ -111,7 +111,6 @@ class LeaseManager:
         """Returns the delivery of one claim; each of its keys takes a slot."""
         # Our clock is read after Redis's, so a slot is never free before its lease has ended.
         self._ahead = self._now() - claimed.now / 1e6
-        suspects = claimed.suspects
         claims = [
             Claim(
                 key,
@@ -119,10 +118,10 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counted, key in suspects),
+                Lease(key, claimed.fence, claimed.deadline, self, counts),
             )
-            for key, score, attempt, counted in zip(
-                claimed.keys, claimed.scores, claimed.attempts, claimed.counted, strict=True
+            for key, score, attempt, counts in zip(
+                claimed.keys, claimed.scores, claimed.attempts, claimed.counts, strict=True
             )
         ]
         self.slots.take(map(lease_of, claims), self._end(claimed.deadline))

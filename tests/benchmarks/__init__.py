@@ -1,20 +1,22 @@
-"""Benchmarks: `python -m tests.benchmarks` runs them on a server of its own. `README.md` has the figures.
+"""Benchmarks: `python -m tests.benchmarks` runs them on servers of its own. `README.md` has the figures.
 
-__main__    the command: the list of benchmarks, and what it prints
-bench       measure ours and a reference in turn; a figure is a `Row`
-bare        the references: what one writes with redis-py alone
-process     a process that a benchmark sends requests to
-worker      the program of such a process: it has sources, and notes when keys came
-writer      the program of such a process: it writes keys at a steady rate
-drain       how fast a backlog is received, plain and behind operators
-scheduling  how fast the sink writes, in lists and one by one
-settling    how fast claims are settled
-lateness    how late keys come
-backlog     what one due key costs while a million others wait
-memory      bytes a key in Redis
-idle        round trips and CPU of a source without work
-herd        many sleeping sources, and one key at a time
-storm       many sleeping sources, and ten thousand writes a second
-table       the figures as a table
-picture     lateness as a picture
+__main__     the command: the list of benchmarks, and what it prints
+servers      the servers to measure on
+bench        measure ours and a reference in turn; a figure is a `Row`
+bare         the references: what one writes with redis-py alone
+process      a process that a benchmark sends requests to
+worker       the program of such a process: it has sources, and notes when keys came
+writer       the program of such a process: it writes keys at a steady rate
+drain        how fast a backlog is received, plain and behind operators
+scheduling   how fast the sink writes, in lists and one by one
+settling     how fast claims are settled
+server_time  what our scripts cost the server, for each key
+lateness     how late keys come
+backlog      what one due key costs while a million others wait
+memory       bytes a key in Redis
+idle         round trips and CPU of a source without work
+herd         many sleeping sources, and one key at a time
+storm        many sleeping sources, and ten thousand writes a second
+table        the figures as a table
+picture      lateness as a picture
 """

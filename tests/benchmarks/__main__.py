@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.backlog import backlog
@@ -16,40 +18,65 @@ from tests.benchmarks.lateness import lateness
 from tests.benchmarks.memory import memory
 from tests.benchmarks.picture import draw
 from tests.benchmarks.scheduling import lists, single
+from tests.benchmarks.server_time import server
+from tests.benchmarks.servers import TcpServer, binaries, version
 from tests.benchmarks.settling import settling
 from tests.benchmarks.storm import storm
 from tests.benchmarks.table import origin, table
-from tests.support.servers import Server
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    each.__name__: each
-    for each in (drain, operators, lists, single, settling, lateness, backlog, memory, idle, herd, storm)
+    "drain": drain,
+    "operators": operators,
+    "lists": lists,
+    "single": single,
+    "settle": settling,
+    "server": server,
+    "lateness": lateness,
+    "backlog": backlog,
+    "memory": memory,
+    "idle": idle,
+    "herd": herd,
+    "storm": storm,
 }
+ON_EACH_SERVER = {"drain", "settle", "server"}  # the others run on the first one only
 PICTURE = Path(__file__).parent / "lateness.svg"
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the benchmarks that the arguments name."""
     options = _options(argv)
-    server = Server("--appendonly", "no")
-    try:
-        bench = Bench(server, options.repeats, options.quick)
+    with ExitStack() as stack:
+        benches = [_bench(stack, binary, options) for binary in binaries()]
         rows: list[Row] = []
-        for name in options.only:
+        for name in options.names or BENCHMARKS:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            rows += BENCHMARKS[name](bench)
-        print(f"{origin(bench.client)}\n\n{table(rows)}")
-        if options.picture and bench.lateness:
-            draw(bench.lateness, options.picture)
-        bench.client.close()
-    finally:
-        server.end()
+            if name in ON_EACH_SERVER:
+                for bench in benches:
+                    rows += [replace(row, name=f"{row.name}; {_short(bench)}") for row in BENCHMARKS[name](bench)]
+            else:
+                rows += BENCHMARKS[name](benches[0])
+        print(f"{origin([version(bench.client) for bench in benches])}\n\n{table(rows)}")
+        if options.picture and benches[0].lateness:
+            draw(benches[0].lateness, options.picture)
+
+
+def _bench(stack: ExitStack, binary: str, options: argparse.Namespace) -> Bench:
+    server = TcpServer(binary)
+    stack.callback(server.end)
+    bench = Bench(server, options.repeats, options.quick)
+    stack.callback(bench.client.close)
+    return bench
+
+
+def _short(bench: Bench) -> str:
+    """The server's product and its first number, such as `Valkey 9`."""
+    return version(bench.client).partition(".")[0]
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME", help="some of: %(choices)s"
+        "names", nargs="*", type=_name, metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}; the default is all"
     )
     parser.add_argument(
         "--repeats", type=int, default=5, metavar="N", help="pairs of each benchmark; at most 3 of the long ones"
@@ -64,6 +91,13 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     elif options.picture is None:
         options.picture = PICTURE
     return options
+
+
+def _name(word: str) -> str:
+    # `choices` would not do: before Python 3.12, argparse looks for the empty list of `*` among them.
+    if word not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(BENCHMARKS)}")
+    return word
 
 
 if __name__ == "__main__":

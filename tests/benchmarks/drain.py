@@ -1,4 +1,4 @@
-"""How fast a backlog is received: one subscriber against a bare loop, plain and behind three operators."""
+"""How fast a backlog is received: one subscriber against the leanest loop, plain and behind three operators."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.benchmarks.bench import Bench, Q, Row
 
 def drain(bench: Bench) -> Iterator[Row]:
     """Receive all keys into a list."""
-    yield _row(bench, "drain", lambda queue: queue, "ratio >= 0.8")
+    yield _row(bench, "drain", lambda queue: queue, "ratio >= 0.5")
 
 
 def operators(bench: Bench) -> Iterator[Row]:
-    """The same behind `filter`, `map` and `scan`, against the same bare loop."""
+    """The same behind `filter`, `map` and `scan`, against the same loop."""
 
     def pipeline(queue: Observable[str]) -> Observable[int]:
         return queue.pipe(
@@ -30,7 +30,7 @@ def operators(bench: Bench) -> Iterator[Row]:
             ops.scan(lambda total, length: total + length, 0),
         )
 
-    yield _row(bench, "drain through filter, map, scan", pipeline, "ratio >= 0.5")
+    yield _row(bench, "drain through filter, map, scan", pipeline, "ratio >= 0.3")
 
 
 def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], target: str) -> Row:
@@ -50,10 +50,12 @@ def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], 
 
     def reference() -> float:
         load(bench, count)
-        claim = bare.claimer(bench.client, limit=1000)
+        take = bare.taker(bench.client, limit=1000)
         began = time.perf_counter()
-        bare.drain(claim, count)
-        return count / (time.perf_counter() - began)
+        got = bare.drain(take)
+        rate = count / (time.perf_counter() - began)
+        assert len(got) == count
+        return rate
 
     both = list(bench.pairs(ours, reference))
     return Row(f"{name} of {count:,} keys", "keys/s", *zip(*both, strict=True), target=target)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import redis
-
 from tests.benchmarks.bench import Row, middle
 
 HEAD = ("what", "unit", "rx_runat", "reference", "compared", "target")
@@ -24,14 +22,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
-def origin(client: redis.Redis) -> str:
-    """Returns the date, the machine, and the versions."""
-    info = client.info("server")
-    server = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+def origin(servers: Sequence[str]) -> str:
+    """Returns the date, the machine, and the versions; `servers` are theirs."""
     packages = [f"{name} {version(name)}" for name in ("redis", "hiredis", "reactivex")]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_cpu()}, {platform.system()}; Python {platform.python_version()}, "
-        f"{', '.join(packages)}; {server} on a unix socket, without an append-only file"
+        f"{', '.join(packages)}; {', '.join(servers)}, each over TCP on the loopback, without an append-only file"
     )
 
 

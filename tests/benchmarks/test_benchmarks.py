@@ -14,9 +14,11 @@ import pytest
 import redis
 
 from rx_runat import Job, RunAt
-from tests.benchmarks.__main__ import BENCHMARKS
+from tests.benchmarks import bare
+from tests.benchmarks.__main__ import BENCHMARKS, main
 from tests.benchmarks.bench import Row
 from tests.benchmarks.picture import draw
+from tests.benchmarks.servers import binaries
 from tests.benchmarks.table import HEAD, table
 from tests.support.servers import Server
 
@@ -41,25 +43,37 @@ def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path
     for name, _, ours, *compared, _ in rows:
         assert all(FIGURE.fullmatch(each) for each in (ours, *filter(None, compared))), name
     names = " ".join(row[0] for row in rows)
-    for each in (
-        "drain",
-        "scan",
-        "lists",
-        "one by one",
-        "p99",
-        "among",
-        "memory",
-        "interval=5",
-        "claims",
-        "storm",
-        "settle",
-        "lease",
-    ):
+    for each in ("scan", "lists", "one by one", "p99", "among", "memory", "interval=5", "claims", "storm", "lease"):
         assert each in names
-    assert len(rows) == len({row[0] for row in rows}) == 29
+    on_each_server = 1 + 2 + 5  # drain, settle, the server's time
+    assert len(rows) == len({row[0] for row in rows}) == 26 + on_each_server * len(binaries())
+    for binary in binaries():
+        product = "Valkey" if "valkey" in binary else "Redis"
+        for each in ("drain", "settle", "the server's time: claim"):
+            assert re.search(rf"{each} .*; {product} \d", "\n".join(row[0] for row in rows))
 
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
     assert os.listdir(tmp_path) == ["lateness.svg"]
+
+
+def test_the_command_runs_the_benchmarks_that_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["single", "--quick"])
+    printed = capsys.readouterr()
+    assert printed.err == "single ...\n"
+    *_, line = printed.out.splitlines()
+    assert _cells(line)[:2] == ["schedule one by one", "keys/s"]
+
+
+def test_a_name_that_is_no_benchmark_is_refused_with_the_names_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["drain", "settel"])
+    assert f"'settel' is none of {', '.join(BENCHMARKS)}" in capsys.readouterr().err
+
+
+def test_the_leanest_loop_takes_what_is_due_and_leaves_the_rest(client: redis.Redis) -> None:
+    client.zadd(Q, {"b": 2, "a": 1, "c": 3, "far": 4_000_000_000_000})
+    assert bare.drain(bare.taker(client, limit=2)) == ["a", "b", "c"]
+    assert client.zrange(Q, 0, -1) == [b"far"]
 
 
 def test_a_row_shows_the_median_of_the_pairs_ratios() -> None:

@@ -41,7 +41,7 @@ class Tracked:
     def lease(self, now: float, *keys: str, at: float = 1_000.0, attempt: int = 1) -> None:
         n = len(keys)
         leased = Leased(
-            list(keys), [str(at)] * n, [attempt] * n, [True] * n, "fence", int(now + 9_000), int(now * 1e3), None
+            list(keys), [str(at)] * n, [attempt] * n, ["now"] * n, "fence", int(now + 9_000), int(now * 1e3), None
         )
         self.tracker.leased(leased)
 

@@ -168,7 +168,7 @@ def test_a_burst_is_counted_not_sorted_into_lanes() -> None:
 def test_a_retried_key_is_not_counted_with_others_since_it_would_make_them_late() -> None:
     picture = scene()
     see(picture, snapshot(10_000), [(claim(10_000, {"a": 10_000.0, "b": 10_000.0}), [])])
-    picture.tracker.leased(Leased(["c"], ["1000"], [2], [True], "fence", 12_000, 10_000_000, None))
+    picture.tracker.leased(Leased(["c"], ["1000"], [2], ["now"], "fence", 12_000, 10_000_000, None))
     see(picture, snapshot(10_050))
     assert marks(picture.frame()) == [("fired", "", 2, "", 0.0), ("retried", "", 1, "c", 9_000.0)]
 

@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from rx_runat import Job, Refused, RunAt
+from tests.support.scripts import used_commands
 from tests.support.servers import Server
 
 README = Path(__file__).parents[2] / "README.md"
@@ -55,7 +58,6 @@ def test_the_shell_blocks_print_what_they_say(code: str, output: str, tmp_path: 
 def test_the_acl_is_enough(own_server: Server) -> None:
     from reactivex import operators as ops
 
-    from rx_runat import Job, RunAt
     from rx_runat.model.batch import Entry, SettleRequest
 
     ((rule, _),) = blocks("acl")
@@ -88,16 +90,34 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert store.drop(None) == 0
 
 
+def size_twice(queue: RunAt) -> int:
+    queue.size()
+    threading.Event().wait(1.1)  # the health of a connection is checked after a second without a command
+    return queue.size()
+
+
+SETTINGS = {"+select": "?db=1", "+ping": "?health_check_interval=1", "+client|setname": "?client_name=me"}
+
+
+@pytest.mark.parametrize("right", SETTINGS)
+def test_settings_of_the_connection_want_the_rights_that_the_readme_names(own_server: Server, right: str) -> None:
+    assert f"`{right}`" in README.read_text()
+    ((rule, _),) = blocks("acl")
+    url = f"unix://worker:password@{own_server.path}{SETTINGS[right]}"
+    with own_server.client() as client:
+        client.execute_command(*rule.split())
+        with RunAt(url) as queue, pytest.raises(Refused):
+            size_twice(queue)
+        client.execute_command("ACL", "SETUSER", "worker", right)
+        with RunAt(url) as queue:
+            queue.on_next(Job("a", 1))
+            assert queue.size() == 1
+
+
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     ((rule, _),) = blocks("acl")
     allowed = set(re.findall(r"\+([a-z|]+)", rule))
-    used = {"hello", "eval", "evalsha"}
-    source = Path(__file__).parents[2] / "rx_runat"
-    for script in source.glob("store/lua/*.lua"):
-        used |= {name.lower() for name in re.findall(r"(?:redis\.p?call|bulk)\('(\w+)'", script.read_text())}
-    for module in source.glob("store/*.py"):
-        used |= {name.lower() for name in re.findall(r'(?:call\(|Request\(\()"(\w+)"', module.read_text())}
-    assert allowed == used - {"client", "publish", "subscribe"} | {"client|tracking"}
+    assert allowed == used_commands() - {"client", "publish", "subscribe"} | {"client|tracking"}
 
 
 def test_both_commands_stand_on_the_first_screen() -> None:

@@ -72,6 +72,11 @@ class Run:
         """Of the attempt that is out."""
         return self.attempt + (not self.is_counted)
 
+    @property
+    def counts(self) -> str:
+        """When the attempt that is out counts; after a nack the run was due later than at first."""
+        return "now" if self.is_counted else "suspect" if self.attempt and self.due == self.run_at else "later"
+
     def count(self) -> None:
         self.attempt, self.is_counted = self.number, True
 
@@ -292,8 +297,8 @@ class Leases(RuleBasedStateMachine):
             run.fence, run.deadline = got.fence, self.up + LEASE_MS
             self.out[run.key] = run
             self.held.append(Held(run.key, got.fence, run.deadline))
-        assert list(zip(got.keys, map(int, got.scores), got.attempts, got.counted, strict=True)) == [
-            (run.key, run.run_at, run.number, run.is_counted) for run in runs
+        assert list(zip(got.keys, map(int, got.scores), got.attempts, got.counts, strict=True)) == [
+            (run.key, run.run_at, run.number, run.counts) for run in runs
         ]
         assert not runs or got.deadline == self.up + LEASE_MS
         assert got.now == self.now

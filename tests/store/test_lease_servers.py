@@ -56,7 +56,7 @@ def test_a_demoted_primary_settles_nothing_and_says_so(own_server: Server) -> No
     store = RedisStore(store_client, Q, Clock())
     store_client.call("REPLICAOF", "127.0.0.1", "1")
     store_client.call("CONFIG", "SET", "replica-serve-stale-data", "yes")
-    unknown = Leased(["a"], ["1"], [1], [True], "c0ffee", MS + LEASE, 0, None)
+    unknown = Leased(["a"], ["1"], [1], ["now"], "c0ffee", MS + LEASE, 0, None)
     for verb in VERBS:
         with pytest.raises(Unavailable, match="READONLY"):
             store.settle([to_settle(verb, unknown)])

@@ -11,6 +11,13 @@ redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+permissions     a user whose permissions a test takes away and gives back
+whereabouts     where each key is, written to Redis by name and read back
+verb            a verb of the store as a value: how to ask for it, and what its reply must have done
+verbs_of_claims, verbs_beside   the verbs of claims, and all others
+verb_table      every verb, at every place of a key that makes a difference
+refusals        one cell of the refusal matrix: a state, a fault, a verb, and what must be true afterwards
+
 settling        jobs, works that a test ends by hand, and short forms of outcomes
 command         `rx-runat` as a process
 scenes          what snapshots and claims put into a picture

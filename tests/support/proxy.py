@@ -25,6 +25,8 @@ class Proxy:
     Attributes:
         cut: how many of the next replies it cuts; it counts only replies to requests that contain `of`.
         of: the bytes that such a request contains.
+        spared: before each cut, how many of these replies it passes on: the first number counts for the next cut, and
+            so on; where there is no number, none.
         cuts: how many replies it has cut.
         target: the path of the socket that new connections are passed on to.
         path: of its own socket.
@@ -37,6 +39,7 @@ class Proxy:
         self.path = str(self.home / "p.sock")
         self.url = f"unix://{self.path}"
         self.cut = 0
+        self.spared: list[int] = []
         self.cuts = 0
         self.of = b""
         self._lock = threading.Lock()
@@ -78,7 +81,7 @@ class Proxy:
                     break
                 far.sendall(request)
                 with self._lock:
-                    cutting = self.cut > 0 and self.of in request
+                    cutting = self.cut > 0 and self.of in request and self._is_due()
                     if cutting:
                         self.cut -= 1
                         self.cuts += 1
@@ -92,6 +95,13 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
+
+    def _is_due(self) -> bool:
+        if self.spared and self.spared[0] > 0:
+            self.spared[0] -= 1
+            return False
+        del self.spared[:1]
+        return True
 
     def _reply(self, near: socket.socket, far: socket.socket, pass_on: bool) -> bool:
         """Pass the reply on until the client sends its next request. Returns True if the reply was passed on whole."""

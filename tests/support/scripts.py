@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 
 from rx_runat.store import claimers, dead_letter_store, verbs
 from tests.support.servers import Server
@@ -49,3 +51,14 @@ def runs_of(name: str, seen: Sequence[tuple[str, list[str]]]) -> list[list[str]]
 def inside(server: Server, act: Callable[[], object]) -> list[str]:
     """The commands that scripts ran during `act`."""
     return [words[0].upper() for kind, words in watched(server, act) if kind == "lua"]
+
+
+def used_commands() -> frozenset[str]:
+    """The commands in the text of the scripts and of the store, in lower case; without subcommands."""
+    store = Path(__file__).parents[2] / "rx_runat" / "store"
+    used = {"hello", "eval", "evalsha"}
+    for script in store.glob("lua/*.lua"):
+        used |= {name.lower() for name in re.findall(r"\w\('([A-Z]+)'", script.read_text())}
+    for module in store.glob("*.py"):
+        used |= {name.lower() for name in re.findall(r'(?:call\(|Request\(\()"(\w+)"', module.read_text())}
+    return frozenset(used)

@@ -17,9 +17,9 @@
 -- ->    {now us, wait us, leased, left, odd}
 --       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
 --       0: now, -1: never
---       leased: the deadline, then key, run_at, attempt, key, ... with the token between any two; '' if nothing;
---       an attempt is negative if it does not count yet; then -0 at its begin says that the attempt before ended with
---       its lease, or was handed back: after a nack the key would wait for another moment than its run_at
+--       leased: the deadline, then key, run_at, attempt, counts, key, ... with the token between any two; '' if nothing
+--       counts: 'now': this attempt counts already; 'later': it counts when `begin` says so; 'suspect': likewise, and the
+--       attempt before ended with its lease, so perhaps the work killed its process
 --       left, odd: as in claim.lua
 -- cost  O((limit + bound) * log(size of Q + size of claimed))
 --
@@ -28,7 +28,8 @@
 -- schedules are in whole ms too, so a score with half a ms is such a mark.
 -- The receipt and its DEL are as in claim.lua. If the second part is refused, the first is done all the same.
 local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local limit, token, resent, bytes = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1', tonumber(ARGV[7])
+local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
+local bytes, counted = tonumber(ARGV[7]), tonumber(ARGV[9])
 local now = now_us(ARGV[10])
 local ms = math.floor(now / 1000)
 local odd = false
@@ -107,16 +108,19 @@ else
         add(marks, mark, key)
         add(records, key, write_record(fence, attempt, run_at, mark, score))
       else                                      -- no lease, or one that ended and exceeded the bounds above
-        if fence == '-' and is_marked then attempt, score = math.abs(attempt) + 1, spell(run_at) else attempt = 1 end
-        local told = attempt
-        if attempt > tonumber(ARGV[9]) then
-          attempt = -attempt
-          told = fence == '-' and is_score(mark, score) and '-0' .. told or attempt
+        local ended_with_lease = false
+        if fence == '-' and is_marked then
+          attempt, score = math.abs(attempt) + 1, spell(run_at)
+          ended_with_lease = is_score(mark, score)   -- after a nack the key would have waited for a later moment
+        else
+          attempt = 1
         end
-        add(records, key, table.concat({token, attempt, score, '-', '-'}, ' '))
+        local counts = 'now'
+        if attempt > counted then counts = ended_with_lease and 'suspect' or 'later' end
+        add(records, key, table.concat({token, counts == 'now' and attempt or -attempt, score, '-', '-'}, ' '))
         add(deadlines, deadline, key)
         local k = #items
-        items[k + 1], items[k + 2], items[k + 3] = key, score, told
+        items[k + 1], items[k + 2], items[k + 3], items[k + 4] = key, score, attempt, counts
       end
     end
   end

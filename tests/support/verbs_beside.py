@@ -1,0 +1,143 @@
+"""The verbs beside the claims: schedule, cancel, all that only looks, and those on dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from rx_runat import Job
+from rx_runat.model.job import Keep
+from rx_runat.model.members import to_key
+from tests.support.verb import ALL, Desk, Verb, at, is_odd, member_of, move
+from tests.support.whereabouts import Letter, Waits, Where, Whole
+
+
+def schedule(keep: Keep, **times: float) -> Verb:
+    """Keys at many places, to the given places' keys; with a delay it is the script also where the last wins."""
+
+    def wanted(desk: Desk) -> dict[str, float]:
+        return {desk.keys[place.replace("_", " ")]: time for place, time in times.items()}
+
+    def act(desk: Desk) -> Any:
+        return desk.when(desk.store.schedule([Job(key, time) for key, time in wanted(desk).items()], keep))
+
+    def effect(desk: Desk, whole: Whole, _: Any) -> None:
+        for key, time in wanted(desk).items():
+            before = at(whole, key).waits
+            stands = before is not None and not is_odd(desk, key) and isinstance(before.at, float | int)
+            if stands and before is not None:
+                if keep == "first" or (keep == "earliest" and before.at <= time * 1000):  # type: ignore[operator]
+                    continue
+                if keep == "latest" and before.at >= time * 1000:  # type: ignore[operator]
+                    continue
+            move(whole, key, waits=Waits(time * 1000, 0, time * 1000))
+
+    return Verb(f"schedule, {keep}", "due", act, effect, adds=True)
+
+
+def delays(desk: Desk) -> list[Job]:
+    return [Job(desk.keys[place], timedelta(hours=1)) for place in ("due", "absent", "parked")]
+
+
+def write_delays(desk: Desk, whole: Whole, _: Any) -> None:
+    for job in delays(desk):
+        move(whole, job.key, waits=Waits("+1 h", 0, "+1 h"))
+
+
+def cancel(place: str) -> Verb:
+    def effect(desk: Desk, whole: Whole, was_there: bool) -> None:
+        where = at(whole, desk.keys[place])
+        if not is_odd(desk, desk.keys[place]):
+            assert was_there == (where.waits is not None or where.out is not None), f"it said {was_there}"
+        move(whole, desk.keys[place], waits=None, out=None)
+
+    return Verb(f"cancel, {place}", place, lambda desk: desk.store.cancel(desk.keys[place]), effect)
+
+
+def look_up(desk: Desk) -> Any:
+    found = desk.store.when(desk.keys["due"])
+    return found and found.timestamp()
+
+
+def peek(desk: Desk) -> Any:
+    return [due.key for due in desk.store.peek(ALL)]
+
+
+def all_waiting(desk: Desk, whole: Whole, reply: list[str]) -> None:
+    assert sorted(reply) == sorted(desk.scheduled), f"it shows {reply}"
+
+
+def snapshot(desk: Desk) -> Any:
+    seen = desk.store.snapshot(ALL)
+    listed = [[key for key, _ in each] for each in (seen.due_keys, seen.coming, seen.leases)]
+    return seen.scheduled, seen.due, seen.claimed, seen.dead, listed
+
+
+def locate(desk: Desk) -> Any:
+    found = desk.store.locate([key for key in desk.keys.values() if key])
+    return [(place.kind, place.run_at is None, place.died is None) for place in found]
+
+
+def look_at_head(leases: bool) -> Callable[[Desk], Any]:
+    def act(desk: Desk) -> Any:
+        tracker = desk.store.head_tracker(leases)
+        try:
+            return tracker.head()
+        finally:
+            tracker.close()
+
+    return act
+
+
+def dead_peek(desk: Desk) -> Any:
+    return [letter.key for letter in desk.store.dead_peek(ALL)]
+
+
+def all_dead(desk: Desk, whole: Whole, reply: list[str]) -> None:
+    letters = {to_key(member) for member, where in whole.items() if where.letter is not None}
+    assert sorted(reply) == sorted(letters), f"it shows only {reply}"
+
+
+def revive(place: str | None) -> Verb:
+    def act(desk: Desk) -> Any:
+        return desk.store.revive(None if place is None else desk.keys[place])
+
+    def effect(desk: Desk, whole: Whole, count: int) -> None:
+        for key in [desk.keys[each] for each in ([place] if place else ("dead", "dead, due"))]:
+            where = at(whole, key)
+            if isinstance(where.letter, Letter):
+                newer = where.waits is not None or where.out is not None
+                run_at = where.letter.run_at
+                if not newer:
+                    move(whole, key, letter=None, waits=Waits(run_at, 0, run_at))
+                    count -= 1
+                elif count:  # a newer schedule stands
+                    move(whole, key, letter=None)
+                    count -= 1
+        odd = desk.odd is not None and whole.get(desk.odd, Where()).letter
+        if odd and count == 1:  # its run_at could be read after all
+            move(whole, to_key(desk.odd or b""), letter=None, waits=Waits(0, 0, 0))
+            count = 0
+        assert count == 0, f"its count is wrong by {count}"
+
+    return Verb(f"revive, {place or 'all'}", place or "dead", act, effect)
+
+
+def drop(place: str | None) -> Verb:
+    def effect(desk: Desk, whole: Whole, count: int) -> None:
+        keys = (
+            [member_of(desk.keys[place])]
+            if place
+            else [key for key, where in whole.items() if where.letter is not None]
+        )
+        assert count == sum(whole.get(key, Where()).letter is not None for key in keys), f"it said {count}"
+        for key in keys:
+            move(whole, to_key(key), letter=None)
+
+    return Verb(
+        f"drop, {place or 'all'}",
+        place or "dead",
+        lambda desk: desk.store.drop(None if place is None else desk.keys[place]),
+        effect,
+    )

@@ -1,0 +1,179 @@
+"""The verbs of claims: for good and under a lease, handing back and closing, and what becomes of leases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rx_runat import Job
+from rx_runat.errors import OutcomeUnknown
+from rx_runat.model.batch import Claimed, Leased, SettleRequest
+from tests.support.verb import FEW, Desk, Verb, at, is_odd, move
+from tests.support.whereabouts import FAR, FENCE, HOUR, Letter, Out, Time, Waits, Whole, is_due
+
+
+def new_claimer(desk: Desk) -> None:
+    desk.claimer = desk.store.plain_claimer()
+
+
+def used_claimer(desk: Desk) -> None:
+    new_claimer(desk)
+    desk.claimer.claim(1)
+
+
+def claimer_that_holds(desk: Desk) -> None:
+    new_claimer(desk)
+    desk.held = desk.claimer.claim(FEW)
+
+
+def owed(prepare: Callable[[Desk], None]) -> Callable[[Desk], None]:
+    def lose_the_reply(desk: Desk) -> None:
+        prepare(desk)
+        desk.client.lost = 9
+        try:
+            desk.claimer.claim(FEW)
+        except OutcomeUnknown:
+            pass
+        desk.client.lost = 0
+
+    return lose_the_reply
+
+
+def take(limit: int) -> Callable[[Desk], Any]:
+    def act(desk: Desk) -> Any:
+        claimed: Claimed = desk.claimer.claim(limit)
+        return [(key, desk.when(score)) for key, score in zip(claimed.keys, claimed.scores, strict=True)]
+
+    return act
+
+
+def taken(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time]]) -> None:
+    for key, run_at in reply:
+        where = at(whole, key)
+        if is_odd(desk, key):
+            assert where.waits is not None, f"{key!r} came, but was {where}"
+            move(whole, key, waits=None, out=None)  # a lease without a record is over when a newer run is taken
+            continue
+        assert is_due(where), f"{key!r} came, but was {where}"
+        assert where.waits is not None
+        assert run_at == where.waits.run_at, f"{key!r} came with {run_at}, but was {where}"
+        move(whole, key, waits=None)
+
+
+def give_back(desk: Desk) -> Any:
+    desk.claimer.hand_back(desk.entries())
+
+
+def given_back(desk: Desk, whole: Whole, _: Any) -> None:
+    for key, score in desk.entries():
+        if at(whole, key).waits is None:
+            move(whole, key, waits=Waits(desk.when(score), 0, desk.when(score)))
+
+
+def claimer_beside_newer(desk: Desk) -> None:
+    claimer_that_holds(desk)
+    if any(desk.held.keys[-1:]):  # nothing was due, or only the empty key, which cannot be scheduled
+        desk.store.schedule([Job(desk.held.keys[-1], FAR / 1000)], "last")
+
+
+def close(desk: Desk) -> Any:
+    return [(key, desk.when(score)) for key, score in desk.claimer.close()]
+
+
+def new_leasing(desk: Desk) -> None:
+    desk.claimer = desk.store.leasing_claimer(HOUR)
+
+
+def used_leasing(desk: Desk) -> None:
+    new_leasing(desk)
+    desk.claimer.claim(1)
+
+
+def leasing_that_holds(desk: Desk) -> None:
+    new_leasing(desk)
+    desk.held = desk.claimer.claim(FEW)
+
+
+def lease(limit: int) -> Callable[[Desk], Any]:
+    def act(desk: Desk) -> Any:
+        desk.held = leased = desk.claimer.claim(limit)
+        return [
+            (key, desk.when(score), attempt)
+            for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True)
+        ]
+
+    return act
+
+
+def leased(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time, int]]) -> None:
+    held: Leased = desk.held
+    for key, run_at, attempt in reply:
+        where = at(whole, key)
+        if not is_odd(desk, key):
+            assert is_due(where), f"{key!r} came, but was {where}"
+            assert where.waits is not None
+            was = (where.waits.run_at, where.waits.attempts + 1)
+            assert (run_at, attempt) == was, f"{key!r} came with {(run_at, attempt)}, but was {where}"
+        move(whole, key, waits=None, out=Out(held.fence, attempt, run_at, "+1 h"))
+
+
+def leases_given_back(desk: Desk, whole: Whole, _: Any) -> None:
+    attempts = dict(zip(desk.held.keys, desk.held.attempts, strict=True))
+    for key, score in desk.entries():
+        where = at(whole, key)
+        if where.out and where.out.fence == desk.held.fence:
+            move(whole, key, out=None)
+            if where.waits is None:
+                move(whole, key, waits=Waits(desk.when(score), attempts[key] - 1, desk.when(score)))
+
+
+_ARGUMENTS: dict[str, int | str] = {"nack": HOUR, "extend": 2 * HOUR, "bury": "no such address"}
+
+
+def settle(*pairs: tuple[Any, str]) -> Verb:
+    """Verbs, each with the place of its key, in one call."""
+
+    def act(desk: Desk) -> Any:
+        requests = [
+            SettleRequest(verb, desk.keys[place], FENCE, _ARGUMENTS.get(verb, ""), desk.now + HOUR)
+            for verb, place in pairs
+        ]
+        reply = desk.store.settle(requests)
+        refusal = getattr(reply, "refusal", None)
+        refused = [answer for answer in reply.answers if answer == -2]
+        assert bool(refused) == (refusal is not None), f"answers {reply.answers}, refusal {refusal!r}"
+        if refusal is not None and len(refused) == len(requests):
+            raise refusal
+        return [1 if isinstance(answer, int) and answer > 2 else answer for answer in reply.answers]
+
+    def effect(desk: Desk, whole: Whole, answers: list[int | None]) -> None:
+        for (verb, place), answer in zip(pairs, answers, strict=True):
+            if answer in (1, 2):
+                _settled(desk, whole, verb, desk.keys[place], answer)
+            else:
+                assert answer in (0, -2), f"{verb}: {answer}"
+
+    name = "settle, all verbs" if len(pairs) > 1 else f"{pairs[0][0]}, {pairs[0][1]}"
+    return Verb(name, pairs[0][1], act, effect)
+
+
+def _settled(desk: Desk, whole: Whole, verb: str, key: str, answer: int) -> None:
+    where = at(whole, key)
+    out = where.out
+    assert out is not None, f"{verb} of {key!r} was done, but the key was {where}"
+    attempt = abs(out.attempt)
+    if verb == "begin":
+        move(whole, key, out=out._replace(attempt=attempt))
+        return
+    if verb == "extend":
+        move(whole, key, out=out._replace(deadline="+2 h"))
+        return
+    move(whole, key, out=None)
+    if verb == "bury":
+        move(whole, key, letter=Letter(attempt, out.run_at, b"no such address"))
+    elif verb == "nack":
+        assert answer == 1 or where.waits is not None, "only a newer schedule supersedes a nack"
+        if where.waits is None:
+            move(whole, key, waits=Waits("+1 h", attempt, out.run_at))
+    elif verb == "back" and where.waits is None:
+        move(whole, key, waits=Waits(out.run_at, attempt - 1, out.run_at))

@@ -58,8 +58,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
                  with its own `on_error`; the others go on. The key at which it raised goes back if no other subscriber
-                 received it. Where the function of an operator raises, RxPY turns that into an `on_error`, and the key
-                 counts as received.
+                 received it. `SystemExit` and its like end no more than that, and are shown on standard error as well;
+                 so is an error that no `on_error` handles. Where the function of an operator raises, RxPY turns that
+                 into an `on_error`, and the key counts as received.
     Disposal:    does not block. When the last subscriber leaves, the ticks end, and the keys that the source holds go
                  back soon after; `stop` blocks until they have. If another thread disposes of a pipeline, RxPY may drop
                  the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.

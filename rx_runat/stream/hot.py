@@ -66,12 +66,17 @@ class Subscriber(Generic[_T]):
         self._loop_handler.handler = wrapped
 
     def fail(self, error: BaseException) -> None:
-        """End with an error, given to the user's `on_error`, or else to the interpreter's hook for threads."""
+        """End with an error, given to the user's `on_error`, whatever its kind: somebody may wait for the end.
+
+        It is shown as well where nobody may handle it: without an `on_error`, or if the observer has ended already (an
+        operator's `on_error` raised), and for `SystemExit` and its like, which an `on_error` does not expect.
+        """
         on_error = self._on_error
-        if on_error is None or not isinstance(error, Exception):
+        is_shown = on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
+        if is_shown:
             unhandled(error)
-        else:
-            self._run_last(lambda: on_error(error))
+        if on_error is not None:
+            self._run_last(lambda: on_error(cast("Exception", error)), error if is_shown else None)
 
     def complete(self) -> None:
         """End without an error."""
@@ -90,12 +95,13 @@ class Subscriber(Generic[_T]):
         else:
             self._loop_handler.post(action)  # if that event loop is closed, nobody is left to run it for
 
-    def _run_last(self, action: Callable[[], object]) -> None:
+    def _run_last(self, action: Callable[[], object], shown: BaseException | None = None) -> None:
         def guarded() -> None:
             try:
                 action()
             except BaseException as error:  # the subscription has ended: only the hook is left to report it
-                unhandled(error)
+                if error is not shown:  # RxPY's own `on_error` raises what it is given
+                    unhandled(error)
 
         self.run(guarded)
 
@@ -152,13 +158,24 @@ class Hot(Observable[_T]):
 
 
 def unhandled(error: BaseException) -> None:
-    """Report an exception that nobody handles, as Python reports one that ends a thread."""
+    """Report an exception that nobody handles, as Python reports one that ends a thread.
+
+    The hook for threads hides `SystemExit`, so that one goes to `sys.excepthook`.
+    """
     hook_args = (type(error), error, error.__traceback__, threading.current_thread())
-    try:
-        threading.excepthook(threading.ExceptHookArgs(hook_args))
-    except BaseException:  # a broken hook must not end the loop
-        with suppress(BaseException):
-            sys.excepthook(*hook_args[:3])
+    if not issubclass(hook_args[0], SystemExit):
+        try:
+            threading.excepthook(threading.ExceptHookArgs(hook_args))
+            return
+        except BaseException:  # a broken hook must not end the loop
+            pass
+    with suppress(BaseException):
+        sys.excepthook(*hook_args[:3])
+
+
+def _has_ended(on_error: Callable[[Exception], object]) -> bool:
+    """True if this is the `on_error` of an RxPY observer that has ended, and so ignores all errors."""
+    return getattr(getattr(on_error, "__self__", None), "is_stopped", False) is True
 
 
 def _ignore(_: object) -> None:

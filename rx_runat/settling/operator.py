@@ -93,12 +93,14 @@ def settle(
                  `work` returns run on its event loop; `work` itself, and so a plain function, stays on the threads. In
                  virtual time everything happens at once, and Observables are subscribed to with the virtual scheduler.
     Errors:      where work fails, its claim is nacked, and buried with the error's text after `max_attempts`; the
-                 stream goes on. A claim that comes with a higher attempt is buried without being run. A key that was
-                 scheduled again meanwhile keeps that schedule (the outcome `superseded`). A `backoff` that raises, or
-                 work that returns a generator, ends the stream, and the claim goes back. A Redis that refuses what we
-                 ask about a claim ends the stream, too; that claim is left to the end of its lease, and the others of
-                 the same call are settled. During an outage work goes on, and its claims are settled when Redis is
-                 back; a later attempt, which must count first, begins only then.
+                 stream goes on. The logger `rx_runat` is told of each failed attempt (WARNING) and of each burial
+                 (ERROR, with the traceback), on the thread that calls `on_next`. A claim that comes with a higher
+                 attempt is buried without being run. A key that was scheduled again meanwhile keeps that schedule (the
+                 outcome `superseded`). A `backoff` that raises, or work that returns a generator, ends the stream, and
+                 the claim goes back. A Redis that refuses what we ask about a claim ends the stream, too; that claim is
+                 left to the end of its lease, and the others of the same call are settled. During an outage work goes
+                 on, and its claims are settled when Redis is back; a later attempt, which must count first, begins only
+                 then.
     Disposal:    does not block. Claims whose work has not begun go back as they were. Observables are disposed of,
                  Futures and coroutines are cancelled; their claims go back when they have ended, and the attempt does
                  not count. A plain function goes on, and its claim is settled when it returns. `queue.stop()` does the

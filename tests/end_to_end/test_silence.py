@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from reactivex import operators as ops
 
+from rx_runat import Claim, Job, OutcomeUnknown, RunAt, Stopped
 from rx_runat.testing import virtual_queue
 from tests.support.script import run_script
 from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 
 def test_21_the_waiter_ends_and_the_error_is_on_standard_error(server: Server) -> None:
@@ -91,3 +95,48 @@ def test_21_an_error_that_on_error_handles_is_not_shown(shown: list[Any]) -> Non
     queue.schedule("a", 1)
     scheduler.advance_by(2)
     assert ([type(error) for error in errors], shown) == ([ZeroDivisionError] * 2, [])
+
+
+@pytest.mark.parametrize("verb", ["ack", "nack", "extend", "bury"])
+def test_21_a_claim_whose_queue_was_stopped_says_so(queue: RunAt, verb: str) -> None:
+    claims: list[Claim] = []
+    queue.claims().subscribe(claims.append)
+    queue.schedule("a", 0)
+    wait_until(lambda: claims, "the claim came")
+    queue.stop()
+    arguments = {"extend": [1], "bury": ["no such address"]}.get(verb, [])
+    with pytest.raises(Stopped, match=f"{verb} of 'a': its queue was stopped.* comes again when its lease ends"):
+        getattr(claims[0], verb)(*arguments)
+
+
+def test_21_writes_and_claims_beside_stop_raise_stopped_or_are_unknown(make: Callable[..., RunAt]) -> None:
+    """Never `Unavailable`, after which a writer would try again for ever."""
+    for turn in range(10):
+        queue, claims, ended = make(), [], []
+        queue.claims(max_in_flight=1000).subscribe(claims.append)
+        queue.on_next([Job(f"k{turn}:{i}", 0) for i in range(1000)])
+        wait_until(lambda claims=claims: len(claims) == 1000, "all claims came")
+
+        def write(queue: RunAt = queue, ended: list[Any] = ended) -> None:
+            try:
+                while True:
+                    queue.schedule("b", 1e10)
+            except BaseException as error:
+                ended.append(type(error))
+
+        def ack(claims: list[Claim] = claims, ended: list[Any] = ended) -> None:
+            try:
+                while True:
+                    claims.pop().ack()
+            except BaseException as error:
+                ended.append(type(error))
+
+        threads = [threading.Thread(target=each) for each in (write, write, ack, ack)]
+        for thread in threads:
+            thread.start()
+        queue.schedule("c", 1e10)
+        queue.stop()
+        for thread in threads:
+            thread.join()
+        assert set(ended) <= {Stopped, OutcomeUnknown}
+        assert len(ended) == 4

@@ -16,7 +16,11 @@ from typing import Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
+from reactivex.run import _default_scheduler as _run_scheduler  # pyright: ignore[reportPrivateUsage]
 
+from rx_runat.errors import InvalidSetting
+from rx_runat.model.checks import show
+from rx_runat.model.functions import is_coroutine_function, is_generator_function
 from rx_runat.stream.rendezvous import LoopHandler, event_loop
 
 _T = TypeVar("_T")
@@ -88,6 +92,19 @@ class Subscriber(Generic[_T]):
         if self._loop_handler is not None:
             self._loop_handler.close()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """True if `run()` subscribes: it blocks this thread until the stream ends. Only its scheduler shows that."""
+        return self.scheduler is _run_scheduler
+
+    def refuse_to_wait(self) -> None:
+        """Raise InvalidSetting if `run()` subscribes: it is about to wait on the publisher's own thread."""
+        if self.is_waited_for:
+            raise InvalidSetting(
+                "run() in an on_next of the same stream would wait for ever: the next value comes when that on_next "
+                "has returned; subscribe instead"
+            )
+
     def run(self, action: Callable[[], object]) -> None:
         """Run an action where the callbacks run: here, or soon on their event loop, without waiting for it."""
         if self._loop_handler is None:
@@ -148,10 +165,16 @@ class Hot(Observable[_T]):
 
         Returns:
             The subscription; dispose of it to leave.
+
+        Raises:
+            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or `run()` in an `on_next`
+                of this stream, which would wait for itself.
         """
         if callable(getattr(on_next, "on_next", None)):
             observer = cast("abc.ObserverBase[_T]", on_next)
             on_next, on_error, on_completed = observer.on_next, observer.on_error, observer.on_completed
+        for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
+            _refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         self._publisher.join(subscriber)
         return Disposable(lambda: self._publisher.leave(subscriber))
@@ -171,6 +194,17 @@ def unhandled(error: BaseException) -> None:
             pass
     with suppress(BaseException):
         sys.excepthook(*hook_args[:3])
+
+
+def _refuse_unrun(name: str, callback: object) -> None:
+    """Raise InvalidSetting if a call of this callback only makes a coroutine or a generator, of which nothing runs."""
+    if is_coroutine_function(callback):
+        raise InvalidSetting(
+            f"{name}: got {show(callback)}, a coroutine function, which nobody would await: give a plain function; "
+            f"for keys, take `async for`, or `queue.claims().pipe(settle(work))`, whose work may be one"
+        )
+    if is_generator_function(callback):
+        raise InvalidSetting(f"{name}: got {show(callback)}, a generator function, of which a call runs no line")
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

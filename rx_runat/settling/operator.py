@@ -88,10 +88,12 @@ def settle(
                  work can begin on, until claims have to wait for a short time only.
     Order:       the order in which the claims were settled.
     Clock:       leases and backoff go by Redis's.
-    Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If
-                 the subscription has an asyncio scheduler (`await` brings one), `on_next` and the coroutines that
-                 `work` returns run on its event loop; `work` itself, and so a plain function, stays on the threads. In
-                 virtual time everything happens at once, and Observables are subscribed to with the virtual scheduler.
+    Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If the
+                 subscription has an asyncio scheduler (`await` brings one), `on_next` and the coroutines that `work`
+                 returns run on its event loop; `work` itself, and so a plain function, stays on the threads. Without
+                 such a scheduler, coroutines run on the event loop that runs where `subscribe` is called; where none
+                 does, a coroutine function as `work` ends the stream with an error at once. In virtual time everything
+                 happens at once, and Observables are subscribed to with the virtual scheduler.
     Errors:      where work fails, its claim is nacked, and buried with the error's text after `max_attempts`; the
                  stream goes on. The logger `rx_runat` is told of each failed attempt (WARNING) and of each burial
                  (ERROR, with the traceback), on the thread that calls `on_next`. A claim that comes with a higher

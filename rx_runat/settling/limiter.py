@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from rx_runat.settling.threads import Inline, Pool
+from rx_runat.stream.hot import unhandled
 
 _T = TypeVar("_T")
 
@@ -81,6 +82,9 @@ class Limiter(Generic[_T]):
         Args:
             item: the item.
             suspect: names it, if it is not to be served beside another suspect.
+
+        Raises:
+            RuntimeError: no thread can be started; the item is not queued.
         """
         with self._lock:
             if self._is_stopped:
@@ -91,7 +95,15 @@ class Limiter(Generic[_T]):
                 self._suspects.append((suspect, item))
             wakes = self._wakes()
         if wakes:
-            self.threads.run(self._arrive)
+            try:
+                self._wake()
+            except BaseException:
+                with self._lock:
+                    if suspect is None:
+                        self._waiting.remove(item)
+                    else:
+                        self._suspects.remove((suspect, item))
+                raise
         return True
 
     def start(self) -> None:
@@ -99,7 +111,10 @@ class Limiter(Generic[_T]):
         with self._lock:
             wakes = self._wakes()
         if wakes:
-            self.threads.run(self._arrive)
+            try:
+                self._wake()
+            except RuntimeError as error:  # no thread can be started: the item waits for the next call
+                unhandled(error)
 
     def pass_suspect(self, suspect: object) -> None:
         """Let the next suspect start beside this one, if this one is still served."""
@@ -150,6 +165,15 @@ class Limiter(Generic[_T]):
             self._under_way += 1
             self._is_waking = True
         return wakes
+
+    def _wake(self) -> None:
+        try:
+            self.threads.run(self._arrive)
+        except BaseException:
+            with self._lock:
+                self._under_way -= 1
+                self._is_waking = False
+            raise
 
     def _may_start(self) -> bool:
         has_next = self._waiting or (self._suspects and self.suspect is None)

@@ -108,10 +108,10 @@ class Subscription:
         manager = manager_of(lease)
         with self._lock:
             is_over = self._is_ending
-            self._open += not is_over
             is_new = not is_over and manager not in self._managers
             if is_new:
                 self._add(manager)
+            self._open += not is_over
         if is_over:  # the claim was on its way while the stream ended: our threads are gone, or soon will be
             try:
                 manager.settle([(lease, "back", "")])  # if it is refused, the lease ends by itself
@@ -120,17 +120,24 @@ class Subscription:
             return
         if is_new:
             self._leave.append(manager.register(self))
-        manager.renewals.renew(lease, self)
-        if not self._limiter.put((claim, manager.thread.now()), claim if lease.is_suspect else None):
+        try:
+            manager.renewals.renew(lease, self)
+            is_queued = self._limiter.put((claim, manager.thread.now()), claim if lease.is_suspect else None)
+        except BaseException:  # no thread can be started: the source hands the claim back, and ends this subscription
+            manager.renewals.release(lease, self)
+            self._claims_ended()
+            raise
+        if not is_queued:
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
         """With the lock held. The first claim shows whether time is real; if it is, threads are needed."""
         if not self._managers and manager.scheduler is None:
-            self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
-            self._outcomes.thread = Pool("rx_runat outcomes", 1)
+            outcomes = Pool("rx_runat outcomes", 1)
             # It makes the last call to the subscriber, even at interpreter exit, when no thread can be started.
-            self._outcomes.thread.keep_one_thread()
+            outcomes.keep_one_thread()
+            self._outcomes.thread = outcomes
+            self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
         self._managers[manager] = None
 
     def _begin(self, waiting: Waiting) -> bool:

@@ -34,7 +34,11 @@ class Pool:
         self._is_ended = False
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run an action soon. What it raises is shown, and its thread goes on."""
+        """Run an action soon. What it raises is shown, and its thread goes on.
+
+        Raises:
+            RuntimeError: there is no thread, and none can be started: the action is dropped.
+        """
         with self._ready:
             self._actions.append(action)
             if len(self._actions) <= self._idle:
@@ -42,7 +46,13 @@ class Pool:
             elif len(self._threads) < self._max_threads:
                 thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
                 self._threads.append(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except BaseException:  # a limit of threads
+                    self._threads.remove(thread)
+                    if not self._threads:  # else one of the others runs the action later
+                        self._actions.pop()
+                        raise
 
     def keep_one_thread(self) -> None:
         """Start a thread now, and keep all threads until `end`.

@@ -89,10 +89,23 @@ class Acks:
                 self._is_planned = True
             else:
                 self._is_calling = True
-        if waits:
-            self._thread.run_after(_MOMENT, self._call_as_planned)
-        else:
-            self._thread.run(self._call)
+        try:
+            if waits:
+                self._thread.run_after(_MOMENT, self._call_as_planned)
+            else:
+                self._thread.run(self._call)
+        except RuntimeError as error:
+            self._drop(error)
+
+    def _drop(self, error: RuntimeError) -> None:
+        """No thread can be started: leave the claims to the end of their leases, and end the streams that wait."""
+        with self._lock:
+            acks, self._waiting = self._waiting, []
+            self._is_calling = self._is_planned = False
+        for holder in dict.fromkeys(ack.holder for ack in acks):
+            holder.failed(error)
+        for ack in acks:
+            ack.then(None)
 
     # On the thread.
 

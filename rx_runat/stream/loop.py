@@ -49,6 +49,8 @@ class Loop(EventLoopScheduler):
     ) -> abc.DisposableBase:
         """Plan an action; a loop that has ended drops it. To dispose of the result removes the action at once.
 
+        Where no thread can be started it raises RuntimeError, and nothing is planned.
+
         RxPY's own scheduler keeps a cancelled action until its time. Here each look replaces an alarm that may be a day
         away, so cancelled alarms would pile up.
         """
@@ -68,7 +70,13 @@ class Loop(EventLoopScheduler):
             else:
                 self._queue.enqueue(item)
             self._condition.notify()
-            self._ensure_thread()
+            try:
+                self._ensure_thread()
+            except BaseException:  # a limit of threads; RxPY would take this one for a running thread for ever
+                self._thread = self._latest = None
+                self._queue.clear()
+                self._ready_list.clear()
+                raise
         return Disposable(cancel)
 
     def dispose(self) -> None:

@@ -72,7 +72,11 @@ class Renewals:
     def _plan_next(self, seconds: float) -> None:
         """With the lock held."""
         self._plan = plan = SingleAssignmentDisposable()
-        plan.disposable = self._thread.run_after(seconds, lambda: self._renew(plan))
+        try:
+            plan.disposable = self._thread.run_after(seconds, lambda: self._renew(plan))
+        except BaseException:  # no thread can be started
+            self._plan = None
+            raise
 
     # On the thread.
 

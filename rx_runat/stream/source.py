@@ -91,6 +91,7 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
+            failed=self._fail,
         )
         self.subscribers = Subscribers(self._ticker)
         self._look_lock = LookLock()  # guards the two below, and the hold

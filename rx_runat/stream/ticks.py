@@ -58,7 +58,7 @@ def ticks(
     return rx.merge(  # the first tick is subscribed to last: the wait that it announces needs subscribers already
         waits.pipe(ops.map(alarm), ops.switch_latest()),
         wake.pipe(ops.observe_on(scheduler)),
-        rx.never() if interval is None else rx.interval(interval, scheduler=scheduler),
+        rx.never() if interval is None else rx.interval(min(to_seconds(interval), _LONGEST), scheduler=scheduler),
         rx.timer(0.0, scheduler=scheduler),
     )
 
@@ -78,6 +78,7 @@ class Ticker:
         heads: the head of the schedule whenever others may have changed it; subscribed to with the first sleep.
         wake_filter: decides which run_ats cause a tick.
         outage: while its backoff lasts, ticks are dropped.
+        failed: called with what ended the ticks, such as a thread that could not be started.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class Ticker:
         heads: Observable[float],
         wake_filter: WakeFilter,
         outage: Outage,
+        failed: Callable[[Exception], None],
     ) -> None:
+        self._failed = failed
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
@@ -102,7 +105,7 @@ class Ticker:
         """Tick from now on, the first time at once."""
         # With this scheduler, because inside a trampoline of RxPY's the first tick would wait for what runs there.
         at_once = ImmediateScheduler.singleton()
-        self._subscription.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
+        self._subscription.disposable = self._looks.subscribe(self._waits.on_next, self._failed, scheduler=at_once)
 
     def pause(self) -> None:
         """Tick no more until the next `start`."""

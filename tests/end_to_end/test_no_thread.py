@@ -1,0 +1,104 @@
+"""Where no thread can be started, whoever subscribes is told, and later subscriptions work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rx_runat import Claim, Job, RunAt, settle
+from tests.support.waiting import wait_until
+
+
+@contextmanager
+def no_thread(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    """No thread of this name can be started, as where the number of processes is limited."""
+    start = threading.Thread.start
+
+    def fails(thread: threading.Thread) -> None:
+        if thread.name.endswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        yield
+
+
+STREAMS: dict[str, Callable[[RunAt], Any]] = {
+    "queue": lambda queue: queue.jobs,
+    "claims": lambda queue: queue.claims(),
+    "settle": lambda queue: queue.claims(lease=1).pipe(settle(lambda claim: claim.key)),
+}
+THREADS = [
+    ("queue", "RunAt~default"),
+    ("queue", "listener"),
+    ("claims", "RunAt~default"),
+    ("claims", "listener"),
+    ("settle", "RunAt~default"),
+    ("settle", "listener"),
+    ("settle", "outcomes"),
+    ("settle", "leases"),
+    ("settle", "work"),
+]
+
+
+@pytest.mark.parametrize("stream, name", THREADS)
+def test_21_a_thread_that_cannot_be_started_ends_the_stream_with_an_error(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch, stream: str, name: str
+) -> None:
+    queue = make()
+    pipeline = STREAMS[stream](queue)
+    errors: list[Exception] = []
+    got: list[Any] = []
+    with no_thread(monkeypatch, name):
+        pipeline.subscribe(got.append, errors.append)
+        queue.schedule("a", 0)
+        wait_until(lambda: errors, "the subscriber is told")
+        assert [str(error) for error in errors] == ["can't start new thread"]
+    before = len(got)
+    pipeline.subscribe(got.append, errors.append)
+    queue.schedule("b", 0)
+    wait_until(lambda: len(got) > before, "a new subscription works")
+    queue.stop()
+    assert len(errors) == 1
+
+
+def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = make()
+    errors: list[Exception] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(claim: Claim) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    claims = queue.claims()
+    claims.pipe(settle(work)).subscribe(on_error=errors.append)
+    queue.schedule("a", 0)
+    begun.wait(20)
+    manager = claims._publisher._claiming
+    manager.thread._loop.dispose()  # as if its thread had ended, which happens where nothing is planned
+    manager.thread._loop.join()
+    manager.thread._loop._is_disposed, manager.thread._loop._thread = False, None
+    with no_thread(monkeypatch, "leases"):
+        go_on.set()
+        wait_until(lambda: errors, "the subscriber is told")
+        queue.stop()
+    assert [str(error) for error in errors] == ["can't start new thread"]
+
+
+@pytest.mark.parametrize("interval", [1e10, 1e300, 1e6])
+def test_21_keys_come_though_the_interval_is_longer_than_any_clock_can_wait(
+    make: Callable[..., RunAt], interval: float
+) -> None:
+    queue = make(interval=interval)
+    got: list[str] = []
+    queue.subscribe(got.append)
+    queue.on_next(Job("a", 0))
+    wait_until(lambda: got == ["a"], "the key came")

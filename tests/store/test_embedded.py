@@ -22,6 +22,7 @@ import pytest
 from rx_runat import Job, RunAt, ServerError, Unavailable
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.embedded import find_server
+from tests.support.signals import interruptible
 from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
@@ -34,14 +35,15 @@ class Child:
     """A Python process in a session of its own, to which we write and from which we read lines."""
 
     def __init__(self, code: str, *args: object) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, args)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        )
+        with interruptible():
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, args)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                start_new_session=True,
+            )
 
     def hear(self) -> str:
         assert self.process.stdout is not None

@@ -20,6 +20,7 @@ refusals        one cell of the refusal matrix: a state, a fault, a verb, and wh
 
 settling        jobs, works that a test ends by hand, and short forms of outcomes
 script          a script in a process of its own
+signals         processes that Ctrl-C ends, wherever the tests run
 command         `rx-runat` as a process
 scenes          what snapshots and claims put into a picture
 

@@ -1,11 +1,16 @@
-"""The end of the interpreter: the sources of every queue that is still open hand back what they hold."""
+"""The end of the interpreter: the sources of every queue that is still open hand back what they hold.
+
+Where one of them still has subscribers, the log says once that a subscription does not keep a script alive.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 import weakref
 
+from rx_runat.stream.safe_log import warn
 from rx_runat.stream.sources import Sources
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter
@@ -26,6 +31,12 @@ def forget(sources: Sources) -> None:
 
 
 def _stop_all() -> None:
+    # After an uncaught error (`last_type`), and at a prompt (`ps1`), nobody expects more keys.
+    if not hasattr(sys, "last_type") and not hasattr(sys, "ps1") and any(each.are_live for each in list(_open)):
+        warn(
+            "the interpreter exits, and nobody receives keys any more: subscribe() does not wait. "
+            "Wait with run(), or by threading.Event().wait(), and stop() the queue at the end"
+        )
     for sources in list(_open):
         sources.stop(LONGEST_AT_EXIT)
 

@@ -119,6 +119,11 @@ class Sources:
         """True if one of the sources has a subscriber."""
         return any(source.subscribers for source, _ in self._opened)
 
+    @property
+    def are_live(self) -> bool:
+        """True if one of them has a subscriber, and time is real: keys come by themselves."""
+        return self.are_claiming and not self._is_virtual
+
     def wake_for(self, run_at: float) -> None:
         """Wake the sources that sleep until later than a run_at, in epoch milliseconds."""
         for source, _ in self._opened:

@@ -140,3 +140,29 @@ def test_21_writes_and_claims_beside_stop_raise_stopped_or_are_unknown(make: Cal
             thread.join()
         assert set(ended) <= {Stopped, OutcomeUnknown}
         assert len(ended) == 4
+
+
+SUBSCRIBES = """
+import sys
+from rx_runat import RunAt
+queues = [RunAt(sys.argv[1], queue_name=name) for name in "ab"]
+subscriptions = [queue.subscribe(print) for queue in queues]
+"""
+
+
+@pytest.mark.parametrize(
+    "end, lines",
+    [
+        ("", 1),
+        ("sys.exit()", 1),
+        ("[each.dispose() for each in subscriptions]", 0),
+        ("[queue.stop() for queue in queues]", 0),
+        ("raise KeyboardInterrupt", 0),
+    ],
+)
+def test_21_a_script_that_ends_with_live_subscribers_says_once_why_nothing_came(
+    server: Server, end: str, lines: int
+) -> None:
+    done = run_script(SUBSCRIBES + end, server.url)
+    assert done.stderr.count("the interpreter exits, and nobody receives keys any more") == lines, done.stderr
+    assert done.stdout == ""

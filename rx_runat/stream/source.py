@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic
 
 from reactivex import Observable, abc
 
 from rx_runat.errors import Refused, StoreError
+from rx_runat.model.batch import Entry
 from rx_runat.model.job import Due
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
@@ -145,7 +147,7 @@ class Source(Generic[C]):
     def _claim_and_deliver(self) -> float | None:
         """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it."""
         self._sleep.look_begins()
-        self._hand_back_earlier()
+        self._hand_back_held()
         if self._rests():
             return None
         keys = self._demand.keys
@@ -155,51 +157,47 @@ class Source(Generic[C]):
         self._sleep.plan_after(claimed)
         self._outage.note_success()
         if claimed.keys:
-            is_stuck = self._deliver(claimed)
-            if self._hand_back_rest():
+            present = self.subscribers.present
+            left = self._deliver(claimed)
+            if left and not self.subscribers.is_stopped:  # after `stop`, `_finish` hands back
+                self._hand_back_held()  # unless the timer did, while an `on_next` blocked
+                # The subscribers are stuck if all of them are still there, and received nothing, because their event
+                # loops do not run. That their keys went back is no reason to look again before the heartbeat.
+                is_stuck = len(left) == len(claimed.keys) and present is self.subscribers.present
                 self._sleep.plan_after_hand_back(is_stuck)
             if not self.subscribers:
                 return 0.0  # look again at once: that look hands back everything and ends the ticks
         return self._sleep.begin()
 
-    def _deliver(self, claimed: C) -> bool:
-        """Deliver a claim; what nobody received is in the hold afterwards.
-
-        Returns:
-            True if the subscribers are stuck: all of them are still there, and received nothing, because their event
-            loops do not run. Their keys go back, which is no reason to look again before the heartbeat.
-        """
-        present = self.subscribers.present
+    def _deliver(self, claimed: C) -> list[Entry]:
+        """Deliver a claim. Returns the keys that nobody received: they are in the hold, or went back in time."""
         self._taps.claimed(claimed)
         delivery = self._delivery = self._claiming.delivery(claimed)
         began = self._now()
-        undelivered = self._hold.undelivered
-        given = delivery.give(self.subscribers, self._now, began + self._demand.hold_seconds, undelivered)
-        self._demand.note_delivery(given, self._now() - began)
-        self._delivery = None
-        self._taps.delivered(claimed, undelivered)
-        return len(undelivered) == len(claimed.keys) and present is self.subscribers.present
+        is_over = self._hold.begin(delivery)
+        try:
+            delivery.give(self.subscribers, partial(self._hold.keep, delivery), is_over)
+            seconds = self._now() - began
+        finally:
+            self._hold.end(delivery)
+            self._delivery = None
+        self._demand.note_delivery(delivery.given, seconds)
+        self._taps.delivered(claimed, delivery.left)
+        return delivery.left
 
-    def _hand_back_rest(self) -> bool:
-        """Hand back what nobody received; after `stop`, `_finish` does that. Returns True if there was something."""
-        if not self._hold.undelivered or self.subscribers.is_stopped:
-            return False
-        self._hand_back()
-        return True
-
-    def _hand_back_earlier(self) -> None:
-        """Hand back what an earlier look could not, and everything if nobody subscribes any more."""
-        if self._hold.undelivered or not self.subscribers:
+    def _hand_back_held(self) -> None:
+        """Hand back what is held, also from an earlier look, and everything if nobody subscribes any more."""
+        if not self._hold.is_empty or not self.subscribers:
             self._hand_back()
 
     def _hand_back(self) -> None:
         if self._hold.hand_back(closes=not self.subscribers):
             self._outage.note_success()
 
-    def due(self) -> Due:
+    def due(self, key: str) -> Due:
         """Returns the key in delivery as a Due."""
         assert self._delivery is not None
-        return self._delivery.due()
+        return self._delivery.due(key)
 
     def _rests(self) -> bool:
         """Rest if nobody subscribes, until the next one does. Returns True if the source rests."""
@@ -226,6 +224,7 @@ class Source(Generic[C]):
             waits: False: it does not wait, and the source ends by itself, soon.
         """
         self.subscribers.stop()
+        self._hold.note_stop()
         if self.is_inside:
             return
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):

@@ -15,6 +15,7 @@ from rx_runat.model.protocols import Clock, Store
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.hold import Hold
+from rx_runat.stream.hold_timer import timer
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.sleep import ContentionDelay
 from rx_runat.stream.source import Source
@@ -94,9 +95,10 @@ class Sources:
                 loop.dispose()
             self._one_finished()
 
+        interval = 1.0 if self._interval is None else to_seconds(self._interval)
         source: Source[C] = Source(
             self._store.where,
-            Hold(self._store, claiming, 1.0 if self._interval is None else to_seconds(self._interval)),
+            Hold(self._store, claiming, interval, self.now, self._is_virtual),
             claiming=claiming,
             interval=self._interval,
             scheduler=scheduler,
@@ -173,6 +175,7 @@ class Sources:
             for _, loops in opened:
                 for loop in loops:
                     loop.end(longest if loop.name == self._name else LONGEST_LISTENER_END)
+            timer().end_if_idle()
 
     def _one_finished(self) -> None:
         with self._lock:

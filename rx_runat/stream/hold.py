@@ -111,12 +111,15 @@ class Hold(Generic[C]):
 
     def end(self, delivery: Delivery) -> None:
         """End a delivery, and hold its rest. Waits for the timer if that hands it back at the moment."""
+        if self._timed is None:  # no timer shares the keys, so nobody is to be waited for
+            if rest := delivery.rest():
+                self.keep(delivery, rest)
+            return
         with self._calling():
             self._delivery = None
             self._keep(delivery, delivery.rest())
-        if self._timed is not None:  # after the lock, because a hand-back that failed arms it again
-            timer().disarm(self._timed)
-            self._timed = None
+        timer().disarm(self._timed)  # after the lock, because a hand-back that failed arms it again
+        self._timed = None
 
     def _keep(self, delivery: Delivery, entries: list[Entry]) -> None:
         self._undelivered += entries

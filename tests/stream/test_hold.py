@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import rx_runat.stream.hold
 from rx_runat import RunAt, Unavailable
 from rx_runat.model.batch import Entry
 from rx_runat.model.job import Job
+from rx_runat.store.claimers import PlainClaimer
 from rx_runat.store.client import TRIES
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.claiming import PlainClaiming
@@ -81,6 +83,53 @@ def test_the_keys_that_could_not_go_back_are_told_in_their_order(hold: Hold[Any]
     notice = hold.hand_back_everything()
     assert notice is not None
     assert notice.keys == ("a", "b", "c")
+
+
+# Beside the timer.
+
+
+def test_the_end_of_a_delivery_waits_for_the_timer_that_hands_back(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only then it is known what is left, and the next claim may overwrite the receipt."""
+    store.schedule([Job(key, 1) for key in "abcd"], "last")
+    hold = Hold(store, PlainClaiming(store, 1000), 0.1, lambda: 0.0, is_virtual=False)
+    begun, goes_on = threading.Event(), threading.Event()
+    hand_back = PlainClaimer.hand_back
+
+    def slow(claimer: PlainClaimer, entries: Sequence[Entry]) -> None:
+        begun.set()
+        assert goes_on.wait(20)
+        hand_back(claimer, entries)
+
+    monkeypatch.setattr(PlainClaimer, "hand_back", slow)
+    delivery = claim(hold, 3)
+    assert next(delivery.keys) == "a"
+    assert begun.wait(20)
+    ending = threading.Thread(target=hold.end, args=(delivery,))
+    ending.start()
+    wait_until(lambda: hold.is_calling, "the end waits")
+    assert ending.is_alive()
+    goes_on.set()
+    ending.join(20)
+    assert not hold.is_calling
+    assert hold.is_empty
+    assert [entry.key for entry in delivery.left] == ["b", "c"]
+    assert waiting(store) == ["b", "c", "d"]
+
+
+def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyClient) -> None:
+    """The delivery has ended: what is held is the source's to hand back."""
+    store.schedule([Job(key, 1) for key in "abcd"], "last")
+    hold = Hold(store, PlainClaiming(store, 1000), 0.1, lambda: 0.0, is_virtual=False)
+    delivery = claim(hold, 3)
+    timed = hold._timed
+    assert timed is not None
+    hold.end(delivery)
+    sent = len(flaky.sent)
+    timed()
+    assert len(flaky.sent) == sent
+    assert not hold.is_empty
 
 
 # Who looks at the clock: the timer, or the deliverer after each key.

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 
 from rx_runat.stream.demand import HOLD_SECONDS
+from rx_runat.stream.hot import unhandled
 
 _JOIN_SECONDS = 1.0  # a thread that is woken to end does so at once, unless the machine is very busy
 
@@ -99,8 +100,11 @@ class HoldTimer:
     def _begin(self, action: Callable[[], None]) -> None:
         try:
             threading.Thread(target=action, name="rx_runat hold", daemon=True).start()
-        except RuntimeError:  # no further thread at the moment
-            self.arm(action)
+        except RuntimeError:  # the system's limit, or from Python 3.12 on the end of the interpreter
+            try:
+                action()  # better late for others than not at all
+            except BaseException as error:
+                unhandled(error)
 
 
 _timer = HoldTimer()

@@ -19,7 +19,6 @@ from typing import Any, Generic
 from reactivex import Observable, abc
 
 from rx_runat.errors import Refused, StoreError
-from rx_runat.model.batch import Entry
 from rx_runat.model.job import Due
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
@@ -155,27 +154,30 @@ class Source(Generic[C]):
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
         claimed = self._hold.claim(keys)
         self._sleep.plan_after(claimed)
-        self._outage.note_success()
-        if claimed.keys:
+        if not claimed.keys:
+            self._outage.note_success()
+        else:
             present = self.subscribers.present
-            left = self._deliver(claimed)
-            if left and not self.subscribers.is_stopped:  # after `stop`, `_finish` hands back
+            delivery = self._deliver(claimed)
+            if delivery.left and not self.subscribers.is_stopped:  # after `stop`, `_finish` hands back
                 self._hand_back_held()  # unless the timer did, while an `on_next` blocked
-                # The subscribers are stuck if all of them are still there, and received nothing, because their event
-                # loops do not run. That their keys went back is no reason to look again before the heartbeat.
-                is_stuck = len(left) == len(claimed.keys) and present is self.subscribers.present
-                self._sleep.plan_after_hand_back(is_stuck)
+                # The subscribers are stuck if all of them are still there, and received nothing that they were given,
+                # because their event loops do not run. That their keys went back is no reason to look again before the
+                # heartbeat.
+                received_none = len(delivery.left) == delivery.size and delivery.given > 0
+                self._sleep.plan_after_hand_back(received_none and present is self.subscribers.present)
             if not self.subscribers:
                 return 0.0  # look again at once: that look hands back everything and ends the ticks
         return self._sleep.begin()
 
-    def _deliver(self, claimed: C) -> list[Entry]:
-        """Deliver a claim. Returns the keys that nobody received: they are in the hold, or went back in time."""
-        self._taps.claimed(claimed)
+    def _deliver(self, claimed: C) -> Delivery:
+        """Deliver a claim. What nobody received is in the hold afterwards, or went back in time."""
         delivery = self._delivery = self._claiming.delivery(claimed)
         began = self._now()
-        is_over = self._hold.begin(delivery)
+        is_over = self._hold.begin(delivery)  # before any code of the user's runs, who may block on `errors` as well
         try:
+            self._outage.note_success()
+            self._taps.claimed(claimed)
             delivery.give(self.subscribers, partial(self._hold.keep, delivery), is_over)
             seconds = self._now() - began
         finally:
@@ -183,7 +185,7 @@ class Source(Generic[C]):
             self._delivery = None
         self._demand.note_delivery(delivery.given, seconds)
         self._taps.delivered(claimed, delivery.left)
-        return delivery.left
+        return delivery
 
     def _hand_back_held(self) -> None:
         """Hand back what is held, also from an earlier look, and everything if nobody subscribes any more."""

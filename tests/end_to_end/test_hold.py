@@ -7,6 +7,7 @@ then blocks; an idle colleague has to receive the others meanwhile.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections import Counter
@@ -19,9 +20,9 @@ import redis
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-from rx_runat import NotReturned, RunAt, StoreError
-from rx_runat.store.connect import Connected
-from rx_runat.testing import Faults
+from rx_runat import NotReturned, Recovered, RunAt, StoreError
+from rx_runat.store.connect import Connected, connect
+from rx_runat.testing import FailingClient, Faults
 from tests.support.blocking import QUICK, Blocker, hand_backs, timers
 from tests.support.jobs import overdue_jobs
 from tests.support.proxy import Proxy, script_argument
@@ -195,6 +196,37 @@ def test_22_claims_are_held_as_long_as_their_leases(make: Callable[..., RunAt], 
     queue.claims(max_in_flight=50).subscribe(lambda claim: running.append(timers()) or claim.ack())
     wait_until(lambda: len(running) == 50, "all claims came")
     assert not any(running)
+
+
+def test_22_the_hold_is_a_bound_for_who_blocks_on_errors(make: Callable[..., RunAt]) -> None:
+    """The first claim after an outage is held, while a subscriber of `errors` blocks at the notice of its end."""
+    client = FailingClient(connect("memory://blocked-errors").client, "memory://")
+    target: Any = Connected(client)
+    busy, idle = make(target, interval=3600), make("memory://blocked-errors")
+    blocker, notices = Blocker(), list[StoreError]()
+
+    def block_at_the_end(notice: StoreError) -> None:
+        notices.append(notice)
+        if isinstance(notice, Recovered):
+            blocker.block()
+
+    with released(blocker):
+        busy.errors.subscribe(block_at_the_end)
+        idle.on_next(overdue_jobs(QUICK))
+        busy.subscribe(blocker.got.append)
+        wait_until(lambda: len(blocker.got) == QUICK, "the source claims many keys at once")
+        client.away = True
+        busy._source.wake_for(-math.inf)
+        wait_until(lambda: notices, "the outage has begun")
+        idle.on_next(overdue_jobs(COUNT))
+        client.away = False
+        assert blocker.is_blocked.wait(20)
+        other: list[str] = []
+        idle.subscribe(other.append)
+        wait_until(lambda: len(other) == COUNT, "the colleague received all of them")
+    idle.stop()
+    busy.schedule("one more", 1)
+    wait_until(lambda: blocker.got[QUICK:] == ["one more"], "the source goes on, before its heartbeat")
 
 
 # Nothing is lost and nothing is doubled.

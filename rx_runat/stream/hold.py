@@ -58,6 +58,7 @@ class Hold(Generic[C]):
         self._store = store
         self._now = now
         self._is_virtual = is_virtual
+        self._seconds = claiming.demand.hold_seconds
         self._lock = threading.Lock()  # guards the four below; held during each call to Redis
         self._claimer: Claimer[C] | None = None
         self._delivery: Delivery | None = None  # the one whose rest the timer is to hand back
@@ -93,27 +94,30 @@ class Hold(Generic[C]):
             What tells the deliverer that the time is over; None if the timer does it, or if there is no limit: claims
             have none, and of a single key nothing waits behind an `on_next`.
         """
-        seconds = self._claiming.demand.hold_seconds
-        if delivery.size == 1 or math.isinf(seconds):
+        if delivery.size == 1 or math.isinf(self._seconds) or self._start_timer(delivery):
             return None
-        if not self._is_virtual and _has_gil():
-            timed = partial(self._hand_back_in_time, delivery)
-            self._delivery, self._timed = delivery, timed
-            if timer().arm(timed):
-                return None
-        until = self._now() + seconds
+        until = self._now() + self._seconds
         return lambda: self._now() > until
+
+    def _start_timer(self, delivery: Delivery) -> bool:
+        if self._is_virtual or math.isinf(self._seconds) or not _has_gil():
+            return False
+        timed = partial(self._hand_back_in_time, delivery)
+        self._delivery, self._timed = delivery, timed
+        return timer().arm(timed)
 
     def keep(self, delivery: Delivery, entries: list[Entry]) -> None:
         """Hold keys of a delivery that nobody received."""
         with self._calling():
             self._keep(delivery, entries)
+        if self._timed is None:  # it was a single key, and the `on_error` of who did not receive it may block
+            self._start_timer(delivery)
 
     def end(self, delivery: Delivery) -> None:
         """End a delivery, and hold its rest. Waits for the timer if that hands it back at the moment."""
         if self._timed is None:  # no timer shares the keys, so nobody is to be waited for
             if rest := delivery.rest():
-                self.keep(delivery, rest)
+                self._keep(delivery, rest)
             return
         with self._calling():
             self._delivery = None

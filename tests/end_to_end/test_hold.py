@@ -198,6 +198,22 @@ def test_22_claims_are_held_as_long_as_their_leases(make: Callable[..., RunAt], 
     assert not any(running)
 
 
+def test_22_a_single_key_goes_back_while_the_on_error_of_who_raised_blocks(make: Callable[..., RunAt]) -> None:
+    busy, idle = make(), make()
+    busy.schedule("a", 1)
+    blocker = Blocker()
+
+    def fail(key: str) -> None:
+        raise ZeroDivisionError(key)
+
+    with released(blocker):
+        busy.subscribe(fail, lambda _: blocker.block())
+        assert blocker.is_blocked.wait(20)
+        other: list[str] = []
+        idle.subscribe(other.append)
+        wait_until(lambda: other == ["a"], "the colleague received it")
+
+
 def test_22_the_hold_is_a_bound_for_who_blocks_on_errors(make: Callable[..., RunAt]) -> None:
     """The first claim after an outage is held, while a subscriber of `errors` blocks at the notice of its end."""
     client = FailingClient(connect("memory://blocked-errors").client, "memory://")

@@ -3,7 +3,7 @@
 operator      settle, as a user sees it
 subscription  one subscriber: claims come in, outcomes go out, and the end
 limiter       how much work is under way at once
-allowance     how many claims may wait behind that work
+backlog       what waits behind it: how many claims, and for how long
 threads       what the user's code runs on
 work          the user's function, called with each claim
 kinds         what that function is, and what it returned: generators are refused

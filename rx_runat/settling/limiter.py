@@ -24,7 +24,8 @@ class Limiter(Generic[_T]):
     A thread that takes an item wakes the next thread, and only one is woken at a time: items that are served quickly
     need few threads.
 
-    Of the items that are put as suspects one at most is served at a time, beside others that are not.
+    Of the items that are put as suspects one at most is served at a time, beside others that are not; `pass_suspect`
+    makes an exception.
 
     Args:
         max_concurrent: the most items that are served at once.
@@ -35,6 +36,7 @@ class Limiter(Generic[_T]):
 
     Attributes:
         threads: run what is served.
+        suspect: the one that is served, as it was named; None: none is.
     """
 
     def __init__(
@@ -51,8 +53,8 @@ class Limiter(Generic[_T]):
         self._freed = freed
         self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[_T] = deque()
-        self._suspects: deque[_T] = deque()  # they wait, too
-        self._is_suspect_served = False
+        self._suspects: deque[tuple[object, _T]] = deque()  # they wait, too
+        self.suspect: object | None = None
         self._under_way = 0
         self._is_waking = False  # a thread is on its way to the next item
         self._is_stopped = False
@@ -73,17 +75,20 @@ class Limiter(Generic[_T]):
             - len(self._suspects)
         )
 
-    def put(self, item: _T, is_suspect: bool = False) -> bool:
+    def put(self, item: _T, suspect: object | None = None) -> bool:
         """Queue an item. Returns False after `stop`.
 
         Args:
             item: the item.
-            is_suspect: True if it is not to be served beside another suspect.
+            suspect: names it, if it is not to be served beside another suspect.
         """
         with self._lock:
             if self._is_stopped:
                 return False
-            (self._suspects if is_suspect else self._waiting).append(item)
+            if suspect is None:
+                self._waiting.append(item)
+            else:
+                self._suspects.append((suspect, item))
             wakes = self._wakes()
         if wakes:
             self.threads.run(self._arrive)
@@ -96,15 +101,22 @@ class Limiter(Generic[_T]):
         if wakes:
             self.threads.run(self._arrive)
 
-    def release(self, is_suspect: bool = False) -> None:
+    def pass_suspect(self, suspect: object) -> None:
+        """Let the next suspect start beside this one, if this one is still served."""
+        with self._lock:
+            if self.suspect is suspect:
+                self.suspect = None
+        self.start()
+
+    def release(self, suspect: object | None = None) -> None:
         """Note the end of work that outlasted its call: another item may start.
 
         Args:
-            is_suspect: as in `put`.
+            suspect: as in `put`.
         """
         with self._lock:
-            if is_suspect:
-                self._is_suspect_served = False
+            if suspect is not None and self.suspect is suspect:
+                self.suspect = None
             goes_on = self._may_start()
             self._under_way -= not goes_on
         if goes_on:
@@ -115,9 +127,10 @@ class Limiter(Generic[_T]):
     def take_back(self, is_overdue: Callable[[_T], bool]) -> list[_T]:
         """Returns the waiting items that are overdue; they do not start any more."""
         with self._lock:
-            overdue = [item for item in (*self._suspects, *self._waiting) if is_overdue(item)]
+            overdue = [item for _, item in self._suspects if is_overdue(item)]
+            overdue += [item for item in self._waiting if is_overdue(item)]
             if overdue:
-                self._suspects = deque(item for item in self._suspects if not is_overdue(item))
+                self._suspects = deque(each for each in self._suspects if not is_overdue(each[1]))
                 self._waiting = deque(item for item in self._waiting if not is_overdue(item))
         return overdue
 
@@ -125,7 +138,7 @@ class Limiter(Generic[_T]):
         """Start nothing any more. Returns the items that waited."""
         with self._lock:
             self._is_stopped = True
-            waiting = [*self._suspects, *self._waiting]
+            waiting = [*(item for _, item in self._suspects), *self._waiting]
             self._suspects.clear()
             self._waiting.clear()
         return waiting
@@ -139,7 +152,7 @@ class Limiter(Generic[_T]):
         return wakes
 
     def _may_start(self) -> bool:
-        has_next = self._waiting or (self._suspects and not self._is_suspect_served)
+        has_next = self._waiting or (self._suspects and self.suspect is None)
         return bool(has_next) and self._can_start()
 
     def _arrive(self) -> None:
@@ -148,20 +161,19 @@ class Limiter(Generic[_T]):
         self._go_on()
 
     def _go_on(self) -> None:
-        is_suspect = False
+        suspect: object | None = None
         while True:
             with self._lock:
-                if is_suspect:
-                    self._is_suspect_served = False
+                if suspect is not None and self.suspect is suspect:
+                    self.suspect = None
                 if not self._may_start():
                     self._under_way -= 1
                     break
-                if self._suspects and not self._is_suspect_served:
-                    self._is_suspect_served = is_suspect = True
-                    item = self._suspects.popleft()
+                if self._suspects and self.suspect is None:
+                    suspect, item = self._suspects.popleft()
+                    self.suspect = suspect
                 else:
-                    is_suspect = False
-                    item = self._waiting.popleft()
+                    suspect, item = None, self._waiting.popleft()
                 wakes = self._wakes()  # for the next item, because this one may take long
             if wakes:
                 self.threads.run(self._arrive)

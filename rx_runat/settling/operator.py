@@ -73,10 +73,11 @@ def settle(
     A poison key, whose work kills its process, buries only itself. A crash counts as an attempt for claims whose work
     had begun; to a neighbour's crash a key loses at most one attempt in its life. For that, a first attempt counts when
     the key is claimed, and a later one just before the first line of its work. A key whose attempt before was not
-    settled, because its process died, works beside no other such key: so the next crash takes no attempt from the
-    neighbours of the one before. The limits: a key that comes new and kills its process may take another attempt from
-    the one such key that works beside it. With `max_attempts=1` every attempt counts when its work begins, so a key
-    that merely waited loses nothing, and one that worked beside a poison key is buried with it.
+    settled, because its process died, works beside no other such key until a lease has passed: so the next crash takes
+    no attempt from the neighbours of the one before. The limits: a key that comes new, or one that kills its process
+    later than that, may take another attempt from such a key that works beside it. With `max_attempts=1` every attempt
+    counts when its work begins, so a key that merely waited loses nothing, and one that worked beside a poison key is
+    buried with it.
 
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
     Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its attempt

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias
+from typing import Any
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -17,7 +16,7 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
-from rx_runat.settling.allowance import Allowance
+from rx_runat.settling.backlog import Backlog, Waiting
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
 from rx_runat.settling.outcomes import Outcomes
@@ -28,9 +27,6 @@ from rx_runat.stream.acks import Ack
 from rx_runat.stream.hot import Subscriber, unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
-
-# A claim that waits, and since when, in seconds of the leases thread's clock. One is made per key: a plain tuple.
-_Waiting: TypeAlias = tuple[Claim, float]
 
 _CHECK_SECONDS = 0.05  # between two checks of `wait` whether Redis still answers
 
@@ -73,13 +69,13 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda lease: self._limiter.release(lease.is_suspect),
+            lambda claim: self._limiter.release(claim if lease_of(claim).is_suspect else None),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
-        self._allowance = Allowance()
-        self._limiter: Limiter[_Waiting] = Limiter(
+        self._limiter: Limiter[Waiting] = Limiter(
             max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
         )
+        self._backlog = Backlog(self._limiter)
         self._lock = threading.Lock()  # guards the attributes below
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged
         self._leave: list[Callable[[], None]] = []  # tells each of them that no claim is open any more
@@ -122,7 +118,7 @@ class Subscription:
         if is_new:
             self._leave.append(manager.register(self))
         manager.renewals.renew(lease, self)
-        if not self._limiter.put((claim, manager.thread.now()), lease.is_suspect):
+        if not self._limiter.put((claim, manager.thread.now()), claim if lease.is_suspect else None):
             self._settle(claim, Decision("back"))
 
     def _add(self, manager: LeaseManager) -> None:
@@ -134,11 +130,11 @@ class Subscription:
             self._outcomes.thread.keep_one_thread()
         self._managers[manager] = None
 
-    def _begin(self, waiting: _Waiting) -> bool:
+    def _begin(self, waiting: Waiting) -> bool:
         """On a work thread; see `Work.begin`."""
-        claim, since = waiting
-        if self._allowance.claims < math.inf:
-            self._allowance.note_begun(manager_of(lease_of(claim)).thread.now() - since, claim.lease)
+        claim = waiting[0]
+        if self._backlog.is_limited:
+            self._backlog.note_begun(waiting, manager_of(lease_of(claim)).thread.now())
             self._wake_sources()
         return self._work.begin(claim)
 
@@ -176,25 +172,19 @@ class Subscription:
             self._outcomes.put(decision.outcome(claim, answer))
 
     def check(self, now: float) -> None:
-        """Hand back the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.
-
-        They would be renewed for ever, and kept from other processes.
-        """
+        """Hand back the claims that have waited for too long, and log work that takes long."""
         self._work.log_long(now)
-        overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].lease)
-        if overdue:
-            self._allowance.note_given_back()
-        for claim, _ in overdue:
+        for claim in self._backlog.take_overdue(now):
             self._settle(claim, Decision("back"))
 
     @property
     def wanted(self) -> float:
-        """How many more claims a source may take for this holder: those that begin at once, and some that wait."""
-        return self._allowance.claims + self._limiter.spare
+        """How many more claims a source may take for this holder."""
+        return self._backlog.wanted
 
     def _wake_sources(self) -> None:
         """A worker is free, or more claims may wait: a source that was told to take none looks again."""
-        if self._allowance.claims < math.inf:
+        if self._backlog.is_limited:
             for manager in tuple(self._managers):
                 manager.slots.look_again()
 

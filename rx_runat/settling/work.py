@@ -41,7 +41,7 @@ class Work:
         count: asks Redis to count the attempt of a claim from now on; its callback is called on the leases thread.
         settle: called with each claim and the decision about it; None as the decision: the lease was lost before the
             work began, and so the claim is dropped. On any thread on which work may end.
-        release: called with the lease when work has finished that went on after its call.
+        release: called with the claim when work has finished that went on after its call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Work:
         threads: Callable[[], Pool | Inline],
         count: Callable[[Claim, Callable[[int | None], None]], None],
         settle: Callable[[Claim, Decision | None], None],
-        release: Callable[[Lease], None],
+        release: Callable[[Claim], None],
     ) -> None:
         self._function = function
         self._policy = policy
@@ -92,11 +92,11 @@ class Work:
             self._threads().run(partial(self._begin_counted, claim))
         else:
             self._settle(claim, None if answer == 0 else Decision("back"))
-            self._release(lease_of(claim))
+            self._release(claim)
 
     def _begin_counted(self, claim: Claim) -> None:
         if self.begin(claim):
-            self._release(lease_of(claim))
+            self._release(claim)
 
     def _call(self, claim: Claim, lease: Lease, manager: LeaseManager) -> bool:
         call = Call(claim, lease, manager.thread.now(), threading.current_thread())
@@ -157,7 +157,7 @@ class Work:
 
     def _finished(self, call: Call, result: Any, error: BaseException | None, was_detached: bool) -> None:
         if self._over(call, result, error, manager_of(call.lease).lives(call.lease)) and was_detached:
-            self._release(call.lease)
+            self._release(call.claim)
 
     def _over(self, call: Call, result: Any, error: BaseException | None, is_ours: bool = True) -> bool:
         """Decide about a claim whose work is over. Returns False if the work was written off before."""
@@ -216,7 +216,7 @@ class Work:
         is_ours = manager_of(call.lease).lives(call.lease)
         error = self._timeout_error()
         self._settle(call.claim, decide(call.claim.attempt, None, error, self._policy, is_ours))
-        self._release(call.lease)
+        self._release(call.claim)
         if call.run is not None:
             call.run.cancel(error)
 

@@ -98,4 +98,9 @@ class DedicatedConnection:
     def close(self) -> None:
         """Close the connection and so end a call under way on it. Any thread may call it, and repeat it."""
         self.is_open = False
+        self._connection.connect = _refuse  # redis-py connects anew where it finds a connection closed
         self._connection.disconnect()
+
+
+def _refuse() -> None:
+    raise redis.ConnectionError("this connection was closed")

@@ -62,7 +62,7 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
         claims += 1
         token = f"\x1f{claims:08}"
         leased = script(keys=keys, args=[limit, token, *settings])[2]
-        return token, leased.decode().split(token)[1::3]
+        return token, leased.decode().split(token)[1::4]  # deadline, key, run_at, attempt, counts, key, ...
 
     return claim
 
@@ -75,6 +75,8 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
 
     def ack(fence: str, claimed: list[str]) -> int:
         words = [word for key in claimed for word in ("ack", key, fence, "", 0)]
-        return sum(script(keys=keys, args=[0, "", fence, *words])[1])
+        answers = script(keys=keys, args=[0, "", fence, *words])[1]
+        assert set(answers) == {1}, "a claim was not read as its script writes it"
+        return len(answers)
 
     return ack

@@ -56,7 +56,7 @@ LEASES = {
 @each_verb()
 def test_20_a_key_of_any_bytes_is_a_key(laboratory: Laboratory, verb: Verb) -> None:
     """Only scheduling refuses one key: the empty one."""
-    members = [member for member in laboratory.some(MEMBERS, 4) if member or not verb.name.startswith("schedule")]
+    members = [member for member in laboratory.some(MEMBERS, 2) if member or not verb.name.startswith("schedule")]
     found = [laboratory.complaint(verb, NONE, key=to_key(member)) for member in members]
     assert list(filter(None, found)) == []
 
@@ -64,7 +64,7 @@ def test_20_a_key_of_any_bytes_is_a_key(laboratory: Laboratory, verb: Verb) -> N
 @each_verb({name: verb for name, verb in VERBS.items() if verb.place == "due"})
 def test_20_a_score_that_is_no_time_costs_nothing(laboratory: Laboratory, verb: Verb) -> None:
     found = [
-        laboratory.complaint(verb, NONE, Raw(score), label=f"score {score}") for score in laboratory.some(SCORES, 3)
+        laboratory.complaint(verb, NONE, Raw(score), label=f"score {score}") for score in laboratory.some(SCORES, 2)
     ]
     assert list(filter(None, found)) == []
 
@@ -73,8 +73,8 @@ def test_20_a_score_that_is_no_time_costs_nothing(laboratory: Laboratory, verb: 
 def test_20_a_record_that_cannot_be_read_is_none(laboratory: Laboratory, verb: Verb) -> None:
     found = [
         laboratory.complaint(verb, NONE, BESIDE[beside]._replace(record=record), label=f"{record!r} {beside}")
-        for record in laboratory.some(RECORDS, 4)
-        for beside in laboratory.some(list(BESIDE), 3)
+        for record in laboratory.some(RECORDS, 3)
+        for beside in laboratory.some(list(BESIDE), 2)
     ]
     assert list(filter(None, found)) == []
 
@@ -84,7 +84,7 @@ def test_20_a_deadline_that_is_no_time_costs_nothing(laboratory: Laboratory, ver
     record = f"{FENCE} 1 {EARLY} - -"
     found = [
         laboratory.complaint(verb, NONE, Raw(score, deadline, record), label=f"deadline {deadline}, score {score}")
-        for deadline in laboratory.some(SCORES, 2)
+        for deadline in laboratory.some(SCORES, 1)
         for score in (None, EARLY)
     ]
     assert list(filter(None, found)) == []
@@ -94,6 +94,6 @@ def test_20_a_deadline_that_is_no_time_costs_nothing(laboratory: Laboratory, ver
 def test_20_a_letter_that_cannot_be_read_is_shown_and_dropped(laboratory: Laboratory, verb: Verb) -> None:
     found = [
         laboratory.complaint(verb, NONE, Raw(None, None, None, letter), label=f"letter {letter!r}")
-        for letter in laboratory.some(LETTERS, 5)
+        for letter in laboratory.some(LETTERS, 4)
     ]
     assert list(filter(None, found)) == []

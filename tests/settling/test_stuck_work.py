@@ -11,7 +11,7 @@ import reactivex as rx
 import redis
 
 from rx_runat import Claim, Job, RunAt, settle
-from rx_runat.settling.allowance import Allowance
+from rx_runat.settling.backlog import Allowance
 from rx_runat.testing import virtual_queue
 from tests.support.settling import CLAIMED, PAST, Works, jobs
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from rx_runat import Claim, Job, RunAt, Unavailable
+from rx_runat import Claim, Job, OutcomeUnknown, RunAt, Unavailable
 from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
@@ -297,6 +297,24 @@ def test_sixteen_idle_sources_and_one_key_are_no_stampede(make: Callable[..., Ru
         threading.Event().wait(0.1)
         assert client.info("commandstats")["cmdstat_evalsha"]["calls"] <= 2 * 16 + 2
     assert sorted(got) == [f"k{number}" for number in range(5)]
+
+
+def test_a_connection_that_is_closed_just_before_it_waits_does_not_wait(server: Server) -> None:
+    """redis-py would connect anew, and then wait for pushes on a connection that nobody closes."""
+    store_client = connect(server.url).client
+    dedicated = store_client.open()
+    dedicated.call("PING")
+    inner = dedicated._connection
+    wait = inner.can_read
+
+    def close_and_wait(timeout: float) -> bool:
+        dedicated.close()
+        return wait(timeout)
+
+    inner.can_read = close_and_wait
+    with pytest.raises(OutcomeUnknown):
+        dedicated.listen(3600)
+    store_client.close()
 
 
 def test_calls_that_are_closed_open_nothing(server: Server) -> None:

@@ -129,6 +129,7 @@ class Laboratory:
         self._began = int(time.time() * 1000)
         self._usual = {name: place(self._began, name) for name in PLACES}
         self._last: tuple[Sequence[Any], tuple[Whole, list[bytes]]] = ((), ({}, []))
+        self._known: dict[str, bool] = {}
         self._refusals: dict[tuple[str, str], StoreError | None] = {}
         self._desk = Desk(FailingClient(connect(f"unix://{WORKER}@{server.path}").client, "the server"))
         self._expected: dict[tuple[str, str], Any] = {}
@@ -145,11 +146,13 @@ class Laboratory:
 
     def can_forbid(self, command: str) -> bool:
         """True if an ACL of this server knows the command; subcommands came with Redis 7."""
-        try:
-            batch(self._admin, [("ACL", "SETUSER", WORKER, f"-{command}", "+@all")])
-        except redis.ResponseError:
-            return False
-        return True
+        if command not in self._known:
+            try:
+                batch(self._admin, [("ACL", "SETUSER", WORKER, f"-{command}", "+@all")])
+                self._known[command] = True
+            except redis.ResponseError:
+                self._known[command] = False
+        return self._known[command]
 
     def commands_of(self, verb: Verb) -> set[str]:
         """Returns the commands that the server ran for a verb, and for what the laboratory does beside it."""

@@ -110,8 +110,15 @@ _PLAIN = [
     if verb.place == "due" and not name.startswith(_LOOKS)
 ]
 VERBS |= {verb.name: verb for verb in _PLAIN}
-SIMILAR = {f"{verb}, {place}" for verb in _VERBS for place in ("leased again", "leased, newer coming", "ended")} | {
-    verb.name for verb in _PLAIN if not verb.name.startswith(("claim, all", "lease, all", "hand back,"))
+_FEW_PLACES = {
+    "ack": ("parked",),
+    "nack": ("leased, not begun", "parked"),
+    "bury": ("parked",),
+    "begin": ("leased, not begun",),
+}
+SIMILAR = {
+    *(f"{verb}, {place}" for verb in _VERBS for place in _HELD[1:] if place not in _FEW_PLACES.get(verb, ())),
+    *(verb.name for verb in _PLAIN if not verb.name.startswith(("claim, all", "lease, all", "hand back, plain"))),
 }
 """Names of verbs that differ so little from others that the default run leaves them out."""
 

@@ -96,6 +96,7 @@ class Source(Generic[C]):
         self._look_lock = LookLock()  # guards the two below, and the hold
         self._delivery: Delivery | None = None
         self._is_finished = False
+        self._asked_at = 0.0  # when the last call to Redis began
 
     # From any thread.
 
@@ -124,6 +125,9 @@ class Source(Generic[C]):
             look_ends = self._now() + _LONGEST_LOOK
             wait: float | None = 0.0
             try:
+                pause = self._outage.pause_after_refusal
+                if pause and self.subscribers:
+                    return pause
                 while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
                     wait = self._claim_and_deliver()
                     if self._now() > look_ends:
@@ -133,7 +137,7 @@ class Source(Generic[C]):
                 self._fail(error)
             except StoreError as error:
                 self._sleep.begin_backoff()
-                return self._outage.note_failure(error)
+                return self._outage.note_failure(error, self._now() - self._asked_at)
             except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
                 log.exception("the source of %s failed", self._where)
                 self._fail(error)
@@ -151,6 +155,7 @@ class Source(Generic[C]):
         keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
+        self._asked_at = self._now()
         claimed = self._hold.claim(keys)
         self._sleep.plan_after(claimed)
         self._outage.note_success()
@@ -193,6 +198,7 @@ class Source(Generic[C]):
             self._hand_back()
 
     def _hand_back(self) -> None:
+        self._asked_at = self._now()
         if self._hold.hand_back(closes=not self.subscribers):
             self._outage.note_success()
 
@@ -263,7 +269,7 @@ class Source(Generic[C]):
     def _fail(self, error: Exception) -> None:
         """End the stream for all who subscribe now; a new subscription starts afresh."""
         failing = self.subscribers.remove_all()
-        self._outage.reset()
+        self._outage.note_refusal()
         log.error("%s", error)
         if isinstance(error, StoreError):
             self._errors.publish(error)

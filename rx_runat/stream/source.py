@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic
 
 from reactivex import Observable, abc
@@ -25,6 +26,7 @@ from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
+from rx_runat.stream.loop import Loop
 from rx_runat.stream.outage import Outage
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
@@ -52,9 +54,12 @@ class Source(Generic[C]):
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
         taps: told of each claim and delivery.
+        loops: threads of this source alone; they end with it.
+        ticks: told, from any thread, when this source begins to tick and when it ends.
         finished: called once, when a stopped source has handed back and completed.
 
     Attributes:
+        loops: as above.
         subscribers: who subscribes at the moment.
     """
 
@@ -71,6 +76,8 @@ class Source(Generic[C]):
         contention: ContentionDelay,
         errors: Broadcast[StoreError],
         taps: Taps,
+        loops: tuple[Loop, ...],
+        ticks: Callable[[Source[Any], bool], None],
         finished: Callable[[], None],
     ) -> None:
         self._where = where
@@ -91,7 +98,9 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
+            ticking=partial(ticks, self),
         )
+        self.loops = loops
         self.subscribers = Subscribers(self._ticker)
         self._look_lock = LookLock()  # guards the two below, and the hold
         self._delivery: Delivery | None = None
@@ -264,6 +273,8 @@ class Source(Generic[C]):
                 self._errors.publish(notice)
         finally:
             self.subscribers.complete()
+            for loop in self.loops:
+                loop.dispose()
             self._finished()
 
     def _fail(self, error: Exception) -> None:

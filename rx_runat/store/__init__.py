@@ -17,6 +17,7 @@ claimers            how one source claims, for good or under a lease, and hands 
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
+eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
 client              sends a request, up to three times if replies are lost
 meaning             what an error means: does it heal, or stay until somebody does something?

@@ -13,6 +13,7 @@ from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, StoreError
+from rx_runat.model.batch import REFUSED
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.outcome import Outcome
@@ -166,7 +167,7 @@ class Subscription:
     # What Redis says, on the leases thread: no code of the user's may run here.
 
     def _settled(self, claim: Claim, decision: Decision, answer: int | None) -> None:
-        if decision.verb == "back":
+        if decision.verb == "back" or answer == REFUSED:
             self._claims_ended()
         else:
             self._outcomes.put(decision.outcome(claim, answer))
@@ -196,9 +197,8 @@ class Subscription:
         self._outcomes.thread.run(partial(self._work.cancel, lease))
 
     def failed(self, error: Exception) -> None:
-        """Redis refuses what we need: end with this error."""
-        if self._outcomes.silence():
-            self._outcomes.thread.run(partial(self._end_with, error))
+        """Redis refuses what we need: end with this error, after the outcomes that are known already."""
+        self._outcomes.thread.run(partial(self._fail, error))
 
     # The end.
 

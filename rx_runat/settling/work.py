@@ -88,7 +88,7 @@ class Work:
 
     def _counted(self, claim: Claim, answer: int | None) -> None:
         """Redis has answered whether the attempt counts. On the leases thread, so no code of the user's runs here."""
-        if answer and not self._is_cancelling:
+        if answer == 1 and not self._is_cancelling:
             self._threads().run(partial(self._begin_counted, claim))
         else:
             self._settle(claim, None if answer == 0 else Decision("back"))

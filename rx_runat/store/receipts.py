@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class ClaimReply(NamedTuple):
-    """What claim.lua and lease.lua return: `taken` is of the form that the script describes, and is complete."""
+    """What claim.lua and lease.lua return; `taken` is the whole receipt, without the token at its beginning."""
 
     now: int
     wait: float | None
@@ -121,7 +121,8 @@ class ReceiptHolder:
                 self._token = None
             raise
         if left:
-            taken = self._rest_of_receipt(len(self._token), taken, left)
+            taken = self._rest_of_receipt(taken, left)
+        taken = taken[len(self._token) :]
         if odd:
             log.warning("the record of a lease on %r cannot be read, and counts as none", to_key(odd))
         self._token = None
@@ -129,9 +130,9 @@ class ReceiptHolder:
         self._go_on()
         return ClaimReply(now, None if wait_us < 0 else wait_us / 1e6, taken)
 
-    def _rest_of_receipt(self, start: int, taken: bytes, left: int) -> bytes:
+    def _rest_of_receipt(self, taken: bytes, left: int) -> bytes:
         """Read the rest of a long receipt, in pieces."""
-        pieces, first, end = [taken], start + len(taken), start + len(taken) + left
+        pieces, first, end = [taken], len(taken), len(taken) + left
         while first < end:
             piece = self._client.send(Request(("GETRANGE", self._receipt, first, first + PIECE_BYTES - 1), bytes))
             if not piece:

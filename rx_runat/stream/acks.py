@@ -39,8 +39,8 @@ class Ack(NamedTuple):
         argument: of the verb, as in `SettleRequest`.
         holder: who kept the lease.
         then: called on the leases thread with the answer, as in `SettleReply`: 0 if the lease was not ours any more;
-            None if the answer is unknown, or Redis refused, and then the holder has failed. Like the calls of a
-            `LeaseHolder` it must not block.
+            None if the answer is unknown; REFUSED: the holder has failed, and the lease is left to its end. Like the
+            calls of a `LeaseHolder` it must not block.
     """
 
     lease: Lease
@@ -144,17 +144,19 @@ class Acks:
                 continue
             except Exception as error:  # it does not heal, or it is a bug of ours: the work must not go on in silence
                 answers, refusal = [REFUSED] * len(part), error
-            if isinstance(refusal, Unavailable):  # it heals: those that were refused are asked for again
-                left += [ack for ack, answer in zip(part, answers, strict=True) if answer == REFUSED]
-            elif refusal is not None:  # a claim that was refused is left to the end of its lease
-                refused = [ack.holder for ack, answer in zip(part, answers, strict=True) if answer == REFUSED]
-                for holder in dict.fromkeys(refused):
-                    holder.failed(refusal)
+            refused: list[Ack] = []
             for ack, answer in zip(part, answers, strict=True):
-                if answer != REFUSED:
+                if answer == REFUSED:
+                    refused.append(ack)
+                else:
                     ack.then(answer)
-                elif not isinstance(refusal, Unavailable):
-                    ack.then(None)
+            if isinstance(refusal, Unavailable):  # it heals: those that were refused are asked for again
+                left += refused
+            elif refusal is not None:  # their claims are left to the end of their leases
+                for holder in dict.fromkeys(ack.holder for ack in refused):
+                    holder.failed(refusal)
+                for ack in refused:
+                    ack.then(REFUSED)
         return [ack for ack in left if not self._gives_up(ack)]
 
     def _gives_up(self, ack: Ack) -> bool:

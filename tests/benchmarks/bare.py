@@ -62,7 +62,7 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
         claims += 1
         token = f"\x1f{claims:08}"
         leased = script(keys=keys, args=[limit, token, *settings])[2]
-        return token, leased.decode().split(token)[1::4]  # deadline, key, run_at, attempt, counts, key, ...
+        return token, leased.decode().split(token)[2::4]  # "", deadline, key, run_at, attempt, counts, key, ...
 
     return claim
 

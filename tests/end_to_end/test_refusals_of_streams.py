@@ -315,6 +315,8 @@ def test_19_a_forbidden_bury_does_not_fail_499_acks(queue: RunAt, admin: redis.R
         assert isinstance(errors[0], Refused)
         wait_until(lambda: admin.zrange(NAMES.claimed, 0, -1) == [keys[249].encode()], "all others are acked")
     assert not admin.exists(NAMES.schedule, NAMES.dead)
+    assert {outcome.verdict for outcome in done} <= {"acked"}
+    assert keys[249] not in {outcome.claim.key for outcome in done}
 
 
 @pytest.mark.parametrize("name", ["queue", "jobs"])

@@ -206,7 +206,7 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
         both.zadd(Q, {"a": 1000})
         both.eval(LEASE.body, 4, *names, 1, "token", 3_600_000, 0, 500, 1, 100, 100, 1)
         *_, (now, _, leased, _, _) = both.execute()
-    assert leased.split(b"token")[1:] == [b"a", b"1000", b"1", b"now"]
+    assert leased.split(b"token")[2:] == [b"a", b"1000", b"1", b"now"]
     wait_until(lambda: got, "it came back")
     (claim,) = got
     assert (claim.key, claim.attempt) == ("a", 2)

@@ -130,13 +130,13 @@ def test_one_that_others_were_to_follow_waits_a_moment_only(make_leases: Callabl
     wait_until(lambda: settled == [1], "it is settled though no other came")
 
 
-def test_an_ack_that_is_refused_is_unknown_and_its_holder_fails(make_leases: Callable[..., Leases]) -> None:
+def test_an_ack_that_is_refused_makes_its_holder_fail(make_leases: Callable[..., Leases]) -> None:
     leases = make_leases()
     leases.manager.allowed.release(9)
     leases.manager.raises = [Refused("no permission")]
     settled: list[int | None] = []
     leases.ack("a", settled.append)
-    wait_until(lambda: settled == [None], "it is unknown")
+    wait_until(lambda: settled == [REFUSED], "it is refused")
     assert leases.holder.told == ["failed: no permission"]
 
 
@@ -144,12 +144,11 @@ def test_a_request_that_is_refused_fails_alone(make_leases: Callable[..., Leases
     leases = make_leases()
     leases.manager.allowed.release(9)
     leases.manager.refused = {"b": Refused("no permission")}
-    settled: dict[str, int | None] = {}
+    told = leases.holder.told
     for key in "abc":
-        leases.ack(key, partial(settled.__setitem__, key), more=True)
-    wait_until(lambda: len(settled) == 3, "all are answered")
-    assert settled == {"a": 1, "b": None, "c": 1}
-    assert leases.holder.told == ["failed: no permission"]
+        leases.ack(key, partial(lambda key, answer: told.append(f"{key}: {answer}"), key), more=True)
+    wait_until(lambda: len(told) == 4, "all are answered")
+    assert told == ["a: 1", "c: 1", "failed: no permission", f"b: {REFUSED}"], "outcomes first, and an end after all"
 
 
 def test_a_refusal_that_heals_is_asked_for_again(make_leases: Callable[..., Leases]) -> None:

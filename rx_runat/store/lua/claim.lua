@@ -8,17 +8,18 @@
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
 --       4 resent  1 if an earlier reply to this token was lost, else 0
---       5 bytes   the most that `taken` may have, unless it is one key
+--       5 bytes   the most that `taken` may have, but for tokens, unless it is one key
 --       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
 --       7 now     epoch us; given in virtual time only, else Redis's own clock
 -- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd}
---       taken: key, score, key, score, ... with the token between any two; '' if nothing
+--       taken: the receipt: token key token score token key token score ...; '' or the token alone if nothing
 --       left:  how many bytes follow in the receipt
 --       odd:   a key whose lease record could not be read, and so counts as none; false if there is no such key
 -- cost  O(limit + log(size of Q)); the receipt holds as many bytes as the reply, until the source's next claim
 --
 -- The keys leave as one string, which the client splits: to return an array of 2,000 strings costs a server as much
--- time as the rest of this script.
+-- time as the rest of this script. It is the receipt itself, because Lua hashes every byte of a new string: one more
+-- string of all keys costs a twentieth of the whole claim.
 --
 -- A delayed duplicate of a resent request must find a receipt and do nothing. So a resent claim always writes one, even
 -- if it takes no key; and the source then goes on under another receipt key.
@@ -37,7 +38,7 @@ local taken, left, odd = '', 0, false
 local marks, records, forgotten, over           -- only where there are leases
 
 local function sort_out(parts, ms)
-  local free = {}
+  local free = {''}
   marks, records, forgotten, over = {}, {}, {}, {}
   for _, part in ipairs(parts) do
     local keys = {}
@@ -66,7 +67,7 @@ local function sort_out(parts, ms)
 end
 
 if redis.call('GETRANGE', receipt, 0, #token - 1) == token then
-  taken = redis.call('GETRANGE', receipt, #token, -1)
+  taken = redis.call('GETRANGE', receipt, 0, -1)
   left = math.max(0, #taken - tonumber(ARGV[6]))
   if left > 0 then taken = string.sub(taken, 1, -left - 1) end
 else
@@ -85,10 +86,12 @@ else
       redis.call('ZREMRANGEBYRANK', Q, 1, 0)
       if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
     else
+      table.insert(joined, 1, '')
       taken = table.concat(joined, token)
     end
   end
-  if n > 0 or resent then redis.call('SET', receipt, token .. taken, 'PX', ARGV[3]) end
+  if taken == '' and (n > 0 or resent) then taken = token end
+  if taken ~= '' then redis.call('SET', receipt, taken, 'PX', ARGV[3]) end
   if n > 0 then                                 -- ZRANGE and ZREMRANGEBYRANK need four fifths of ZPOPMIN's time
     local done
     if records and #records > 0 then done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records))) end

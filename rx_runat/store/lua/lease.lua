@@ -17,7 +17,8 @@
 -- ->    {now us, wait us, leased, left, odd}
 --       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
 --       0: now, -1: never
---       leased: the deadline, then key, run_at, attempt, counts, key, ... with the token between any two; '' if nothing
+--       leased: the receipt: the deadline, then key, run_at, attempt, counts, key, ... with the token before each; '' or
+--       the token alone if nothing
 --       counts: 'now': this attempt counts already; 'later': it counts when `begin` says so; 'suspect': likewise, and the
 --       attempt before ended with its lease, so perhaps the work killed its process
 --       left, odd: as in claim.lua
@@ -83,14 +84,14 @@ end
 -- The second part: keys that are due.
 local leased, left = '', 0
 if replayed then
-  leased = redis.call('GETRANGE', receipt, #token, -1)
+  leased = redis.call('GETRANGE', receipt, 0, -1)
   left = math.max(0, #leased - tonumber(ARGV[8]))
   if left > 0 then leased = string.sub(leased, 1, -left - 1) end
 else
   local due = limit > 0 and math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit) or 0
   local deadline = spell(math.ceil(now / 1000) + ARGV[5])
   local parts, _, n = read_first(Q, due, bytes, token)
-  local items, deadlines, marks, records = {deadline}, {}, {}, {}
+  local items, deadlines, marks, records = {'', deadline}, {}, {}, {}
   for _, part in ipairs(parts) do
     local keys = keys_of(part)
     local texts = redis.call('HMGET', leases, unpack(keys))
@@ -129,8 +130,8 @@ else
     redis.call('ZREMRANGEBYRANK', Q, 1, 0)
     if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
   end
-  if #items > 1 then leased = table.concat(items, token) end
-  if #items > 1 or resent then redis.call('SET', receipt, token .. leased, 'PX', ARGV[3]) end
+  if #items > 2 then leased = table.concat(items, token) elseif resent then leased = token end
+  if leased ~= '' then redis.call('SET', receipt, leased, 'PX', ARGV[3]) end
   if n > 0 then
     local done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records)))
     if type(done) == 'table' then

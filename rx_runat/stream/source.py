@@ -26,6 +26,7 @@ from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
+from rx_runat.stream.loop import Loop
 from rx_runat.stream.outage import Outage
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
@@ -53,9 +54,12 @@ class Source(Generic[C]):
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
         taps: told of each claim and delivery.
+        loops: threads of this source alone; they end with it.
+        ticks: told, from any thread, when this source begins to tick and when it ends.
         finished: called once, when a stopped source has handed back and completed.
 
     Attributes:
+        loops: as above.
         subscribers: who subscribes at the moment.
     """
 
@@ -72,6 +76,8 @@ class Source(Generic[C]):
         contention: ContentionDelay,
         errors: Broadcast[StoreError],
         taps: Taps,
+        loops: tuple[Loop, ...],
+        ticks: Callable[[Source[Any], bool], None],
         finished: Callable[[], None],
     ) -> None:
         self._where = where
@@ -92,11 +98,14 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
+            ticking=partial(ticks, self),
         )
+        self.loops = loops
         self.subscribers = Subscribers(self._ticker)
         self._look_lock = LookLock()  # guards the two below, and the hold
         self._delivery: Delivery | None = None
         self._is_finished = False
+        self._asked_at = 0.0  # when the last call to Redis began
 
     # From any thread.
 
@@ -125,6 +134,9 @@ class Source(Generic[C]):
             look_ends = self._now() + _LONGEST_LOOK
             wait: float | None = 0.0
             try:
+                pause = self._outage.pause_after_refusal
+                if pause and self.subscribers:
+                    return pause
                 while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
                     wait = self._claim_and_deliver()
                     if self._now() > look_ends:
@@ -134,7 +146,7 @@ class Source(Generic[C]):
                 self._fail(error)
             except StoreError as error:
                 self._sleep.begin_backoff()
-                return self._outage.note_failure(error)
+                return self._outage.note_failure(error, self._now() - self._asked_at)
             except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
                 log.exception("the source of %s failed", self._where)
                 self._fail(error)
@@ -152,6 +164,7 @@ class Source(Generic[C]):
         keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
+        self._asked_at = self._now()
         claimed = self._hold.claim(keys)
         self._sleep.plan_after(claimed)
         if not claimed.keys:
@@ -193,6 +206,7 @@ class Source(Generic[C]):
             self._hand_back()
 
     def _hand_back(self) -> None:
+        self._asked_at = self._now()
         if self._hold.hand_back(closes=not self.subscribers):
             self._outage.note_success()
 
@@ -259,12 +273,14 @@ class Source(Generic[C]):
                 self._errors.publish(notice)
         finally:
             self.subscribers.complete()
+            for loop in self.loops:
+                loop.dispose()
             self._finished()
 
     def _fail(self, error: Exception) -> None:
         """End the stream for all who subscribe now; a new subscription starts afresh."""
         failing = self.subscribers.remove_all()
-        self._outage.reset()
+        self._outage.note_refusal()
         log.error("%s", error)
         if isinstance(error, StoreError):
             self._errors.publish(error)

@@ -7,6 +7,7 @@ They need the standard library alone, and know neither Redis nor Rx.
                                   '-> DeadLetter       or given up
 
 checks       refuse invalid arguments, and show them in the message
+functions    what kind of function a user gave
 times        moments and delays: how `run_at` is converted to a score, and back
 members      keys: how a key is converted to a member of a sorted set, and back
 job          `Job` and `Due`; what the sink takes

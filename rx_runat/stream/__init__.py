@@ -51,6 +51,7 @@ A whole queue:
 
     settings         which settings can be used
     sources          opens sources, registers work, stops all together
+    gate             a verb of a stopped queue raises `Stopped`
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends
 """

@@ -130,6 +130,11 @@ class LeaseManager:
 
     # What a `Claim` asks for.
 
+    @property
+    def is_stopped(self) -> bool:
+        """True if the queue was stopped."""
+        return self._sources.is_stopped
+
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, on our own clock; less than 0 after its end."""
         return self._end(lease.deadline_ms) - self._now()

@@ -111,6 +111,8 @@ class Source(Generic[C]):
 
     def join(self, subscriber: Subscriber[Any]) -> None:
         """Give a subscriber the next key; the first one starts the ticks. After `stop` it completes at once."""
+        if self.is_inside:
+            subscriber.refuse_to_wait()
         subscriber.wrap_handler(self._look_lock.inside)
         self.subscribers.join(subscriber)
 

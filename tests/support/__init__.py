@@ -21,6 +21,7 @@ verb_table      every verb, at every place of a key that makes a difference
 refusals        one cell of the refusal matrix: a state, a fault, a verb, and what must be true afterwards
 
 settling        jobs, works that a test ends by hand, and short forms of outcomes
+script          a script in a process of its own
 command         `rx-runat` as a process
 scenes          what snapshots and claims put into a picture
 

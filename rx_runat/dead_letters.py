@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
@@ -87,6 +88,9 @@ class DeadLetters:
         """Delete the letter of a key; None: all letters. Returns how many were deleted. Raises as `revive`."""
         with self._writing:
             return self._store.drop(key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"{self!r} cannot be pickled or copied; make a RunAt of the same queue_name there")
 
     def __repr__(self) -> str:
         return f"<dead letters of {self._owner()}>"

@@ -47,8 +47,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
     Delivery:    at most once: a killed process loses the keys that it has claimed and not delivered. A claim takes one
                  key, or as many as its subscribers were measured to receive in a tenth of a second, and at most
-                 `limit`. Keys that no subscriber has received a tenth of a second after their claim, or when the
-                 source ends, go back to Redis, with their own run_at.
+                 `limit`. Keys that no subscriber has received a tenth of a second after their claim go back to Redis,
+                 with their own run_at, even while an `on_next` blocks: all but the one key in delivery. So do those
+                 that are left when the source ends.
     Order:       by run_at, then key, within a claim; all keys of one claim are delivered before the next claim; no
                  order between processes.
     Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With a

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
@@ -145,6 +145,12 @@ class Hot(Observable[_T]):
     def __init__(self, publisher: Publisher[_T]) -> None:
         super().__init__()
         self._publisher = publisher
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied, because its threads and connections belong to this process; make a "
+            "RunAt of the same queue_name there"
+        )
 
     def subscribe(
         self,

@@ -17,7 +17,7 @@ dead_letter_store   the requests on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
 keys                the names of all that is in Redis
 client              sends a request, up to three times if replies are lost; says what an error means
-connection          connections without hidden retries; one that stays open for pushes
+connection          connections without hidden retries; when one can be used again; one that stays open for pushes
 lua/                the scripts, each with its contract on top; what they share is in `prelude` (with the rules that all
                     of them keep), `record` and `read_first`
 """

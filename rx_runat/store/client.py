@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import AuthorizationError, NoScriptError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.store.connection import BROKEN, DedicatedConnection, own_pool
+from rx_runat.store.connection import BROKEN, DedicatedConnection, exchange, own_pool
 from rx_runat.store.request import Arg, Request, Script
 
 T = TypeVar("T")
@@ -161,8 +161,7 @@ class RedisClient:
 
     def _exchange(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
         try:
-            connection.send_command(*command)
-            return connection.read_response(push_request=pushed)
+            return exchange(connection, *command, pushed=pushed)
         except BROKEN as error:
             if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
                 meaning = self._not_done(error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TextIO
+
+from rx_runat.model.monotonic import monotonic
 
 
 def descriptor(stream: TextIO | None, name: str) -> int:
@@ -31,13 +32,13 @@ class Progress:
 
     def __init__(self) -> None:
         self._shows = sys.stderr.isatty() and not sys.stdin.isatty()
-        self._next = time.monotonic() + 0.5
+        self._next = monotonic() + 0.5
         self._shown = False
 
     def show(self, lines: int) -> None:
         """Show a count; at most ten times a second."""
-        if self._shows and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
+        if self._shows and monotonic() >= self._next:
+            self._next = monotonic() + 0.1
             self._shown = True
             sys.stderr.write(f"\r{lines:,} lines scheduled")
             sys.stderr.flush()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Generic
 
 from rx_runat.errors import NotReturned, Refused, StoreError
 from rx_runat.model.batch import Entry
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.claiming import C, Claiming
 
@@ -86,20 +86,20 @@ class Hold(Generic[C]):
             None, or a notice of what could not be handed back.
         """
         self._store.shorten_timeout(self._longest_silence)
-        deadline = time.monotonic() + self._patience
+        deadline = monotonic() + self._patience
         while True:
             try:
                 self.hand_back(closes=True)
                 return None
             except StoreError as error:
-                if isinstance(error, Refused) or time.monotonic() >= deadline:
+                if isinstance(error, Refused) or monotonic() >= deadline:
                     return self._not_returned(error)
             threading.Event().wait(_PAUSE)
 
     def hangs(self, since: float) -> bool:
         """True if Redis has not replied to a call for too long, counted from `since` (monotonic) at the earliest."""
         called_at = self._called_at
-        return called_at is not None and time.monotonic() - max(called_at, since) > self._longest_silence
+        return called_at is not None and monotonic() - max(called_at, since) > self._longest_silence
 
     @property
     def is_calling(self) -> bool:
@@ -116,7 +116,7 @@ class Hold(Generic[C]):
 
     @contextmanager
     def _calling(self) -> Generator[None]:
-        self._called_at = time.monotonic()
+        self._called_at = monotonic()
         try:
             yield
         finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.protocols import Store
 from rx_runat.model.rich import NEXT, cards
+from rx_runat.stream.gate import Gate
 from rx_runat.stream.writes import Writes
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
@@ -18,7 +20,8 @@ class DeadLetters:
 
     Args:
         store: where they are kept.
-        check_open: raises Stopped after the queue was stopped.
+        reading: raises Stopped instead of what a stopped queue's store raises.
+        writing: the same for verbs that change something.
         writes: what writes to the schedule for `revive`.
         owner: returns the repr of the queue that they belong to.
         card: returns their HTML card, from a title and a function that returns the card's body.
@@ -27,13 +30,15 @@ class DeadLetters:
     def __init__(
         self,
         store: Store,
-        check_open: Callable[[], None],
+        reading: Gate,
+        writing: Gate,
         writes: Writes,
         owner: Callable[[], str],
         card: Callable[[str, Callable[[], str]], str],
     ) -> None:
         self._store = store
-        self._check_open = check_open
+        self._reading = reading
+        self._writing = writing
         self._writes = writes
         self._owner = owner
         self._card = card
@@ -49,13 +54,13 @@ class DeadLetters:
             InvalidSetting: n is not a count.
             StoreError, Stopped: as the verbs of the queue.
         """
-        self._check_open()
-        return self._store.dead_peek(check_count(n, "n", "a count of letters, such as 10"))
+        with self._reading:
+            return self._store.dead_peek(check_count(n, "n", "a count of letters, such as 10"))
 
     def size(self) -> int:
         """Returns how many letters there are. Raises as the verbs of the queue."""
-        self._check_open()
-        return self._store.dead_size()
+        with self._reading:
+            return self._store.dead_size()
 
     def revive(self, key: str | None) -> int:
         """Put a key back into the schedule, with its own run_at and so due at once. Attempts count from 1 again.
@@ -75,13 +80,16 @@ class DeadLetters:
                 500; each step is done whole or not at all, and the message says how many letters the steps before the
                 error revived.
         """
-        self._check_open()
-        return self._writes.revive(key)
+        with self._writing:
+            return self._writes.revive(key)
 
     def drop(self, key: str | None) -> int:
         """Delete the letter of a key; None: all letters. Returns how many were deleted. Raises as `revive`."""
-        self._check_open()
-        return self._store.drop(key)
+        with self._writing:
+            return self._store.drop(key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"{self!r} cannot be pickled or copied; make a RunAt of the same queue_name there")
 
     def __repr__(self) -> str:
         return f"<dead letters of {self._owner()}>"

@@ -36,7 +36,7 @@ class InvalidSetting(RunAtError, ValueError):
 
 
 class Stopped(RunAtError):
-    """The queue was stopped before this call."""
+    """The queue was stopped before this call, or while it ran: nothing was done."""
 
 
 class ServerError(RunAtError):

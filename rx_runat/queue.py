@@ -10,7 +10,7 @@ import redis as redis_py
 from reactivex import abc
 
 from rx_runat.dead_letters import DeadLetters
-from rx_runat.errors import Stopped, StoreError
+from rx_runat.errors import StoreError
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
@@ -22,6 +22,7 @@ from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.async_iteration import Iteration
 from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
+from rx_runat.stream.gate import Gate
 from rx_runat.stream.hot import Hot
 from rx_runat.stream.jobs import Dues, Jobs, Named
 from rx_runat.stream.leases import LeaseManager
@@ -46,8 +47,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
     Delivery:    at most once: a killed process loses the keys that it has claimed and not delivered. A claim takes one
                  key, or as many as its subscribers were measured to receive in a tenth of a second, and at most
-                 `limit`. Keys that no subscriber has received a tenth of a second after their claim, or when the
-                 source ends, go back to Redis, with their own run_at.
+                 `limit`. Keys that no subscriber has received a tenth of a second after their claim go back to Redis,
+                 with their own run_at, even while an `on_next` blocks: all but the one key in delivery. So do those
+                 that are left when the source ends.
     Order:       by run_at, then key, within a claim; all keys of one claim are delivered before the next claim; no
                  order between processes.
     Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With a
@@ -58,8 +60,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
                  with its own `on_error`; the others go on. The key at which it raised goes back if no other subscriber
-                 received it. Where the function of an operator raises, RxPY turns that into an `on_error`, and the key
-                 counts as received.
+                 received it. `SystemExit` and its like end no more than that, and are shown on standard error as well;
+                 so is an error that no `on_error` handles. Where the function of an operator raises, RxPY turns that
+                 into an `on_error`, and the key counts as received.
     Disposal:    does not block. When the last subscriber leaves, the ticks end, and the keys that the source holds go
                  back soon after; `stop` blocks until they have. If another thread disposes of a pipeline, RxPY may drop
                  the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.
@@ -109,11 +112,12 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._sources = Sources(
             self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
         )
+        self._reading, self._writing = Gate(self._sources, self, reads=True), Gate(self._sources, self)
         self._writes = Writes(self._store, self._sources)
         self._source = self._sources.open(PlainClaiming(self._store, limit), scheduler)
         super().__init__(self._source)
         self._sink = Sink(self._writes)
-        self._dead = DeadLetters(self._store, self._check_open, self._writes, self.__repr__, self._card)
+        self._dead = DeadLetters(self._store, self._reading, self._writing, self._writes, self.__repr__, self._card)
         self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         stop_at_exit(self._sources)
@@ -197,11 +201,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         See Also:
             `settle`, which works on claims, renews their leases and settles them.
         """
-        self._check_open()
-        to_ms(lease, "lease", 0.1)  # refuse what is no lease
-        max_in_flight = check_count(
-            max_in_flight, "max_in_flight", "a count of claims between 1 and 100,000", 1, 100_000
-        )
+        with self._reading:
+            to_ms(lease, "lease", 0.1)  # refuse what is no lease
+        right = "a count of claims between 1 and 100,000"
+        max_in_flight = check_count(max_in_flight, "max_in_flight", right, 1, 100_000)
         seconds = to_seconds(lease)
         manager = LeaseManager(self._store, self._writes, self._sources, seconds, max_in_flight, self._virtual)
         name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
@@ -230,8 +233,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             Refused: nothing was written, and a later call will fail too; of a long list, see above.
             Stopped: the queue was stopped.
         """
-        self._check_open()
-        self._sink.on_next(value)
+        with self._writing:
+            self._sink.on_next(value)
 
     def on_error(self, error: Exception) -> None:
         """Raise the error that a producer ended with, as Rx does where nobody handles it. The queue goes on."""
@@ -262,8 +265,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             '2023-11-14T22:13:20+00:00'
             '2023-11-14T22:13:20+00:00'
         """
-        self._check_open()
-        return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
+        with self._writing:
+            return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
 
     def cancel(self, key: str) -> bool:
         """Cancel a key and revoke a lease on it. Returns True if the key was waiting or under a lease.
@@ -274,13 +277,13 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             OutcomeUnknown: an answer was lost, and now the key is gone: either this call or a claim removed it.
             InvalidJob, StoreError, Stopped: as `on_next`.
         """
-        self._check_open()
-        return self._store.cancel(key)
+        with self._writing:
+            return self._store.cancel(key)
 
     def when(self, key: str) -> datetime | None:
         """Returns the `run_at` of a key that waits, in UTC; None if it does not wait. Raises as `on_next`."""
-        self._check_open()
-        return self._store.when(key)
+        with self._reading:
+            return self._store.when(key)
 
     def peek(self, n: int = 10) -> list[Due]:
         """Returns the next n keys in order, and leaves them there. A negative lateness is the time until a key is due.
@@ -289,13 +292,13 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             InvalidSetting: n is not a count.
             StoreError, Stopped: as `on_next`.
         """
-        self._check_open()
-        return self._store.peek(check_count(n, "n", "a count of keys, such as 10"))
+        with self._reading:
+            return self._store.peek(check_count(n, "n", "a count of keys, such as 10"))
 
     def size(self, until: RunAtTime | None = None) -> int:
         """Returns how many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""
-        self._check_open()
-        return self._store.size(until)
+        with self._reading:
+            return self._store.size(until)
 
     @property
     def dead(self) -> DeadLetters:
@@ -340,10 +343,6 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     @property
     def _stopped(self) -> bool:
         return self._sources.is_stopped
-
-    def _check_open(self) -> None:
-        if self._stopped:
-            raise Stopped(f"{self!r} was stopped; make a new one to go on")
 
     def _let_go(self) -> None:
         self._store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fakeredis
 from reactivex.testing import TestScheduler
 
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
@@ -13,6 +12,11 @@ from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.request import Arg
 from rx_runat.stream.ticks import Seconds
+
+try:
+    import fakeredis
+except ImportError as error:
+    raise ImportError("rx_runat.testing needs fakeredis; pip install 'rx-runat[memory]'") from error
 
 __all__ = ["Faults", "virtual_queue"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -129,6 +130,15 @@ def clock() -> Clock:
 def store(flaky: FlakyClient, clock: Clock) -> RedisStore:
     """A store whose clock stands still."""
     return RedisStore(flaky, "RunAt~default", clock)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The kinds of the errors that were reported to one of the interpreter's two hooks."""
+    shown: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
+    monkeypatch.setattr(sys, "excepthook", lambda kind, *_: shown.append(kind))
+    return shown
 
 
 @pytest.fixture(autouse=True)

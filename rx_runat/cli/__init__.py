@@ -3,7 +3,7 @@
     stdin --lines--> duplex --jobs--> queue --Dues--> duplex --lines--> pipe --> stdout
 
 command    parses the arguments, opens the queue and runs one of the commands
-standard   the standard streams: their descriptors, error messages, progress
+standard   the standard streams: closed ones, terminals, error messages, progress
 lines      jobs and Dues as lines of text
 duplex     schedules the lines that come in, and prints the keys that fall due
 pipe       writes lines to standard output; a line is delivered when the reader has taken it

@@ -13,7 +13,7 @@ from types import FrameType
 from rx_runat.cli.duplex import Duplex
 from rx_runat.cli.lines import parse_line, to_line
 from rx_runat.cli.pipe import PipeWriter
-from rx_runat.cli.standard import descriptor, print_error
+from rx_runat.cli.standard import descriptor, keep_closed, print_error
 from rx_runat.errors import RunAtError
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.queue import RunAt
@@ -28,6 +28,7 @@ WHEN is a delay (+0.5, +10s, +5m), ISO 8601 with an offset, or epoch millisecond
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status."""
+    keep_closed()
     options = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -118,14 +118,19 @@ class Duplex:
 
     def _batches(self) -> Iterator[tuple[int, list[bytes]]]:
         """Yield lines as soon as they come, up to 1,000 at a time, with the number of the first."""
-        number, rest = 1, b""
+        number = 1
+        begun: list[bytes] = []  # the chunks of a line whose end has not come; joined once, because it may be long
         source = descriptor(sys.stdin, "input")
         while not self._over.is_set():
             ready, _, _ = select.select([source], [], [], _CHECK_SECONDS)
             if not ready:
                 continue
             chunk = os.read(source, _CHUNK)
-            *lines, rest = (rest + chunk).split(b"\n") if chunk else [rest, b""]
+            if chunk and b"\n" not in chunk:
+                begun.append(chunk)
+                continue
+            *lines, rest = b"".join((*begun, chunk or b"\n")).split(b"\n")
+            begun = [rest]
             for start in range(0, len(lines), _BATCH):
                 batch = lines[start : start + _BATCH]
                 yield number, batch

@@ -14,6 +14,7 @@ import os
 import select
 import stat
 
+from rx_runat.cli.standard import escaped
 from rx_runat.model.monotonic import monotonic
 
 PATIENCE_SECONDS = 0.5  # a reader that leaves after a line does so within milliseconds; 0.1 s or more on a busy host
@@ -30,6 +31,7 @@ class PipeWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._is_terminal = os.isatty(descriptor)
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and _unread(descriptor) is not None
         self._closed = False
         self._broken = select.poll()
@@ -38,12 +40,13 @@ class PipeWriter:
         self._ready.register(descriptor, select.POLLOUT)
 
     def write(self, line: str) -> None:
-        """Write a line; on a pipe, wait until the reader has read it.
+        """Write a line; on a pipe, wait until the reader has read it; on a terminal, escape what it would obey.
 
         Raises:
             BrokenPipeError: the reader left without reading the line, or `close` was called meanwhile.
         """
-        rest = line.encode(errors="surrogateescape") + b"\n"
+        text = escaped(line) if self._is_terminal else line
+        rest = memoryview(text.encode(errors="surrogateescape") + b"\n")  # a slice of it is no copy
         while rest:
             while not self._ready.poll(50):
                 if self._closed:

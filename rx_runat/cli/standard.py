@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from rx_runat.model.monotonic import monotonic
+
+# What makes a terminal do something else than show it: control characters, bytes that are no UTF-8, line separators,
+# and marks that reverse the direction of what follows.
+_NOT_SHOWN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
+
+def keep_closed() -> None:
+    """Put the null device in the place of standard streams that the shell has closed.
+
+    Else the next file or socket that is opened would get the number of such a stream, and what is meant for the stream
+    would be read from it or written to it.
+    """
+    with suppress(OSError):
+        while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(opened)
+
+
+def escaped(text: str) -> str:
+    r"""Returns a text with escapes, as JSON writes them, in place of what a terminal would obey instead of show.
+
+    >>> print(escaped("a\x1b[2Jb"))
+    a\u001b[2Jb
+    """
+    return _NOT_SHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def descriptor(stream: TextIO | None, name: str) -> int:
@@ -20,8 +48,15 @@ def descriptor(stream: TextIO | None, name: str) -> int:
 
 
 def print_error(message: str) -> None:
-    """Print a message on standard error."""
-    sys.stderr.write(f"rx-runat: {message}\n")
+    """Print a message on standard error, if that is open."""
+    if _is_terminal(sys.stderr):
+        message = escaped(message)
+    with suppress(AttributeError, OSError):  # it is None, or nobody reads it
+        sys.stderr.write(f"rx-runat: {message}\n")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 class Progress:
@@ -31,7 +66,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._shows = sys.stderr.isatty() and not sys.stdin.isatty()
+        self._shows = _is_terminal(sys.stderr) and not _is_terminal(sys.stdin)
         self._next = monotonic() + 0.5
         self._shown = False
 

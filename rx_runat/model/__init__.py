@@ -7,6 +7,7 @@ They need the standard library alone, and know neither Redis nor Rx.
                                   '-> DeadLetter       or given up
 
 checks       refuse invalid arguments, and show them in the message
+functions    what kind of function a user gave
 times        moments and delays: how `run_at` is converted to a score, and back
 foreign_values  numbers and times of other libraries: read exactly, or refused with what to do
 monotonic    the clock for waiting, which goes on while a test freezes time

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Protocol
 
-from rx_runat.errors import InvalidSetting, OutcomeUnknown
+from rx_runat.errors import InvalidSetting, OutcomeUnknown, Stopped, Unavailable
 from rx_runat.model.batch import Counts, SettleReply, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
@@ -72,6 +72,11 @@ class Manager(Protocol):
     """
 
     where: str
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the queue was stopped."""
+        ...
 
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, on our own clock; less than 0 after its end."""
@@ -152,6 +157,7 @@ class Claim(Due):
                 and the lease has ended since, so that nobody can know any more whether this call ended it. Calling
                 again is safe.
             StoreError: Redis did nothing.
+            Stopped: the queue was stopped, and Redis did nothing: the key comes again when its lease ends.
         """
         return self._settle("ack", "")
 
@@ -166,7 +172,7 @@ class Claim(Due):
 
         Raises:
             InvalidSetting: the delay is not a time between 0 and a year.
-            OutcomeUnknown, StoreError: as `ack`.
+            OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
         return self._settle("nack", to_ms(delay, "delay", 0))
 
@@ -183,7 +189,7 @@ class Claim(Due):
 
         Raises:
             InvalidSetting: `by` is not a time between a millisecond and a year.
-            OutcomeUnknown, StoreError: as `ack`.
+            OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
         return self._settle("extend", to_ms(by, "by", 0.001))
 
@@ -198,7 +204,7 @@ class Claim(Due):
 
         Raises:
             InvalidSetting: the reason is not a str.
-            OutcomeUnknown, StoreError: as `ack`.
+            OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
         if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidSetting(f"reason: got {show(reason)}; it must be a str")
@@ -206,9 +212,17 @@ class Claim(Due):
 
     def _settle(self, verb: Verb, argument: int | str) -> bool:
         manager = self._lease.manager
-        reply = manager.settle([(self._lease, verb, argument)])
-        if reply.refusal is not None:
-            raise reply.refusal
+        try:
+            reply = manager.settle([(self._lease, verb, argument)])
+            if reply.refusal is not None:
+                raise reply.refusal
+        except Unavailable as error:
+            if not manager.is_stopped or isinstance(error, OutcomeUnknown):
+                raise
+            raise Stopped(
+                f"{verb} of {self.key!r}: its queue was stopped, so this changes nothing any more: "
+                "the key comes again when its lease ends"
+            ) from error
         (answer,) = reply.answers
         if answer is None:
             raise OutcomeUnknown(

@@ -27,7 +27,7 @@ _C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
 
 class Claimer(Protocol[_C_co]):
-    """One source uses it to take keys and to return them. Only one thread may use it.
+    """One source uses it to take keys and to return them: one call at a time, from any thread.
 
     A `Claimer[Claimed]` takes keys for good; a key that it returns gives way to a newer schedule of that key. A
     `Claimer[Leased]` takes keys under a lease, returns ended leases to the schedule first, and hands back only keys

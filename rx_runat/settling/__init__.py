@@ -11,6 +11,7 @@ calls         each call of it, until its work is over or takes too long
 run           work that goes on after its call: an Observable, a Future, a coroutine
 decision      what becomes of a claim whose work is over: ack, nack, bury or hand back
 outcomes      outcomes on their way to the subscriber, one at a time
+failures      what the log is told of them: failed attempts and burials
 backoff       how long a failed key waits for its next attempt
 
 The path of a claim, and the threads on it: the source's own, and three kinds that `settle` uses (`LeaseManager` with

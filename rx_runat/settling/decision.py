@@ -13,7 +13,6 @@ Results, errors and the `backoff` are the user's objects, and each use of them m
 
 from __future__ import annotations
 
-import traceback
 from typing import Any, Literal, NamedTuple, cast
 
 from rx_runat.errors import InvalidSetting
@@ -23,6 +22,7 @@ from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff
+from rx_runat.settling.failures import error_text, named
 from rx_runat.settling.kinds import generator_error
 from rx_runat.settling.run import Cancelled, NoLoop
 from rx_runat.stream.hot import unhandled
@@ -99,7 +99,7 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
     if issubclass(kind, NoLoop):
         return Decision("back", failure=cast("NoLoop", error))
     if attempt >= policy.max_attempts:
-        return Decision("bury", _text(error), None, error)
+        return Decision("bury", named(error, error_text(error)), None, error)
     try:
         ms = to_ms(policy.backoff(attempt), "backoff", 0)
     except Exception as bug:  # the user's function raised, or returned what is no time
@@ -126,11 +126,3 @@ def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
         f"attempt {attempt - 1} was not settled before its lease ended (perhaps its process died), "
         f"or it was nacked although max_attempts is {policy.max_attempts}",
     )
-
-
-def _text(error: BaseException) -> str:
-    """An error as Python prints it in the last line of a traceback, for the dead letter."""
-    try:
-        return "".join(traceback.format_exception_only(error)).strip()
-    except BaseException:  # its `__notes__` raise, for example
-        return f"{type(error).__qualname__}, whose text cannot be shown"

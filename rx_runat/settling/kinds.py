@@ -9,15 +9,14 @@ anything else           the result
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from reactivex import Observable
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.functions import is_generator_function
 
 _ASYNCHRONOUS = (Observable, Future, Awaitable)
 _GENERATORS = (Generator, AsyncGenerator)
@@ -33,12 +32,8 @@ def refuse_generators(work: Any) -> None:
     Raises:
         InvalidSetting: it is a generator function, an asynchronous one, or an object whose `__call__` is one.
     """
-    function: Any = work
-    while isinstance(function, partial):
-        function = cast("Any", function.func)  # pyright: ignore[reportUnknownMemberType]
-    for each in (function, type(function).__call__):
-        if inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each):
-            raise InvalidSetting(f"work: it is a generator function; {_INSTEAD}")
+    if is_generator_function(work):
+        raise InvalidSetting(f"work: it is a generator function; {_INSTEAD}")
 
 
 def generator_error(result: Any) -> NotRun | None:

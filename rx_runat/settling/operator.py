@@ -88,17 +88,21 @@ def settle(
                  work can begin on, until claims have to wait for a short time only.
     Order:       the order in which the claims were settled.
     Clock:       leases and backoff go by Redis's.
-    Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If
-                 the subscription has an asyncio scheduler (`await` brings one), `on_next` and the coroutines that
-                 `work` returns run on its event loop; `work` itself, and so a plain function, stays on the threads. In
-                 virtual time everything happens at once, and Observables are subscribed to with the virtual scheduler.
+    Scheduler:   `settle` starts threads: at most `max_concurrent` call `work`, and one more calls `on_next`. If the
+                 subscription has an asyncio scheduler (`await` brings one), `on_next` and the coroutines that `work`
+                 returns run on its event loop; `work` itself, and so a plain function, stays on the threads. Without
+                 such a scheduler, coroutines run on the event loop that runs where `subscribe` is called; where none
+                 does, a coroutine function as `work` ends the stream with an error at once. In virtual time everything
+                 happens at once, and Observables are subscribed to with the virtual scheduler.
     Errors:      where work fails, its claim is nacked, and buried with the error's text after `max_attempts`; the
-                 stream goes on. A claim that comes with a higher attempt is buried without being run. A key that was
-                 scheduled again meanwhile keeps that schedule (the outcome `superseded`). A `backoff` that raises, or
-                 work that returns a generator, ends the stream, and the claim goes back. A Redis that refuses what we
-                 ask about a claim ends the stream, too; that claim is left to the end of its lease, and the others of
-                 the same call are settled. During an outage work goes on, and its claims are settled when Redis is
-                 back; a later attempt, which must count first, begins only then.
+                 stream goes on. The logger `rx_runat` is told of each failed attempt (WARNING) and of each burial
+                 (ERROR, with the traceback), on the thread that calls `on_next`. A claim that comes with a higher
+                 attempt is buried without being run. A key that was scheduled again meanwhile keeps that schedule (the
+                 outcome `superseded`). A `backoff` that raises, or work that returns a generator, ends the stream, and
+                 the claim goes back. A Redis that refuses what we ask about a claim ends the stream, too; that claim is
+                 left to the end of its lease, and the others of the same call are settled. During an outage work goes
+                 on, and its claims are settled when Redis is back; a later attempt, which must count first, begins only
+                 then.
     Disposal:    does not block. Claims whose work has not begun go back as they were. Observables are disposed of,
                  Futures and coroutines are cancelled; their claims go back when they have ended, and the attempt does
                  not count. A plain function goes on, and its claim is settled when it returns. `queue.stop()` does the

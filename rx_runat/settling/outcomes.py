@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rx_runat.model.outcome import Outcome
+from rx_runat.settling.failures import log_failure
 from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.rendezvous import NotReceived
@@ -69,6 +70,8 @@ class Outcomes:
                     self._is_giving = False
                     return
             for outcome in outcomes:
+                if outcome.verdict != "acked":
+                    log_failure(outcome)
                 if not self._is_silent:
                     try:
                         self._subscriber.on_next(outcome)

@@ -17,8 +17,8 @@ from rx_runat.model.checks import show
 from rx_runat.stream.hot import unhandled
 
 NO_LOOP = (
-    "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, or subscribe with "
-    "scheduler=AsyncIOScheduler(loop)"
+    "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, subscribe inside a "
+    "running event loop, or with scheduler=AsyncIOScheduler(loop)"
 )
 
 

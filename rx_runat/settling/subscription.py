@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from inspect import iscoroutinefunction
 from typing import Any
 
 from reactivex import Observable
@@ -15,6 +14,7 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.batch import REFUSED
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
+from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
 from rx_runat.settling.backlog import Backlog, Waiting
@@ -56,10 +56,12 @@ class Subscription:
         max_concurrent: int,
         subscriber: Subscriber[Outcome[Any]],
     ) -> None:
-        self._is_asynchronous = iscoroutinefunction(work)
+        self._is_asynchronous = is_coroutine_function(work)
         self._max_concurrent = max_concurrent
         self._subscriber = subscriber
         self._loop = event_loop(subscriber.scheduler)
+        if self._loop is None and not subscriber.is_waited_for:  # `run()` blocks the event loop that it is called on
+            self._loop = running_loop()
         self._upstream = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
@@ -88,7 +90,7 @@ class Subscription:
 
     def subscribe_to(self, claims: Observable[Claim]) -> None:
         """Begin."""
-        if self._loop is None and self._is_asynchronous:
+        if self._is_asynchronous and (self._loop is None or self._loop.is_closed()):
             self._subscriber.fail(InvalidSetting(NO_LOOP))
             return
         self._upstream.disposable = claims.subscribe(
@@ -221,7 +223,9 @@ class Subscription:
         """True in the user's work or `on_next`, and on the event loop, where either of them may run or wait."""
         if self._limiter.threads.is_here or self._outcomes.thread.is_here:
             return True
-        return self._loop is not None and running_loop() is self._loop
+        # A subscription that merely began inside an event loop uses it only where the work brings coroutines.
+        uses_loop = self._work.has_followed or event_loop(self._subscriber.scheduler) is not None
+        return uses_loop and self._loop is not None and running_loop() is self._loop
 
     def stop(self) -> None:
         """The queue stops: as `dispose`, but the subscriber still receives outcomes, and completes at the end."""

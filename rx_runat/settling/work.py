@@ -42,6 +42,9 @@ class Work:
         settle: called with each claim and the decision about it; None as the decision: the lease was lost before the
             work began, and so the claim is dropped. On any thread on which work may end.
         release: called with the claim when work has finished that went on after its call.
+
+    Attributes:
+        has_followed: True once work went on after its call.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Work:
         self._calls = Calls()
         self._limit = None if policy.timeout is None else TimeLimit(policy.timeout, self._calls, self._exceeded)
         self._lock = threading.Lock()  # over the flag below, `Call.thread`, `Call.run`, and each write-off as a whole
+        self.has_followed = False
         self._is_cancelling = False  # a run that begins now is cancelled
 
     def begin(self, claim: Claim) -> bool:
@@ -142,6 +146,7 @@ class Work:
             self._limit.end()
 
     def _follow(self, call: Call, result: Any) -> bool:
+        self.has_followed = True
         manager = manager_of(call.lease)
         run = Run(partial(self._finished, call))
         with self._lock:

@@ -5,8 +5,10 @@
     bool, Due, Claimed, ...  <--  Request.read  <--  the reply  <-----'
 
 connect             from a URL, a mapping or a client of the user's to connections of our own
+urls                reads a server's URL; says what is wrong with it, and shows no password
 embedded            a real server for one queue or one directory, started and ended by its users
 embedded_watchdog   the process that ends such a server after its last user
+private_dir         the directory of such a server: ours alone, or refused
 redis_store         the verbs of the `Store` protocol, most of them one request
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means
 verbs               the requests: schedule, cancel, when, peek, size, snapshot, locate, settle
@@ -15,8 +17,10 @@ claimers            how one source claims, for good or under a lease, and hands 
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
+eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
-client              sends a request, up to three times if replies are lost; says what an error means
+client              sends a request, up to three times if replies are lost
+meaning             what an error means: does it heal, or stay until somebody does something?
 connection          connections without hidden retries; when one can be used again; one that stays open for pushes
 lua/                the scripts, each with its contract on top; what they share is in `prelude` (with the rules that all
                     of them keep), `record` and `read_first`

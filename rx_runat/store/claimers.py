@@ -34,7 +34,7 @@ LEASE = Script("lease", "prelude", "record", "read_first")
 
 
 class PlainClaimer(ReceiptHolder):
-    """A `Claimer[Claimed]` on Redis: takes keys for good. For one thread."""
+    """A `Claimer[Claimed]` on Redis: takes keys for good. One call at a time."""
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
         super().__init__(client, queue_name, keys, clock)
@@ -75,7 +75,7 @@ class PlainClaimer(ReceiptHolder):
 
 
 class LeasingClaimer(ReceiptHolder):
-    """A `Claimer[Leased]` on Redis: takes keys under a lease. For one thread.
+    """A `Claimer[Leased]` on Redis: takes keys under a lease. One call at a time.
 
     Args:
         client: connections that do not retry.

@@ -8,35 +8,20 @@ times in all, because a `Request` knows what a reply means after an earlier one 
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
-import re
 import weakref
 from typing import Any, TypeVar
 
 import redis
-from redis.exceptions import AuthorizationError, NoScriptError
+from redis.exceptions import NoScriptError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 from rx_runat.store.connection import BROKEN, DedicatedConnection, exchange, own_pool
+from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
 
 T = TypeVar("T")
 
 TRIES = 3  # a request is sent at most three times: a proxy that restarts may cut two replies in a row
-
-_HEALS = {
-    "LOADING",
-    "READONLY",
-    "OOM",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "BUSY",
-    "MISCONF",
-    "UNBLOCKED",
-}
-# Servers before 7 wrap the error of a command in a script: "ERR Error running script (...): @user_script:9: -OOM ..."
-_INSIDE = re.compile(r"@user_script[^A-Z]*?-?([A-Z]{3,}) ")
 
 
 class RedisClient:
@@ -129,9 +114,12 @@ class RedisClient:
         """Returns a connection for one caller, made at its first command; `close` ends it too.
 
         Raises:
-            Unavailable: this client is closed.
+            Unavailable: this client is closed, or this process can open no more files.
         """
-        connection = DedicatedConnection(self._exchange, self.pool.make_connection())
+        try:
+            connection = DedicatedConnection(self._exchange, self.pool.make_connection())
+        except BROKEN as error:  # to make one, redis-py reads a file
+            raise self._not_done(error) from error
         self._dedicated.add(connection)
         if self._closed:
             connection.close()
@@ -163,13 +151,14 @@ class RedisClient:
         try:
             return exchange(connection, *command, pushed=pushed)
         except BROKEN as error:
-            if isinstance(error, redis.ResponseError) or _code(error):  # LOADING and NOAUTH are ConnectionErrors too
-                meaning = self._not_done(error)
-                if isinstance(meaning, Unavailable):
+            # LOADING and NOAUTH are ConnectionErrors too.
+            if isinstance(error, redis.ResponseError) or first_word(error):
+                not_done = self._not_done(error)
+                if isinstance(not_done, Unavailable):
                     connection.disconnect()  # after a failover this address may lead to another server
-                raise meaning from error
+                raise not_done from error
             connection.disconnect()
-            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {error}") from error
+            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
 
     def _connect(self, pool: redis.ConnectionPool) -> redis.Connection:
         if self._closed:
@@ -180,23 +169,4 @@ class RedisClient:
             raise self._not_done(error) from error
 
     def _not_done(self, error: Exception) -> StoreError:
-        """Converts an error of redis-py, after which the command was certainly not done, to an error of ours.
-
-        The first word of the server's message decides; redis-py's classes do not tell what heals from what does not.
-        """
-        code = _code(error) or str(error).split(" ", 1)[0]
-        inside = _INSIDE.search(str(error))
-        if inside and code not in _HEALS:
-            code = inside.group(1)
-        if code in _HEALS:
-            return Unavailable(f"{self.where} cannot do it now: {code} {error}")
-        if isinstance(error, redis.AuthenticationError | AuthorizationError):
-            return Refused(f"{self.where} refuses our user or password: {error}")
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
-            return Unavailable(f"nothing answers at {self.where}: {error}{self._hint}")
-        return Refused(f"{self.where} refuses: {error}")
-
-
-def _code(error: Exception) -> str | None:
-    """Returns the first word of the server's message, where redis-py knows that word and takes it off the text."""
-    return getattr(error, "status_code", None)
+        return meaning(error, self.where, self.pool.connection_kwargs, self._hint)

@@ -14,16 +14,18 @@ to three times in all, if replies were lost), RESP3, and bytes.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import redis
 
-from rx_runat.errors import InvalidSetting
+from rx_runat.errors import InvalidSetting, Unavailable
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import own_pool
+from rx_runat.store.urls import client_of
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -55,23 +57,31 @@ def connect(target: object) -> Connected:
     Raises:
         InvalidSetting: the target has none of the forms above; the message says what was passed, without secrets.
         ServerError: an embedded server could not be started or joined.
+        Unavailable: this process can open no file.
     """
     if isinstance(target, Connected):
         return target
+    try:
+        return _prepare(target)
+    except OSError as error:  # what redis-py or fakeredis reads from their own files
+        raise Unavailable(f"no connection can be prepared: {error}") from error
+
+
+def _prepare(target: object) -> Connected:
     if target is None:
         url = os.environ.get("REDIS_URL")
-        return connect(url) if url else _connected(_client(DEFAULT_URL), hint=_WAYS_OUT)
+        return _prepare(url) if url else _connected(_from_url(DEFAULT_URL), hint=_WAYS_OUT)
     if isinstance(target, str):
         scheme = target.split("://", 1)[0] if "://" in target else ""
         if scheme == "embedded":
             from rx_runat.store.embedded import EmbeddedServer  # its file locks exist on POSIX only
 
             server = EmbeddedServer(_embedded_dir(target))
-            client = _client(f"unix://{server.socket}")
+            client = _from_url(f"unix://{quote(server.socket)}")
             return _connected(client, where=server.where, leave=server.leave)
         if scheme == "memory":
             return _memory(target)
-        return _connected(_client(target))
+        return _connected(_from_url(target))
     if isinstance(target, Mapping):
         return _connected(_from_mapping(cast("Mapping[str, Any]", target)))
     if isinstance(target, redis.Redis):
@@ -99,18 +109,15 @@ def _where(pool: redis.ConnectionPool) -> str:
     return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}{db}"
 
 
-def _client(url: str) -> redis.Redis:
-    try:
-        return _tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
-    except Exception:  # its text may quote a part of the password
-        raise InvalidSetting(
-            f"redis: a URL that cannot be read (not shown: it may hold a password); it must be {_FORMS}"
-        ) from None
+def _from_url(url: str) -> redis.Redis:
+    return client_of(url, _tried, _FORMS)
 
 
 def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
     try:
         return _tried(redis.Redis(**settings))
+    except OSError:
+        raise
     except Exception:
         names = ", ".join(sorted(map(str, settings)))
         raise InvalidSetting(
@@ -135,8 +142,10 @@ def _embedded_dir(url: str) -> str | None:
 def _memory(url: str) -> Connected:
     try:
         import fakeredis
+
+        importlib.import_module("lupa")  # fakeredis installs without it, and then runs no script
     except ImportError as error:
-        raise InvalidSetting("redis: memory:// needs fakeredis; pip install 'rx-runat[memory]'") from error
+        raise InvalidSetting("redis: memory:// needs fakeredis with Lua; pip install 'rx-runat[memory]'") from error
     name = url.removeprefix("memory://")
     client = (
         fakeredis.FakeRedis(host=f"rx-runat:{name}") if name else fakeredis.FakeRedis(server=fakeredis.FakeServer())

@@ -7,10 +7,12 @@
       server.log   the log of the server
       appendonlydir/   the data, unless private
 
+The dir and all that lies in it must belong to our user, who alone may enter the dir: see `private_dir.py`.
+
 The process that gets `server.lock` starts the server, which inherits the lock; all others wait for the socket. A
 watchdog (`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`. It gets that lock
 when no user is left, and then ends the server. New users wait until the watchdog is done, so that no user joins a
-server that is about to end.
+server that is about to end. If the watchdog is killed, a shell that waits for this starts another one.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,7 @@ from pathlib import Path
 
 from rx_runat.errors import ServerError
 from rx_runat.model.monotonic import monotonic
+from rx_runat.store.private_dir import check_private, open_private, private_dir
 
 START_SECONDS = 20.0  # a server with millions of jobs in its file needs several seconds to load it
 END_SECONDS = 5.0  # a private server has nothing to write at its end
@@ -54,10 +58,10 @@ class EmbeddedServer:
     def __init__(self, directory: str | None = None) -> None:
         self._users = -1
         self._private = directory is None
-        self._home = _home(directory)
+        self._home = Path(tempfile.mkdtemp(prefix="rx-runat-")) if directory is None else private_dir(directory)
         self.where = "embedded://" if self._private else f"embedded://{self._home}"
         try:
-            self._users = os.open(self._home / "users", os.O_RDWR | os.O_CREAT, 0o600)
+            self._users = open_private(self._home / "users", os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._users, fcntl.LOCK_SH)
             self.socket = self._start_or_join()
         except BaseException as error:
@@ -100,7 +104,7 @@ class EmbeddedServer:
                     self._start(lock)
                     started = True
             path = self._socket()
-            if path and _answers(path):
+            if path and _is_ours(path) and _answers(path):
                 return path
             _pause()
         raise ServerError(
@@ -110,10 +114,13 @@ class EmbeddedServer:
         )
 
     def _start(self, lock: int) -> None:
+        self._check_files()
         path = self._socket_path()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        (self._home / "socket").write_text(path)
+        for stale in (path, self._home / "socket"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(stale)
+        with open(open_private(self._home / "socket", os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as socket_file:
+            socket_file.write(path)
         binary = find_server()
         durable = ["--appendonly", "yes", "--appendfsync", "everysec"]
         private = ["--appendonly", "no"]
@@ -130,9 +137,17 @@ class EmbeddedServer:
         if said.returncode:
             raise ServerError(f"{binary} cannot be started for {self.where}: {said.stderr.strip()}. {_WAYS}")
 
-    def _socket(self) -> str | None:
+    def _check_files(self) -> None:
+        """Check all that the server may write to: it would follow a symbolic link."""
+        for name in os.listdir(self._home):
+            check_private(self._home / name, stat.S_IFREG, stat.S_IFSOCK, stat.S_IFDIR)
         with contextlib.suppress(FileNotFoundError):
-            return (self._home / "socket").read_text() or None
+            for name in os.listdir(self._home / "appendonlydir"):
+                check_private(self._home / "appendonlydir" / name, stat.S_IFREG)
+
+    def _socket(self) -> str | None:
+        with contextlib.suppress(FileNotFoundError), open(open_private(self._home / "socket", os.O_RDONLY)) as file:
+            return file.read() or None
         return None
 
     def _socket_path(self) -> str:
@@ -146,7 +161,8 @@ class EmbeddedServer:
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
-            lines = (self._home / "server.log").read_text(errors="replace").splitlines()
+            with open(open_private(self._home / "server.log", os.O_RDONLY), errors="replace") as file:
+                lines = file.read().splitlines()
             return " | ".join(lines[-3:]) or "nothing"
         return "nothing"
 
@@ -175,24 +191,10 @@ def find_server() -> str:
     return found
 
 
-def _home(directory: str | None) -> Path:
-    if directory is None:
-        return Path(tempfile.mkdtemp(prefix="rx-runat-"))
-    home = Path(directory)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        home = home.resolve()
-        if not os.access(home, os.W_OK | os.X_OK):
-            raise PermissionError(13, "not writable", directory)
-    except OSError as error:
-        raise ServerError(f"embedded://{directory} needs a directory that can be written: {error}") from error
-    return home
-
-
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[int | None]:
     """Yields the descriptor of an exclusive lock, closed at the end; or None, if another process has the lock."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -203,6 +205,14 @@ def _locked(path: Path) -> Generator[int | None]:
             yield descriptor
         finally:
             os.close(descriptor)  # not LOCK_UN: that would also release the lock of the server that inherited it
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        check_private(Path(path), stat.S_IFSOCK)
+    except ServerError:
+        return False  # it is stale, and about to be replaced; or somebody waits for us there
+    return True
 
 
 def _answers(path: str) -> bool:

@@ -58,7 +58,7 @@ def to_parts(joined: bytes, token: str) -> list[str]:
 
 
 class ReceiptHolder:
-    """The part of a claimer that keeps receipts: one claim at a time, resent until Redis replies. For one thread.
+    """The part of a claimer that keeps receipts: one claim at a time, resent until Redis replies. One call at a time.
 
     Args:
         client: connections that do not retry.

@@ -21,6 +21,7 @@ from rx_runat.store import dead_letter_store, verbs
 from rx_runat.store.claimers import LeasingClaimer, PlainClaimer
 from rx_runat.store.client import RedisClient
 from rx_runat.store.dead_letter_store import RedisDeadLetters
+from rx_runat.store.eviction import EvictionCheck
 from rx_runat.store.keys import queue_keys, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
 
@@ -45,6 +46,7 @@ class RedisStore:
         self._clock = clock
         self._tracked: bool | None = None  # whether the server tracks reads; None: not asked yet
         self._dead = RedisDeadLetters(client, self._keys)
+        self._eviction = EvictionCheck(client.where)
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
         """Write jobs, a long list in steps; see `verbs.schedule`.
@@ -106,7 +108,7 @@ class RedisStore:
 
     def head_tracker(self, leases: bool = False) -> RedisHeadTracker:
         """Returns a tracker of the schedule's head, on a connection of its own; see `RedisHeadTracker`."""
-        return RedisHeadTracker(self._client, self._queue_name, leases)
+        return RedisHeadTracker(self._client, self._queue_name, leases, self._eviction)
 
     def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
         """End or extend leases; see `verbs.settle`. `resent`: an earlier call with these raised OutcomeUnknown."""
@@ -158,6 +160,7 @@ class RedisStore:
                 try:
                     connection = self._client.open()
                     try:
+                        self._eviction.warn_once(connection)
                         connection.call("CLIENT", "TRACKING", "ON")
                     finally:
                         connection.close()

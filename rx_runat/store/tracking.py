@@ -26,6 +26,7 @@ from typing import Any
 from rx_runat.errors import Refused
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import DedicatedConnection
+from rx_runat.store.eviction import EvictionCheck
 from rx_runat.store.keys import claimed_key, wake_channel
 
 
@@ -36,9 +37,13 @@ class RedisHeadTracker:
         client: makes the connection.
         queue_name: the name of the schedule.
         leases: True if ends of leases count as well, for sources of claims; False: one ZRANGE for each read.
+        eviction: warns of a server that may evict the schedule; None: nothing does.
     """
 
-    def __init__(self, client: RedisClient, queue_name: str, leases: bool = False) -> None:
+    def __init__(
+        self, client: RedisClient, queue_name: str, leases: bool = False, eviction: EvictionCheck | None = None
+    ) -> None:
+        self._eviction = eviction
         self._client = client
         self._queue_name = queue_name
         self._leases = leases
@@ -88,6 +93,8 @@ class RedisHeadTracker:
         connection = self._connection = self._client.open()
         if self._closed:  # `close` ran before it could see this connection
             connection.close()
+        if self._eviction is not None:
+            self._eviction.warn_once(connection)
         try:
             connection.call("CLIENT", "TRACKING", "ON")
             self._tracks = True

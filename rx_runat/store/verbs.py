@@ -23,6 +23,10 @@ from rx_runat.store import steps
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Arg, Request, Script, new_token
 
+# A count that stands for "all": Redis numbers the members of a zset with 32 bits, and Lua spells larger numbers, from
+# fifteen digits on, in a form that Redis does not read.
+MOST = 2**32
+
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a day of failures must not fill Redis
 
 SCHEDULE = Script("schedule", "prelude", "record")
@@ -87,7 +91,7 @@ def when(keys: QueueKeys, key: str) -> Request[datetime | None]:
 
 def peek(keys: QueueKeys, n: int, now: int | None) -> Request[list[Due]]:
     """List the next n keys in order, at least one. Redis: `peek.lua`, O(n)."""
-    return Request((1, keys.schedule, n, *virtual(now)), _to_dues, PEEK)
+    return Request((1, keys.schedule, min(n, MOST), *virtual(now)), _to_dues, PEEK)
 
 
 def size(keys: QueueKeys, until_ms: int | None = None) -> Request[int]:

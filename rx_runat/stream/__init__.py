@@ -22,6 +22,7 @@ A due key on its way out:
     demand           how many keys a claim may take
     source           one look: tick -> claim -> deliver -> hand back the rest
     hold             what was claimed and not received, and how it goes back
+    hold_timer       when it goes back though an `on_next` blocks; one thread a process
     claiming         what differs between plain keys and claims
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
@@ -50,6 +51,7 @@ A whole queue:
 
     settings         which settings can be used
     sources          opens sources, registers work, stops all together
+    gate             a verb of a stopped queue raises `Stopped`
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends
 """

@@ -2,9 +2,15 @@
 
     claimed        a  b  c  d  e  f
     received       a  b     d          at c the only subscriber raised and was removed; another one had joined
-    undelivered          c     e  f    after d the time was over, or nobody subscribed any more
+    undelivered          c     e  f    during d the time was over; or after it nobody subscribed any more
 
 Subscribers join and leave on any thread while a key is on its way to them. One that raises is removed.
+
+Two threads may share the iterator: the one that delivers, and one that takes the rest when the time is over, while the
+former is still blocked in `on_next`. Each key goes to one of the two: in CPython the `next` of a list iterator is one
+step that no other thread can interrupt, because a thread keeps the interpreter's lock (the GIL) for it. So neither
+thread needs a lock per key, and the `for` of the deliverer ends as if the claim had been shorter. Without a GIL that
+does not hold; see `Hold.begin`.
 """
 
 from __future__ import annotations
@@ -21,77 +27,99 @@ from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.rendezvous import NotReceived
 from rx_runat.stream.subscribers import Subscribers
 
+Keep = Callable[[list[Entry]], None]
+
 
 class Delivery:
     """A claim, and how far its delivery has come.
 
-    The plain path iterates over `keys` and does nothing else: it builds no object and counts no place per key. The
-    place of the iterator is read off its length hint, and only where somebody needs it: for a `Due`, or for what is
-    undelivered.
+    The plain path iterates over `keys` and does nothing else: it builds no object, reads no clock and counts no place
+    per key. What belongs to a key is looked up by the key, which is unique in its claim, and only where somebody needs
+    it: for a `Due`, or for what is undelivered.
 
     Args:
         claimed: the claim.
+
+    Attributes:
+        size: how many keys were claimed.
+        keys: those that were neither given nor taken by `rest`.
+        left: those that nobody received. The hold appends to it.
     """
 
     def __init__(self, claimed: Claimed | Leased) -> None:
         self._claimed = claimed
         self.size = len(claimed.keys)
-        self.keys: Iterator[object] = iter(claimed.keys)
-        self._due: tuple[int, Due] | None = None
+        self.keys: Iterator[Any] = iter(claimed.keys)
+        self.left: list[Entry] = []
+        self._not_given = 0
+        self._score_of: dict[str, str] = {}
+        self._due: Due | None = None
 
-    def give(self, subscribers: Subscribers, now: Callable[[], float], until: float, undelivered: list[Entry]) -> int:
-        """Give each key to all subscribers that are present at its moment.
+    def give(self, subscribers: Subscribers, keep: Keep, is_over: Callable[[], bool] | None) -> None:
+        """Give each key to all subscribers that are present at its moment, until `keys` is empty or nobody subscribes.
 
         Args:
             subscribers: of the source.
-            now: returns monotonic seconds; virtual seconds in virtual time.
-            until: on that clock; no key is given after it.
-            undelivered: the keys that nobody received, or that were not given in time, are appended to it.
-
-        Returns:
-            How many keys were given, received or not.
+            keep: called with each key that nobody received.
+            is_over: returns True when the rest is not to be given any more; called after each key. None: another thread
+                calls `rest` when the time is over, or there is no limit.
         """
-        while self.goes_on and now() <= until and (present := subscribers.present):
+        while self.goes_on and (present := subscribers.present):
             only = present[0] if len(present) == 1 else None  # nearly always, so its on_next is called directly
             give = only.on_next if only else partial(_give_all, subscribers, present)
+            if is_over is not None:
+                give = partial(self._give_in_time, give, keep, is_over)
+            key: Any = None
             try:
                 for key in self.keys:
                     give(key)
-                    if present is not subscribers.present or now() > until:
+                    if present is not subscribers.present:
                         break
             except BaseException as error:
-                undelivered.append(self.entry())
+                keep(self.entries([key]))
                 if only:
                     _remove(subscribers, only, error)
-        rest = self.rest()
-        undelivered += rest
-        return self.size - len(rest)
+
+    def _give_in_time(
+        self, give: Callable[[Any], object], keep: Keep, is_over: Callable[[], bool], key: object
+    ) -> None:
+        try:
+            give(key)
+        finally:
+            if is_over():
+                keep(self.rest())
 
     @property
     def goes_on(self) -> bool:
         """True while a key is left to deliver."""
         return length_hint(self.keys) > 0
 
-    def entry(self) -> Entry:
-        """Returns the key in delivery, as it was claimed."""
-        place = self._place()
-        return Entry(self._claimed.keys[place], self._claimed.scores[place])
-
-    def due(self) -> Due:
-        """Returns the key in delivery as a `Due`, the same object for all subscribers."""
-        place = self._place()
-        if self._due is None or self._due[0] != place:
-            key, score = self._claimed.keys[place], self._claimed.scores[place]
-            self._due = place, Due(key, from_score(score), lateness(score, self._claimed.now))
-        return self._due[1]
+    @property
+    def given(self) -> int:
+        """How many keys were given, received or not, once the delivery is over."""
+        return self.size - self._not_given
 
     def rest(self) -> list[Entry]:
-        """Returns the keys that come after the one in delivery."""
-        place = self._place() + 1
-        return list(map(Entry, self._claimed.keys[place:], self._claimed.scores[place:]))
+        """Take the keys that were not given: the delivery ends after the one on its way. One call at a time."""
+        rest = list(self.keys)
+        self._not_given += len(rest)
+        return self.entries(rest)
 
-    def _place(self) -> int:
-        return self.size - length_hint(self.keys) - 1
+    def entries(self, keys: list[Any]) -> list[Entry]:
+        """Returns some of the keys as they were claimed."""
+        return [Entry(key, self._score(key)) for key in keys]
+
+    def due(self, key: str) -> Due:
+        """Returns a key as a `Due`, the same object for all subscribers."""
+        if self._due is None or self._due.key != key:
+            score = self._score(key)
+            self._due = Due(key, from_score(score), lateness(score, self._claimed.now))
+        return self._due
+
+    def _score(self, key: str) -> str:
+        if not self._score_of:  # two threads may do this at once: both dicts are the same
+            self._score_of = dict(zip(self._claimed.keys, self._claimed.scores, strict=True))
+        return self._score_of[key]
 
 
 def _give_all(subscribers: Subscribers, present: tuple[Subscriber[Any], ...], key: object) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-HOLD_SECONDS = 0.1  # keys that were claimed and not delivered by then go back, for other sources to claim
+# Keys that were claimed and not delivered by then go back, for other sources to claim; even while an `on_next` blocks.
+HOLD_SECONDS = 0.1
 _AIM_SECONDS = HOLD_SECONDS / 2  # a claim whose delivery takes twice as long as expected is still delivered whole
 _GROWTH = 4  # 1, 4, 16, 64, 256, 1000: one quick key proves little, and the sixth claim has full size all the same
 

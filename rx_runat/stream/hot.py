@@ -12,11 +12,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
+from reactivex.run import _default_scheduler as _run_scheduler  # pyright: ignore[reportPrivateUsage]
 
+from rx_runat.errors import InvalidSetting
+from rx_runat.model.checks import show
+from rx_runat.model.functions import is_coroutine_function, is_generator_function
 from rx_runat.stream.rendezvous import LoopHandler, event_loop
 
 _T = TypeVar("_T")
@@ -66,12 +70,17 @@ class Subscriber(Generic[_T]):
         self._loop_handler.handler = wrapped
 
     def fail(self, error: BaseException) -> None:
-        """End with an error, given to the user's `on_error`, or else to the interpreter's hook for threads."""
+        """End with an error, given to the user's `on_error`, whatever its kind: somebody may wait for the end.
+
+        It is shown as well where nobody may handle it: without an `on_error`, or if the observer has ended already (an
+        operator's `on_error` raised), and for `SystemExit` and its like, which an `on_error` does not expect.
+        """
         on_error = self._on_error
-        if on_error is None or not isinstance(error, Exception):
+        is_shown = on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
+        if is_shown:
             unhandled(error)
-        else:
-            self._run_last(lambda: on_error(error))
+        if on_error is not None:
+            self._run_last(lambda: on_error(cast("Exception", error)), error if is_shown else None)
 
     def complete(self) -> None:
         """End without an error."""
@@ -83,6 +92,19 @@ class Subscriber(Generic[_T]):
         if self._loop_handler is not None:
             self._loop_handler.close()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """True if `run()` subscribes: it blocks this thread until the stream ends. Only its scheduler shows that."""
+        return self.scheduler is _run_scheduler
+
+    def refuse_to_wait(self) -> None:
+        """Raise InvalidSetting if `run()` subscribes: it is about to wait on the publisher's own thread."""
+        if self.is_waited_for:
+            raise InvalidSetting(
+                "run() in an on_next of the same stream would wait for ever: the next value comes when that on_next "
+                "has returned; subscribe instead"
+            )
+
     def run(self, action: Callable[[], object]) -> None:
         """Run an action where the callbacks run: here, or soon on their event loop, without waiting for it."""
         if self._loop_handler is None:
@@ -90,12 +112,13 @@ class Subscriber(Generic[_T]):
         else:
             self._loop_handler.post(action)  # if that event loop is closed, nobody is left to run it for
 
-    def _run_last(self, action: Callable[[], object]) -> None:
+    def _run_last(self, action: Callable[[], object], shown: BaseException | None = None) -> None:
         def guarded() -> None:
             try:
                 action()
             except BaseException as error:  # the subscription has ended: only the hook is left to report it
-                unhandled(error)
+                if error is not shown:  # RxPY's own `on_error` raises what it is given
+                    unhandled(error)
 
         self.run(guarded)
 
@@ -123,6 +146,12 @@ class Hot(Observable[_T]):
         super().__init__()
         self._publisher = publisher
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied, because its threads and connections belong to this process; make a "
+            "RunAt of the same queue_name there"
+        )
+
     def subscribe(
         self,
         on_next: abc.ObserverBase[_T] | abc.OnNext[_T] | None = None,
@@ -142,23 +171,51 @@ class Hot(Observable[_T]):
 
         Returns:
             The subscription; dispose of it to leave.
+
+        Raises:
+            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or `run()` in an `on_next`
+                of this stream, which would wait for itself.
         """
         if callable(getattr(on_next, "on_next", None)):
             observer = cast("abc.ObserverBase[_T]", on_next)
             on_next, on_error, on_completed = observer.on_next, observer.on_error, observer.on_completed
+        for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
+            _refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         self._publisher.join(subscriber)
         return Disposable(lambda: self._publisher.leave(subscriber))
 
 
 def unhandled(error: BaseException) -> None:
-    """Report an exception that nobody handles, as Python reports one that ends a thread."""
+    """Report an exception that nobody handles, as Python reports one that ends a thread.
+
+    The hook for threads hides `SystemExit`, so that one goes to `sys.excepthook`.
+    """
     hook_args = (type(error), error, error.__traceback__, threading.current_thread())
-    try:
-        threading.excepthook(threading.ExceptHookArgs(hook_args))
-    except BaseException:  # a broken hook must not end the loop
-        with suppress(BaseException):
-            sys.excepthook(*hook_args[:3])
+    if not issubclass(hook_args[0], SystemExit):
+        try:
+            threading.excepthook(threading.ExceptHookArgs(hook_args))
+            return
+        except BaseException:  # a broken hook must not end the loop
+            pass
+    with suppress(BaseException):
+        sys.excepthook(*hook_args[:3])
+
+
+def _refuse_unrun(name: str, callback: object) -> None:
+    """Raise InvalidSetting if a call of this callback only makes a coroutine or a generator, of which nothing runs."""
+    if is_coroutine_function(callback):
+        raise InvalidSetting(
+            f"{name}: got {show(callback)}, a coroutine function, which nobody would await: give a plain function; "
+            f"for keys, take `async for`, or `queue.claims().pipe(settle(work))`, whose work may be one"
+        )
+    if is_generator_function(callback):
+        raise InvalidSetting(f"{name}: got {show(callback)}, a generator function, of which a call runs no line")
+
+
+def _has_ended(on_error: Callable[[Exception], object]) -> bool:
+    """True if this is the `on_error` of an RxPY observer that has ended, and so ignores all errors."""
+    return getattr(getattr(on_error, "__self__", None), "is_stopped", False) is True
 
 
 def _ignore(_: object) -> None:

@@ -59,8 +59,8 @@ class Dues:
         """Give a subscriber the next keys, each as a `Due`."""
         receive, source = subscriber.on_next, self._source
 
-        def receive_due(_: object) -> None:
-            receive(source.due())
+        def receive_due(key: Any) -> None:
+            receive(source.due(key))
 
         subscriber.on_next = receive_due
         source.join(subscriber)

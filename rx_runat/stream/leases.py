@@ -130,6 +130,11 @@ class LeaseManager:
 
     # What a `Claim` asks for.
 
+    @property
+    def is_stopped(self) -> bool:
+        """True if the queue was stopped."""
+        return self._sources.is_stopped
+
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, on our own clock; less than 0 after its end."""
         return self._end(lease.deadline_ms) - self._now()
@@ -224,13 +229,8 @@ class _Claims(Delivery):
     def __init__(self, leased: Leased, claims: list[Claim], slots: Slots) -> None:
         super().__init__(leased)
         self.keys = iter(claims)
-        self._claims = claims
         self._slots = slots
 
-    def entry(self) -> Entry:
-        self._slots.free([lease_of(self._claims[self._place()])])
-        return super().entry()
-
-    def rest(self) -> list[Entry]:
-        self._slots.free(map(lease_of, self._claims[self._place() + 1 :]))
-        return super().rest()
+    def entries(self, keys: list[Claim]) -> list[Entry]:
+        self._slots.free(map(lease_of, keys))
+        return super().entries([claim.key for claim in keys])

@@ -32,6 +32,12 @@ class Outage:
         errors        E                              Recovered
         backoff       50ms 100ms  200ms  ...  2s
 
+    A refusal ends the stream, and a new subscription starts afresh. Where it is refused again, it is told so no faster
+    than an outage is retried:
+
+        subscribed  s   s    s         s                           by `ops.retry()`, for instance
+        refused     x   ---x ----x     ---------x     ...  2 s     after what is left of the pause
+
     Args:
         where: the server, in messages.
         scheduler: whose clock counts.
@@ -45,16 +51,23 @@ class Outage:
         self._since: datetime | None = None
         self._retry_at: datetime | None = None
         self._failures = 0
+        self._refusals = 0
+        self._refused_until: datetime | None = None
 
     def allows_look(self, _: object = None) -> bool:
         """True if a tick may look at Redis, False while the backoff after a failure lasts."""
         return self._retry_at is None or self._scheduler.now >= self._retry_at
 
-    def note_failure(self, error: StoreError) -> float:
-        """Report the outage if it has just begun. Returns the seconds until the next look."""
+    def note_failure(self, error: StoreError, seconds_waited: float) -> float:
+        """Report the outage if it has just begun. Returns the seconds until the next look.
+
+        Args:
+            error: what the call to Redis raised.
+            seconds_waited: how long the call took. The outage began when the call did, at the latest.
+        """
         now = self._scheduler.now
         if self._since is None:
-            self._since = now
+            self._since = now - timedelta(seconds=seconds_waited)
             log.warning("%s; retrying until it answers", error)
             self._errors.publish(error)
         seconds = backoff(self._failures)
@@ -62,8 +75,23 @@ class Outage:
         self._retry_at = now + timedelta(seconds=seconds)
         return seconds
 
+    def note_refusal(self) -> None:
+        """Begin a pause, in which a new subscription is not refused again: each time longer, until a look succeeds."""
+        self.reset()
+        self._refused_until = self._scheduler.now + timedelta(seconds=backoff(self._refusals))
+        self._refusals += 1
+
+    @property
+    def pause_after_refusal(self) -> float:
+        """The seconds that are left of the pause after a refusal; 0.0: a look is allowed."""
+        if self._refused_until is None:
+            return 0.0
+        return max(0.0, (self._refused_until - self._scheduler.now).total_seconds())
+
     def note_success(self) -> None:
         """Report the end of the outage, if there was one."""
+        if self._refusals:
+            self._refusals, self._refused_until = 0, None
         if self._since is None:
             return
         seconds = (self._scheduler.now - self._since).total_seconds()

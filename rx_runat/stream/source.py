@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic
 
 from reactivex import Observable, abc
@@ -25,6 +26,7 @@ from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
+from rx_runat.stream.loop import Loop
 from rx_runat.stream.outage import Outage
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
@@ -52,9 +54,12 @@ class Source(Generic[C]):
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
         taps: told of each claim and delivery.
+        loops: threads of this source alone; they end with it.
+        ticks: told, from any thread, when this source begins to tick and when it ends.
         finished: called once, when a stopped source has handed back and completed.
 
     Attributes:
+        loops: as above.
         subscribers: who subscribes at the moment.
     """
 
@@ -71,6 +76,8 @@ class Source(Generic[C]):
         contention: ContentionDelay,
         errors: Broadcast[StoreError],
         taps: Taps,
+        loops: tuple[Loop, ...],
+        ticks: Callable[[Source[Any], bool], None],
         finished: Callable[[], None],
     ) -> None:
         self._where = where
@@ -91,16 +98,21 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
+            ticking=partial(ticks, self),
         )
+        self.loops = loops
         self.subscribers = Subscribers(self._ticker)
         self._look_lock = LookLock()  # guards the two below, and the hold
         self._delivery: Delivery | None = None
         self._is_finished = False
+        self._asked_at = 0.0  # when the last call to Redis began
 
     # From any thread.
 
     def join(self, subscriber: Subscriber[Any]) -> None:
         """Give a subscriber the next key; the first one starts the ticks. After `stop` it completes at once."""
+        if self.is_inside:
+            subscriber.refuse_to_wait()
         subscriber.wrap_handler(self._look_lock.inside)
         self.subscribers.join(subscriber)
 
@@ -124,6 +136,9 @@ class Source(Generic[C]):
             look_ends = self._now() + _LONGEST_LOOK
             wait: float | None = 0.0
             try:
+                pause = self._outage.pause_after_refusal
+                if pause and self.subscribers:
+                    return pause
                 while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
                     wait = self._claim_and_deliver()
                     if self._now() > look_ends:
@@ -133,7 +148,7 @@ class Source(Generic[C]):
                 self._fail(error)
             except StoreError as error:
                 self._sleep.begin_backoff()
-                return self._outage.note_failure(error)
+                return self._outage.note_failure(error, self._now() - self._asked_at)
             except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
                 log.exception("the source of %s failed", self._where)
                 self._fail(error)
@@ -145,61 +160,62 @@ class Source(Generic[C]):
     def _claim_and_deliver(self) -> float | None:
         """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it."""
         self._sleep.look_begins()
-        self._hand_back_earlier()
+        self._hand_back_held()
         if self._rests():
             return None
         keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
+        self._asked_at = self._now()
         claimed = self._hold.claim(keys)
         self._sleep.plan_after(claimed)
-        self._outage.note_success()
-        if claimed.keys:
-            is_stuck = self._deliver(claimed)
-            if self._hand_back_rest():
-                self._sleep.plan_after_hand_back(is_stuck)
+        if not claimed.keys:
+            self._outage.note_success()
+        else:
+            present = self.subscribers.present
+            delivery = self._deliver(claimed)
+            if delivery.left and not self.subscribers.is_stopped:  # after `stop`, `_finish` hands back
+                self._hand_back_held()  # unless the timer did, while an `on_next` blocked
+                # The subscribers are stuck if all of them are still there, and received nothing that they were given,
+                # because their event loops do not run. That their keys went back is no reason to look again before the
+                # heartbeat.
+                received_none = len(delivery.left) == delivery.size and delivery.given > 0
+                self._sleep.plan_after_hand_back(received_none and present is self.subscribers.present)
             if not self.subscribers:
                 return 0.0  # look again at once: that look hands back everything and ends the ticks
         return self._sleep.begin()
 
-    def _deliver(self, claimed: C) -> bool:
-        """Deliver a claim; what nobody received is in the hold afterwards.
-
-        Returns:
-            True if the subscribers are stuck: all of them are still there, and received nothing, because their event
-            loops do not run. Their keys go back, which is no reason to look again before the heartbeat.
-        """
-        present = self.subscribers.present
-        self._taps.claimed(claimed)
+    def _deliver(self, claimed: C) -> Delivery:
+        """Deliver a claim. What nobody received is in the hold afterwards, or went back in time."""
         delivery = self._delivery = self._claiming.delivery(claimed)
         began = self._now()
-        undelivered = self._hold.undelivered
-        given = delivery.give(self.subscribers, self._now, began + self._demand.hold_seconds, undelivered)
-        self._demand.note_delivery(given, self._now() - began)
-        self._delivery = None
-        self._taps.delivered(claimed, undelivered)
-        return len(undelivered) == len(claimed.keys) and present is self.subscribers.present
+        is_over = self._hold.begin(delivery)  # before any code of the user's runs, who may block on `errors` as well
+        try:
+            self._outage.note_success()
+            self._taps.claimed(claimed)
+            delivery.give(self.subscribers, partial(self._hold.keep, delivery), is_over)
+            seconds = self._now() - began
+        finally:
+            self._hold.end(delivery)
+            self._delivery = None
+        self._demand.note_delivery(delivery.given, seconds)
+        self._taps.delivered(claimed, delivery.left)
+        return delivery
 
-    def _hand_back_rest(self) -> bool:
-        """Hand back what nobody received; after `stop`, `_finish` does that. Returns True if there was something."""
-        if not self._hold.undelivered or self.subscribers.is_stopped:
-            return False
-        self._hand_back()
-        return True
-
-    def _hand_back_earlier(self) -> None:
-        """Hand back what an earlier look could not, and everything if nobody subscribes any more."""
-        if self._hold.undelivered or not self.subscribers:
+    def _hand_back_held(self) -> None:
+        """Hand back what is held, also from an earlier look, and everything if nobody subscribes any more."""
+        if not self._hold.is_empty or not self.subscribers:
             self._hand_back()
 
     def _hand_back(self) -> None:
+        self._asked_at = self._now()
         if self._hold.hand_back(closes=not self.subscribers):
             self._outage.note_success()
 
-    def due(self) -> Due:
+    def due(self, key: str) -> Due:
         """Returns the key in delivery as a Due."""
         assert self._delivery is not None
-        return self._delivery.due()
+        return self._delivery.due(key)
 
     def _rests(self) -> bool:
         """Rest if nobody subscribes, until the next one does. Returns True if the source rests."""
@@ -226,6 +242,7 @@ class Source(Generic[C]):
             waits: False: it does not wait, and the source ends by itself, soon.
         """
         self.subscribers.stop()
+        self._hold.note_stop()
         if self.is_inside:
             return
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
@@ -258,12 +275,14 @@ class Source(Generic[C]):
                 self._errors.publish(notice)
         finally:
             self.subscribers.complete()
+            for loop in self.loops:
+                loop.dispose()
             self._finished()
 
     def _fail(self, error: Exception) -> None:
         """End the stream for all who subscribe now; a new subscription starts afresh."""
         failing = self.subscribers.remove_all()
-        self._outage.reset()
+        self._outage.note_refusal()
         log.error("%s", error)
         if isinstance(error, StoreError):
             self._errors.publish(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from rx_runat.model.protocols import Clock, Store
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.hold import Hold
+from rx_runat.stream.hold_timer import timer
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.sleep import ContentionDelay
 from rx_runat.stream.source import Source
@@ -63,10 +65,14 @@ class Sources:
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
-        self._lock = threading.Lock()  # guards the four below
-        self._opened: tuple[tuple[Source[Any], tuple[Loop, ...]], ...] = ()
+        self._lock = threading.Lock()  # guards the six below
+        # Weak: a source that rests holds no key and no thread, so who has no reference to it needs no source. A service
+        # that opens a stream of claims for each request would else keep all of them, and wake all at each write.
+        self._opened: weakref.WeakSet[Source[Any]] = weakref.WeakSet()
+        self._ticking: tuple[Source[Any], ...] = ()  # what has a subscriber lives, even if nobody has a reference
+        self._stopping: tuple[Source[Any], ...] = ()  # all that were there at the first `stop`
         self._stoppables: tuple[Stoppable, ...] = ()
-        self._unfinished = 0
+        self._unfinished = 0  # how many of the last two have not ended
         self.is_stopped = False
 
     def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None) -> Source[C]:
@@ -89,14 +95,10 @@ class Sources:
             loops = (listener, *loops)
             heads = head_changes(claiming.head_tracker, listener)
 
-        def finished() -> None:
-            for loop in loops:
-                loop.dispose()
-            self._one_finished()
-
+        interval = 1.0 if self._interval is None else to_seconds(self._interval)
         source: Source[C] = Source(
             self._store.where,
-            Hold(self._store, claiming, 1.0 if self._interval is None else to_seconds(self._interval)),
+            Hold(self._store, claiming, interval, self.now, self._is_virtual),
             claiming=claiming,
             interval=self._interval,
             scheduler=scheduler,
@@ -105,23 +107,29 @@ class Sources:
             contention=ContentionDelay(0.0) if self._is_virtual else ContentionDelay(),
             errors=self.errors,
             taps=self.taps,
-            finished=finished,
+            loops=loops,
+            ticks=self._note_ticks,
+            finished=self._one_finished,
         )
         with self._lock:
             if self.is_stopped:
                 raise Stopped("the queue was stopped; make a new one to go on")
-            self._opened += ((source, loops),)
-            self._unfinished += 1
+            self._opened.add(source)
         return source
+
+    def _note_ticks(self, source: Source[Any], is_ticking: bool) -> None:
+        with self._lock:
+            others = tuple(each for each in self._ticking if each is not source)
+            self._ticking = (*others, source) if is_ticking else others
 
     @property
     def are_claiming(self) -> bool:
         """True if one of the sources has a subscriber."""
-        return any(source.subscribers for source, _ in self._opened)
+        return any(source.subscribers for source in self._ticking)
 
     def wake_for(self, run_at: float) -> None:
         """Wake the sources that sleep until later than a run_at, in epoch milliseconds."""
-        for source, _ in self._opened:
+        for source in self._ticking:
             source.wake_for(run_at)
 
     def register(self, stoppable: Stoppable) -> Callable[[], None]:
@@ -133,7 +141,8 @@ class Sources:
             A callback that the work calls once, when it has ended.
         """
         with self._lock:
-            stopped, closed = self.is_stopped, not self._unfinished
+            stopped = self.is_stopped
+            closed = stopped and not self._unfinished
             if not closed:
                 self._stoppables += (stoppable,)
                 self._unfinished += 1
@@ -159,25 +168,29 @@ class Sources:
             longest: seconds to wait for an `on_next` or for work; negative: as long as it takes.
         """
         with self._lock:
-            self.is_stopped = True
-            opened, stoppables = self._opened, self._stoppables
-        waits = not any(source.is_inside for source, _ in opened) and not any(each.is_inside for each in stoppables)
+            if not self.is_stopped:
+                self.is_stopped = True
+                self._stopping = tuple(self._opened)
+                self._unfinished += len(self._stopping)
+            sources, stoppables = self._stopping, self._stoppables
+        waits = not any(source.is_inside for source in sources) and not any(each.is_inside for each in stoppables)
         for stoppable in stoppables:
             stoppable.stop()
-        for source, _ in opened:
+        for source in sources:
             source.stop(longest, waits)
         if waits and not self._is_virtual:  # virtual time stands still while we wait
             for stoppable in stoppables:
                 stoppable.wait(longest)
         if waits:
-            for _, loops in opened:
-                for loop in loops:
+            for source in sources:
+                for loop in source.loops:
                     loop.end(longest if loop.name == self._name else LONGEST_LISTENER_END)
+            timer().end_if_idle()
 
     def _one_finished(self) -> None:
         with self._lock:
             self._unfinished -= 1
-            is_last = not self._unfinished
+            is_last = self.is_stopped and not self._unfinished
         if is_last:
             self.errors.end()
             self._all_finished()

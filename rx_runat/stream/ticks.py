@@ -78,6 +78,7 @@ class Ticker:
         heads: the head of the schedule whenever others may have changed it; subscribed to with the first sleep.
         wake_filter: decides which run_ats cause a tick.
         outage: while its backoff lasts, ticks are dropped.
+        ticking: called with True before the first tick, and with False after the last one.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class Ticker:
         heads: Observable[float],
         wake_filter: WakeFilter,
         outage: Outage,
+        ticking: Callable[[bool], None],
     ) -> None:
+        self._ticking = ticking
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
@@ -100,6 +103,7 @@ class Ticker:
 
     def start(self) -> None:
         """Tick from now on, the first time at once."""
+        self._ticking(True)
         # With this scheduler, because inside a trampoline of RxPY's the first tick would wait for what runs there.
         at_once = ImmediateScheduler.singleton()
         self._subscription.disposable = self._looks.subscribe(self._waits.on_next, scheduler=at_once)
@@ -107,10 +111,12 @@ class Ticker:
     def pause(self) -> None:
         """Tick no more until the next `start`."""
         self._subscription.disposable = None
+        self._ticking(False)
 
     def end(self) -> None:
         """Tick no more for good."""
         self._subscription.dispose()
+        self._ticking(False)
 
     def wake_for(self, run_at: float) -> None:
         """Tick now if a run_at, in epoch milliseconds, is earlier than what the source sleeps for. From any thread."""

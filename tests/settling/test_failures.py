@@ -63,10 +63,8 @@ def test_a_subscriber_that_raises_ends_with_its_own_on_error() -> None:
     assert queue.size() == 2
 
 
-def test_system_exit_in_work_is_an_error_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_exit_in_work_is_an_error_that_is_shown(shown: list[Any]) -> None:
     queue, scheduler = virtual_queue()
-    shown: list[type] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
     got: list[Outcome[None]] = []
 
     def work(claim: Claim) -> None:
@@ -78,10 +76,8 @@ def test_system_exit_in_work_is_an_error_that_is_shown(monkeypatch: pytest.Monke
     assert (got[0].verdict, type(got[0].error), shown) == ("nacked", SystemExit, [SystemExit])
 
 
-def test_work_whose_disposal_raises_is_cancelled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_whose_disposal_raises_is_cancelled_all_the_same(shown: list[Any]) -> None:
     queue, scheduler = virtual_queue()
-    shown: list[type] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
     got: list[Any] = []
     queue.claims(lease=3).pipe(
         settle(lambda claim: rx.never().pipe(ops.finally_action(lambda: int(claim.key))))  # type: ignore[arg-type, return-value]

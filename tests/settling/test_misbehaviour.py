@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -73,14 +72,6 @@ class BadFuture(Future[Any]):
 
 
 ERRORS = [NotesRaise, StrRaises, StrExits, ErrorWithoutClass, FalseError, LoneSurrogate, SystemExit, KeyboardInterrupt]
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[type]:
-    """The kinds of errors that were reported to the interpreter's hook for threads."""
-    shown: list[type] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: shown.append(args.exc_type))
-    return shown
 
 
 def raised(error: Callable[[], BaseException]) -> Callable[[Claim], Any]:

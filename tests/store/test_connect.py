@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import sys
 import traceback
@@ -584,6 +585,20 @@ def test_memory_without_fakeredis_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "fakeredis", None)
     with pytest.raises(InvalidSetting, match=r"rx-runat\[memory\]"):
         connect("memory://")
+
+
+def test_memory_without_lua_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fakeredis installs without its scripts, and would refuse every verb as an unknown command."""
+    monkeypatch.setitem(sys.modules, "lupa", None)
+    with pytest.raises(InvalidSetting, match=r"fakeredis with Lua; pip install 'rx-runat\[memory\]'"):
+        connect("memory://")
+
+
+def test_testing_without_fakeredis_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fakeredis", None)
+    monkeypatch.delitem(sys.modules, "rx_runat.testing")
+    with pytest.raises(ImportError, match=r"rx_runat\.testing needs fakeredis; pip install 'rx-runat\[memory\]'"):
+        importlib.import_module("rx_runat.testing")
 
 
 def test_what_is_connected_already_is_taken_as_it_is() -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from rx_runat import Job, RunAt, ServerError, Unavailable
+from rx_runat.store import embedded
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.embedded import find_server
 from tests.support.waiting import wait_until
@@ -125,8 +127,13 @@ def processes(home: Path) -> list[str]:
     return [line.strip() for line in listed.stdout.splitlines() if f"{home}/" in f"{line}/".replace(" ", "/")]
 
 
+def is_shell(line: str) -> bool:
+    return line.split()[1] == "/bin/sh"
+
+
 def watchdogs(home: Path) -> list[int]:
-    return [int(line.split()[0]) for line in processes(home) if "embedded_watchdog.py" in line]
+    """The process ids of the watchdogs, without the shells that wait to become one."""
+    return [int(line.split()[0]) for line in processes(home) if "embedded_watchdog.py" in line and not is_shell(line)]
 
 
 def socket_of(connected: Connected) -> Path:
@@ -177,7 +184,7 @@ def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
     queue = RunAt("embedded://")
     queue.schedule("a", PAST)
     home = Path(queue._store._client.pool.connection_kwargs["path"]).parent
-    assert len(processes(home)) == 2, "a server and its watchdog"
+    assert len(processes(home)) == 3, "a server, its watchdog, and the shell that would become the next"
     queue.stop()
     assert not home.exists()
     wait_until_gone(home)
@@ -260,7 +267,7 @@ def test_a_dir_may_hold_spaces_and_percents(tmp_path: Path) -> None:
 
 
 def test_two_names_of_one_dir_are_one_server(tmp_path: Path, join: Callable[..., Connected]) -> None:
-    (tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "home")
     assert run_id(join()) == run_id(join(f"embedded://{tmp_path}/link"))
 
@@ -385,16 +392,80 @@ def test_a_killed_server_is_started_anew_by_the_next_user(tmp_path: Path, join: 
     assert one.client.call("GET", "a") == b"1"
 
 
-def test_a_server_whose_watchdog_was_killed_stays_the_only_one(tmp_path: Path, join: Callable[..., Connected]) -> None:
-    one = join()
+# A watchdog that is killed.
+
+
+def wait_for_another_watchdog(home: Path, than: int) -> int:
+    """Returns the process id of the watchdog that has replaced one."""
+
+    def replaced() -> bool:
+        found = watchdogs(home)
+        return len(found) == 1 and found[0] != than and any(map(is_shell, processes(home)))
+
+    wait_until(replaced, "another watchdog has come, with a shell of its own")
+    return watchdogs(home)[0]
+
+
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_whose_watchdog_was_killed_ends_with_its_last_user(
+    deadly: int, tmp_path: Path, join: Callable[..., Connected]
+) -> None:
+    home = tmp_path / "home"
+    one, other = join(), join()
     before = run_id(one)
-    (watchdog,) = watchdogs(tmp_path / "home")
-    os.kill(watchdog, signal.SIGKILL)
+    (watchdog,) = watchdogs(home)
+    os.kill(watchdog, deadly)
+    second = wait_for_another_watchdog(home, watchdog)
+    os.kill(second, deadly)
+    wait_for_another_watchdog(home, second)
     leave(one)
+    assert run_id(other) == run_id(join()) == before, "nobody else has ended it, or started another"
+    other.client.call("SET", "a", "1")
+
+
+def test_a_server_outlives_neither_its_watchdog_nor_its_last_user_if_both_are_killed(
+    tmp_path: Path, child: Callable[..., Child]
+) -> None:
+    for url in ("embedded://", f"embedded://{tmp_path}/home"):
+        owner = child(OWNER, url)
+        home = Path(owner.hear()).parent
+        os.kill(watchdogs(home)[0], signal.SIGKILL)
+        owner.kill()
+        wait_until_over(home)
+    with RunAt(f"embedded://{tmp_path}/home") as queue:
+        assert queue.size() == 1
+
+
+def test_a_server_that_was_started_after_the_first_one_died_ends_with_its_last_user(
+    tmp_path: Path, join: Callable[..., Connected]
+) -> None:
+    """Two watchdogs, of which one was killed and replaced: whoever is first ends the server that runs."""
+    one = join()
+    (first,) = watchdogs(tmp_path / "home")
+    os.kill(int(re.search(rb"process_id:(\d+)", one.client.call("INFO", "server"))[1]), signal.SIGKILL)  # type: ignore[index]
+    os.kill(first, signal.SIGKILL)
+    wait_for_another_watchdog(tmp_path / "home", first)
     other = join()
-    assert run_id(other) == before
-    with contextlib.suppress(Unavailable):
-        other.client.call("SHUTDOWN", "NOSAVE")
+    assert other.client.call("PING") == b"PONG"
+    assert len(watchdogs(tmp_path / "home")) == 2
+    leave(one)
+    leave(other)
+    wait_until_over(tmp_path / "home")
+    assert join().client.call("PING") == b"PONG"
+
+
+def test_without_a_shell_a_watchdog_does_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    text = Path(embedded._WATCHDOG).read_text()
+    assert text.count('"/bin/sh"') == 1
+    shellless = tmp_path / "embedded_watchdog.py"
+    shellless.write_text(text.replace('"/bin/sh"', '"/nowhere/sh"'))
+    monkeypatch.setattr(embedded, "_WATCHDOG", shellless)
+    one = join()
+    assert one.client.call("PING") == b"PONG"
+    leave(one)
+    wait_until_over(tmp_path / "home")
 
 
 def test_the_server_holds_its_lock_itself(tmp_path: Path, join: Callable[..., Connected]) -> None:
@@ -407,7 +478,7 @@ def test_a_lock_without_a_socket_starts_no_second_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
 ) -> None:
     home = tmp_path / "home"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.1)
     with open(home / "server.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -713,14 +784,161 @@ def test_something_in_the_place_of_our_files_is_said(
 ) -> None:
     """As a `users` that belongs to another user, in a dir that both may write."""
     monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 1.0)
-    (tmp_path / "home" / name).mkdir(parents=True)
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / name).mkdir()
     with pytest.raises(ServerError, match=re.escape(str(tmp_path / "home"))):
         join()
 
 
 def test_a_stale_socket_is_replaced(tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = tmp_path / "home"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     (home / "server.sock").write_text("of before the power went")
     (home / "socket").write_text(str(home / "server.sock"))
     assert join().client.call("PING") == b"PONG"
+
+
+# Trust: a dir that others may enter, and what others have put there.
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file of ours that somebody else wants us to change."""
+    victim = tmp_path / "victim"
+    victim.write_text("dear to me")
+    return victim
+
+
+def open_dir(home: Path) -> Path:
+    """Make a dir as others may have found it open once: we own it, and it is ours alone now."""
+    home.mkdir(mode=0o700)
+    return home
+
+
+def test_a_new_dir_and_its_files_are_its_owners_alone(tmp_path: Path, child: Callable[..., Child]) -> None:
+    """Even if the owner's umask lets everybody read and write."""
+    owner = child("import os; os.umask(0o000)\n" + textwrap.dedent(OWNER), f"embedded://{tmp_path}/home")
+    owner.hear()
+    home = tmp_path / "home"
+    found = [home, *home.rglob("*")]
+    assert {"users", "server.lock", "socket", "server.log", "server.sock", "appendonlydir"} <= {
+        each.name for each in found
+    }
+    assert [each for each in found if each.is_file() and each.parent.name == "appendonlydir"]
+    assert [(each.name, oct(each.stat().st_mode)) for each in found if each.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o777, 0o1777, 0o711])
+def test_a_dir_that_others_may_enter_is_refused(mode: int, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(mode)
+    with pytest.raises(ServerError, match=rf"other users may read or write in {home} .*{mode:o}.*chmod 700 {home}"):
+        join()
+    assert list(home.iterdir()) == []
+    home.chmod(0o700)
+    assert join().client.call("PING") == b"PONG"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_dir_of_somebody_else_is_refused(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = open_dir(tmp_path / "home")
+    os.chown(home, 65534, 65534)
+    with pytest.raises(ServerError, match=rf"{home} belongs to another user \(uid 65534\).*a directory of your own"):
+        join()
+    assert list(home.iterdir()) == []
+
+
+NAMES = ["users", "server.lock", "socket", "server.log", "server.sock", "appendonlydir", "temp-rewriteaof-1.aof"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_symbolic_link_in_the_dir_is_refused(
+    name: str, tmp_path: Path, victim: Path, join: Callable[..., Connected]
+) -> None:
+    home = open_dir(tmp_path / "home")
+    (home / name).symlink_to(victim)
+    with pytest.raises(ServerError, match=rf"{home / name} is a symbolic link"):
+        join()
+    assert processes(home) == []
+    assert victim.read_text() == "dear to me"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_symbolic_link_to_nothing_makes_no_file(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = open_dir(tmp_path / "home")
+    (home / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ServerError, match="is a symbolic link"):
+        join()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_symbolic_link_beside_the_data_is_refused(
+    tmp_path: Path, victim: Path, join: Callable[..., Connected]
+) -> None:
+    home = open_dir(tmp_path / "home")
+    (home / "appendonlydir").mkdir()
+    (home / "appendonlydir" / "appendonly.aof.1.incr.aof").symlink_to(victim)
+    with pytest.raises(ServerError, match=r"appendonlydir/appendonly\.aof\.1\.incr\.aof is a symbolic link"):
+        join()
+    assert victim.read_text() == "dear to me"
+
+
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+def test_a_hard_link_in_the_dir_is_refused(
+    name: str, tmp_path: Path, victim: Path, join: Callable[..., Connected]
+) -> None:
+    home = open_dir(tmp_path / "home")
+    (home / name).hardlink_to(victim)
+    with pytest.raises(ServerError, match=rf"{home / name} has a second name"):
+        join()
+    assert victim.read_text() == "dear to me"
+
+
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+def test_a_pipe_in_the_dir_does_not_keep_us_waiting(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = open_dir(tmp_path / "home")
+    os.mkfifo(home / name)
+    with pytest.raises(ServerError, match=rf"{home / name} is a special file"):
+        join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+def test_a_file_of_somebody_else_is_refused(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = open_dir(tmp_path / "home")
+    (home / name).write_text("")
+    os.chown(home / name, 65534, 65534)
+    with pytest.raises(ServerError, match=rf"{home / name} belongs to another user \(uid 65534\)"):
+        join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket to somebody else")
+def test_a_socket_of_somebody_else_gets_no_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
+) -> None:
+    """He holds the lock as a server does, and answers at the socket that the dir names."""
+    home = open_dir(tmp_path / "home")
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as trap, open(home / "server.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        trap.bind(str(tmp_path / "trap"))
+        trap.listen()
+        os.chown(tmp_path / "trap", 65534, 65534)
+        (home / "socket").write_text(str(tmp_path / "trap"))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = trap.accept()
+                with connection:
+                    heard.append(connection.recv(100))
+                    connection.sendall(b"+PONG\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        monkeypatch.setattr("rx_runat.store.embedded.START_SECONDS", 0.2)
+        with pytest.raises(ServerError, match="no socket of it answers"):
+            join()
+        trap.shutdown(socket.SHUT_RDWR)
+        answering.join()
+    assert heard == []

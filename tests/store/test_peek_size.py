@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +36,13 @@ def test_peek_shows_the_next_keys_in_order_and_how_late_they_are(store: RedisSto
     ]
     assert len(content(flaky)) == 4
     assert [due.key for due in store.peek(100)] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("n", [2**31, 2**32, 2**53, sys.maxsize, 10**30])
+def test_peek_at_all_is_any_large_number(n: int, store: RedisStore, flaky: FlakyClient) -> None:
+    put(flaky, ("a", MS), ("b", MS + 1))
+    assert [due.key for due in store.peek(n)] == ["a", "b"]
+    assert store.dead_peek(n) == []
 
 
 def test_peek_shows_odd_members_and_scores(store: RedisStore, flaky: FlakyClient) -> None:

@@ -3,7 +3,9 @@
 waiting         wait until a condition holds, without sleeping
 servers         real servers that a test starts, kills, freezes and starts again
 proxy           a proxy between client and server that cuts connections
+tls             a server behind TLS, with certificates made for the test
 jobs            jobs that are due at once
+blocking        a handler that is quick for a while, and then blocks until a test releases it
 awkward_values  values that misbehave, such as one whose repr raises
 
 stores          stores whose clock and whose connection a test controls
@@ -19,6 +21,7 @@ verb_table      every verb, at every place of a key that makes a difference
 refusals        one cell of the refusal matrix: a state, a fault, a verb, and what must be true afterwards
 
 settling        jobs, works that a test ends by hand, and short forms of outcomes
+script          a script in a process of its own
 command         `rx-runat` as a process
 scenes          what snapshots and claims put into a picture
 

@@ -1,0 +1,80 @@
+"""Reads the URL of a server as redis-py does, but refuses what redis-py silently drops, and says what is wrong.
+
+A password with a `#`, `/` or `?` in it cuts a URL in two: `redis://:#secret@host` would be localhost, with no password.
+No message shows a part of the URL that may be one of a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+
+import redis
+
+from rx_runat.errors import InvalidSetting
+
+_ENCODE = (
+    "in a user or password, write special characters percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, : as "
+    "%3A, % as %25"
+)
+
+
+def client_of(url: str, tried: Callable[[redis.Redis], redis.Redis], forms: str) -> redis.Redis:
+    """Returns redis-py's client of a URL.
+
+    Args:
+        url: as redis-py takes it.
+        tried: returns a client, or raises if a connection cannot be made with its settings.
+        forms: what could be passed instead of a URL, for the message.
+
+    Raises:
+        InvalidSetting: the URL cannot be read; the message names the option that is wrong, and no value.
+        OSError: it is not the URL's fault.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}") from None
+    if "#" in url:
+        raise _refusal(f"a URL with a # in it, which would end the URL; {_ENCODE}") from None
+    if _has_late_login(parts):
+        raise _refusal(f"a URL with an @ behind its host, where no user or password is read; {_ENCODE}") from None
+    if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise _refusal(
+            "a URL whose path is no number of a database; it must be such as redis://localhost:6379/0"
+        ) from None
+    try:
+        return tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
+    except OSError:
+        raise
+    except Exception:  # its text may quote a part of the password
+        wrong = [] if "@" in parts.query else _unreadable(parts, tried)
+    if wrong:
+        elsewhere = parts.scheme == "redis" and any(name.startswith("ssl_") for name in wrong)
+        advice = ": options for TLS go with rediss://" if elsewhere else ", or that redis-py does not take"
+        raise _refusal(f"a URL with an option that cannot be read{advice}: {', '.join(wrong)}") from None
+    raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}")
+
+
+def _refusal(what: str) -> InvalidSetting:
+    return InvalidSetting(f"redis: got {what} (the URL is not shown: it may hold a password)")
+
+
+def _has_late_login(parts: SplitResult) -> bool:
+    """True if an `@` stands where redis-py reads no login, so that the login was cut by one of its own characters."""
+    if parts.scheme == "unix":
+        return ":" in parts.netloc and "@" not in parts.netloc
+    names = (part.partition("=")[0] for part in parts.query.split("&"))
+    return "@" in parts.path or any("@" in name for name in names)
+
+
+def _unreadable(parts: SplitResult, tried: Callable[[redis.Redis], redis.Redis]) -> list[str]:
+    """Returns the names of the options with which no connection can be made."""
+    wrong: list[str] = []
+    for name, value in parse_qsl(parts.query):
+        try:
+            tried(redis.Redis.from_url(f"{parts.scheme}://localhost?{quote(name)}={quote(value)}"))  # pyright: ignore[reportUnknownMemberType]
+        except Exception:
+            wrong.append(name)
+    return wrong

@@ -1,0 +1,96 @@
+"""One claim on its way: two threads share its keys, and each key goes to one of the two."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from rx_runat.model.batch import Claimed, Entry
+from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.hot import Subscriber
+
+KEYS = [f"k{number:04}" for number in range(1000)]
+SCORES = [str(number) for number in range(1000)]
+
+
+class Present:
+    """Stands for the subscribers of a source."""
+
+    def __init__(self, *present: Subscriber[str]) -> None:
+        self.present = present
+
+    def leave(self, subscriber: Subscriber[str]) -> None:
+        self.present = tuple(each for each in self.present if each is not subscriber)
+
+
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Let threads take turns as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def give(delivery: Delivery, *handlers: object) -> list[Entry]:
+    kept: list[Entry] = []
+    subscribers = Present(*(Subscriber(handler) for handler in handlers))  # type: ignore[arg-type]
+    delivery.give(subscribers, kept.extend, None)  # type: ignore[arg-type]
+    return kept
+
+
+@pytest.mark.usefixtures("quick_switches")
+@pytest.mark.parametrize("first", range(0, 1000, 10))
+def test_each_key_goes_to_the_deliverer_or_to_the_one_that_takes_the_rest(first: int) -> None:
+    delivery = Delivery(Claimed(KEYS, SCORES, 0, None))
+    got: list[str] = []
+    rest: list[Entry] = []
+    begins = threading.Barrier(2)
+
+    def take_rest() -> None:
+        begins.wait()
+        while len(got) < first:
+            pass
+        rest.extend(delivery.rest())
+
+    taker = threading.Thread(target=take_rest)
+    taker.start()
+    begins.wait()
+    kept = give(delivery, got.append)
+    taker.join()
+    assert kept == []
+    assert got + [entry.key for entry in rest] == KEYS
+    assert [entry.score for entry in rest] == SCORES[len(got) :]
+    assert delivery.given == len(got)
+
+
+def test_a_key_in_delivery_is_known_though_the_rest_was_taken_meanwhile() -> None:
+    delivery = Delivery(Claimed(KEYS, SCORES, 0, None))
+    rest: list[Entry] = []
+
+    def fail_at_3(key: str) -> None:
+        if key == KEYS[3]:
+            assert delivery.due(key).key == key
+            rest.extend(delivery.rest())
+            assert delivery.due(key).run_at.timestamp() == 0.003
+            raise ZeroDivisionError
+
+    subscriber = Subscriber[str](fail_at_3, lambda _: None)
+    kept: list[Entry] = []
+    delivery.give(Present(subscriber), kept.extend, None)  # type: ignore[arg-type]
+    assert kept == [Entry(KEYS[3], "3")]
+    assert [entry.key for entry in rest] == KEYS[4:]
+    assert delivery.given == 4
+
+
+def test_where_no_other_thread_takes_the_rest_the_deliverer_does() -> None:
+    delivery = Delivery(Claimed(KEYS, SCORES, 0, None))
+    got: list[str] = []
+    kept: list[Entry] = []
+    delivery.give(Present(Subscriber(got.append)), kept.extend, lambda: len(got) == 5)  # type: ignore[arg-type]
+    assert got == KEYS[:5]
+    assert [entry.key for entry in kept] == KEYS[5:]
+    assert not delivery.goes_on

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping
@@ -219,6 +219,6 @@ def seconds_of(value: object, name: str = "seconds") -> float:
     seconds = to_length(value)
     if seconds is None:
         raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta{hint(value)}")
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds <= sys.float_info.max:
         raise InvalidSetting(f"{name}: got {show(value)}; it must be positive and finite")
     return float(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
@@ -40,7 +40,7 @@ def check_settings(interval: object, limit: object, scheduler: object) -> tuple[
         raise InvalidSetting(
             f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta{hint(interval)}"
         )
-    elif not 0.001 <= seconds < math.inf:
+    elif not 0.001 <= seconds <= sys.float_info.max:
         raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
     limit = check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
     if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):

@@ -119,6 +119,13 @@ def test_24_what_is_no_time_is_refused(value: Any) -> None:
         Job("a", value)
 
 
+@pytest.mark.parametrize("length", [10**400, float("inf"), np.float64("nan")], ids=["huge", "inf", "nan"])
+def test_24_a_length_that_no_clock_can_count_is_refused(length: Any) -> None:
+    for refused in (lambda: check_settings(length, 1, None), lambda: seconds_of(length)):
+        with pytest.raises(InvalidSetting, match="finite"):
+            refused()
+
+
 def test_24_a_queue_works_with_the_values_of_other_libraries(make: Callable[..., RunAt]) -> None:
     queue = make(interval=pendulum.duration(seconds=0.05), limit=np.int64(10))
     assert queue.schedule("moment", MOMENT) == PLAIN.replace(microsecond=1000)

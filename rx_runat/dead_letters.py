@@ -55,8 +55,7 @@ class DeadLetters:
             StoreError, Stopped: as the verbs of the queue.
         """
         with self._reading:
-            check_count(n, "n", "a count of letters, such as 10")
-            return self._store.dead_peek(n)
+            return self._store.dead_peek(check_count(n, "n", "a count of letters, such as 10"))
 
     def size(self) -> int:
         """Returns how many letters there are. Raises as the verbs of the queue."""

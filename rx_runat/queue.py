@@ -103,7 +103,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
-        check_settings(interval, limit, scheduler)
+        interval, limit = check_settings(interval, limit, scheduler)
         clock = virtual_clock(scheduler)
         connected = connect(redis)
         self._leave = connected.leave
@@ -203,7 +203,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """
         with self._reading:
             to_ms(lease, "lease", 0.1)  # refuse what is no lease
-        check_count(max_in_flight, "max_in_flight", "a count of claims between 1 and 100,000", 1, 100_000)
+        right = "a count of claims between 1 and 100,000"
+        max_in_flight = check_count(max_in_flight, "max_in_flight", right, 1, 100_000)
         seconds = to_seconds(lease)
         manager = LeaseManager(self._store, self._writes, self._sources, seconds, max_in_flight, self._virtual)
         name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
@@ -292,8 +293,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             StoreError, Stopped: as `on_next`.
         """
         with self._reading:
-            check_count(n, "n", "a count of keys, such as 10")
-            return self._store.peek(n)
+            return self._store.peek(check_count(n, "n", "a count of keys, such as 10"))
 
     def size(self, until: RunAtTime | None = None) -> int:
         """Returns how many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import select
 import stat
-import time
 
 from rx_runat.cli.standard import escaped
+from rx_runat.model.monotonic import monotonic
 
 PATIENCE_SECONDS = 0.5  # a reader that leaves after a line does so within milliseconds; 0.1 s or more on a busy host
 _PIECE = 4096  # bytes that a pipe takes without blocking once it is ready
@@ -60,13 +60,13 @@ class PipeWriter:
         self._closed = True
 
     def _wait_for_reader(self) -> None:
-        spins, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+        spins, deadline = 0, monotonic() + PATIENCE_SECONDS
         while _unread(self._descriptor):
             if self._broken.poll(0 if spins < _SPINS else 1):
                 if _unread(self._descriptor):
                     raise BrokenPipeError
                 return  # the reader read the line, and then left
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 return
             spins += 1
 

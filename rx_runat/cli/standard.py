@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from contextlib import suppress
 from typing import TextIO
+
+from rx_runat.model.monotonic import monotonic
 
 # What makes a terminal do something else than show it: control characters, bytes that are no UTF-8, line separators,
 # and marks that reverse the direction of what follows.
@@ -66,13 +67,13 @@ class Progress:
 
     def __init__(self) -> None:
         self._shows = _is_terminal(sys.stderr) and not _is_terminal(sys.stdin)
-        self._next = time.monotonic() + 0.5
+        self._next = monotonic() + 0.5
         self._shown = False
 
     def show(self, lines: int) -> None:
         """Show a count; at most ten times a second."""
-        if self._shows and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
+        if self._shows and monotonic() >= self._next:
+            self._next = monotonic() + 0.1
             self._shown = True
             sys.stderr.write(f"\r{lines:,} lines scheduled")
             sys.stderr.flush()

@@ -9,6 +9,8 @@ They need the standard library alone, and know neither Redis nor Rx.
 checks       refuse invalid arguments, and show them in the message
 functions    what kind of function a user gave
 times        moments and delays: how `run_at` is converted to a score, and back
+foreign_values  numbers and times of other libraries: read exactly, or refused with what to do
+monotonic    the clock for waiting, which goes on while a test freezes time
 members      keys: how a key is converted to a member of a sorted set, and back
 job          `Job` and `Due`; what the sink takes
 batch        what a store takes and returns for many keys at once

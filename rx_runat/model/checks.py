@@ -6,6 +6,7 @@ import math
 from reprlib import Repr
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.foreign_values import hint, to_number
 
 _repr = Repr()
 _repr.maxstring = _repr.maxother = 60
@@ -29,8 +30,8 @@ def short(value: object) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def check_count(value: object, name: str, right: str, least: int = 0, most: float = math.inf) -> None:
-    """Raise unless the value is an int (no bool) between `least` and `most`.
+def check_count(value: object, name: str, right: str, least: int = 0, most: float = math.inf) -> int:
+    """Returns a count as an int. Raises unless it is a whole number (no bool) between `least` and `most`.
 
     >>> check_count(True, "n", "a count of keys, such as 10")
     Traceback (most recent call last):
@@ -46,5 +47,7 @@ def check_count(value: object, name: str, right: str, least: int = 0, most: floa
     Raises:
         InvalidSetting: the value is no such count.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidSetting(f"{name}: got {show(value)}; it must be {right}")
+    count = to_number(value)
+    if not isinstance(count, int) or not least <= count <= most:
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be {right}{hint(value)}")
+    return count

@@ -12,12 +12,18 @@ from typing import TypeAlias
 
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.model.checks import show
+from rx_runat.model.foreign_values import hint, is_no_time, to_length, to_number
 
 RunAtTime: TypeAlias = datetime | float | timedelta
 """A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# A subclass's own operators may differ: pendulum's `//` fails, and its `-` returns an interval. Its fields do as well:
+# of a negative length its `seconds` are negative, too. The operators of the base class read what the base class holds,
+# a little slower than an operator does for an instance of the base class.
+_minus = datetime.__sub__
+_floordiv = timedelta.__floordiv__
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _FIRST_MS = (_FIRST - EPOCH) // timedelta(milliseconds=1)
@@ -41,13 +47,15 @@ def to_time(run_at: object, field: str = "run_at") -> str:
     if isinstance(run_at, datetime):
         return str(_from_datetime(run_at, field))
     if isinstance(run_at, timedelta):
-        delay = _round_up(run_at // _MICROSECOND)
+        length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(run_at, _MICROSECOND)
+        delay = _round_up(length)
         if delay > _LAST_MS:
             raise InvalidJob(f"{field}: got {show(run_at)}, which ends after the year 9999; take a shorter delay")
         return f"+{max(delay, 0)}"
-    if isinstance(run_at, bool) or not isinstance(run_at, int | float):
-        raise InvalidJob(f"{field}: got {show(run_at)}; it must be {_TIMES}")
-    return str(_from_seconds(run_at, field))
+    seconds = run_at if type(run_at) is float else to_number(run_at)
+    if seconds is None:
+        raise InvalidJob(f"{field}: got {show(run_at)}; it must be {_TIMES}{hint(run_at)}")
+    return str(_from_seconds(seconds, field))
 
 
 def from_milliseconds(value: object, field: str = "runAt") -> datetime:
@@ -56,12 +64,13 @@ def from_milliseconds(value: object, field: str = "runAt") -> datetime:
     Raises:
         InvalidJob: the value is no finite number, or outside a datetime's range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidJob(f"{field}: got {show(value)}; it must be epoch milliseconds, a number")
-    if isinstance(value, float) and not math.isfinite(value):
+    number = to_number(value)
+    if number is None:
+        raise InvalidJob(f"{field}: got {show(value)}; it must be epoch milliseconds, a number{hint(value)}")
+    if isinstance(number, float) and not math.isfinite(number):
         raise InvalidJob(f"{field}: got {show(value)}; it must be finite epoch milliseconds")
-    _in_range(value, value, field, "milliseconds")
-    return EPOCH + timedelta(milliseconds=math.ceil(value))
+    _in_range(number, value, field, "milliseconds")
+    return EPOCH + timedelta(milliseconds=math.ceil(number))
 
 
 def from_score(score: str | bytes | float) -> datetime:
@@ -99,7 +108,7 @@ def lateness(score: str | bytes | float, now: int) -> float:
 
 def to_microseconds(moment: datetime) -> int:
     """Returns epoch microseconds, the form in which a virtual clock passes the time to the scripts."""
-    return (moment - EPOCH) // _MICROSECOND
+    return (moment - EPOCH if type(moment) is datetime else _minus(moment, EPOCH)) // _MICROSECOND
 
 
 def _from_datetime(run_at: datetime, field: str) -> int:
@@ -113,6 +122,8 @@ def _from_datetime(run_at: datetime, field: str) -> int:
     except InvalidJob:
         raise
     except Exception as error:  # a tzinfo is foreign code, which may raise anything
+        if is_no_time(run_at):
+            raise InvalidJob(f"{field}: got {show(run_at)}{hint(run_at)}") from None
         raise InvalidJob(f"{field}: got {show(run_at)}, whose time zone raises ({show(error)})") from error
 
 
@@ -157,9 +168,11 @@ def to_ms(seconds: object, name: str, least: float) -> int:
     Raises:
         InvalidSetting: it is no length of time, shorter than `least`, or longer than a year.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float | timedelta):
-        raise InvalidSetting(f"{name}: got {show(seconds)}; it must be seconds, such as 30.0, or a timedelta")
-    length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+    length = to_length(seconds)
+    if length is None:
+        raise InvalidSetting(
+            f"{name}: got {show(seconds)}; it must be seconds, such as 30.0, or a timedelta{hint(seconds)}"
+        )
     if not least <= length <= LONGEST_SECONDS:
         raise InvalidSetting(f"{name}: got {show(seconds)}; it must be between {least:g} seconds and a year")
     return math.ceil(round(length * 1000, 3))

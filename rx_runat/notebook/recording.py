@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
@@ -21,9 +20,10 @@ from reactivex.scheduler import VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
+from rx_runat.model.foreign_values import hint, to_length
 from rx_runat.notebook.display import shown
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.ticks import Seconds, to_seconds
+from rx_runat.stream.ticks import Seconds
 
 _REDRAW_SECONDS = 0.25  # a growing picture looks alive at four updates a second; each sends the whole SVG
 
@@ -216,8 +216,9 @@ def seconds_of(value: object, name: str = "seconds") -> float:
     Raises:
         InvalidSetting: the value is no span of time, or is not positive and finite.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
-        raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta")
-    if not 0 < to_seconds(value) < math.inf:
+    seconds = to_length(value)
+    if seconds is None:
+        raise InvalidSetting(f"{name}: got {show(value)}; it must be seconds, such as 3, or a timedelta{hint(value)}")
+    if not 0 < seconds <= sys.float_info.max:
         raise InvalidSetting(f"{name}: got {show(value)}; it must be positive and finite")
-    return to_seconds(value)
+    return float(seconds)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
+from rx_runat.model.foreign_values import hint, to_number
 from rx_runat.model.times import to_ms
 from rx_runat.stream.ticks import Seconds
 
@@ -43,10 +44,11 @@ def exponential(
         3.0
     """
     unit, ceiling = to_ms(first, "first", 0) / 1000, to_ms(longest, "longest", 0) / 1000
-    if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidSetting(f"jitter: got {show(jitter)}; it must be between 0 and 1")
+    part = to_number(jitter)
+    if part is None or not 0 <= part <= 1:
+        raise InvalidSetting(f"jitter: got {show(jitter)}; it must be between 0 and 1{hint(jitter)}")
 
     def backoff(attempt: int) -> float:
-        return min(unit * 2.0 ** min(attempt - 1, 64), ceiling) * (1 - jitter * random())
+        return min(unit * 2.0 ** min(attempt - 1, 64), ceiling) * (1 - part * random())
 
     return backoff

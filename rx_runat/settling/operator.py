@@ -158,8 +158,8 @@ def settle(
     refuse_generators(work)
     if not callable(backoff):
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
-    for name, count in (("max_attempts", max_attempts), ("max_concurrent", max_concurrent)):
-        check_count(count, name, "a count from 1", 1)
+    max_attempts = check_count(max_attempts, "max_attempts", "a count from 1", 1)
+    max_concurrent = check_count(max_concurrent, "max_concurrent", "a count from 1", 1)
     seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:

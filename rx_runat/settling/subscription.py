@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from rx_runat.model.batch import REFUSED
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.functions import is_coroutine_function
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
 from rx_runat.settling.backlog import Backlog, Waiting
 from rx_runat.settling.decision import Decision, Policy
@@ -242,9 +242,9 @@ class Subscription:
 
     def wait(self, longest: float) -> None:
         """Wait, after `stop`, until no claim is open and the threads have ended."""
-        began = time.monotonic()
+        began = monotonic()
         while not self._over.wait(_CHECK_SECONDS):
-            if 0 <= longest < time.monotonic() - began:
+            if 0 <= longest < monotonic() - began:
                 return  # work hangs: to join its threads would take as long again for each of them
             for manager in tuple(self._managers):
                 manager.thread.break_off(self)

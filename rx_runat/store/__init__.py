@@ -21,7 +21,7 @@ eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
 client              sends a request, up to three times if replies are lost
 meaning             what an error means: does it heal, or stay until somebody does something?
-connection          connections without hidden retries; one that stays open for pushes
+connection          connections without hidden retries; when one can be used again; one that stays open for pushes
 lua/                the scripts, each with its contract on top; what they share is in `prelude` (with the rules that all
                     of them keep), `record` and `read_first`
 """

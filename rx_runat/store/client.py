@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.store.connection import BROKEN, DedicatedConnection, own_pool
+from rx_runat.store.connection import BROKEN, DedicatedConnection, exchange, own_pool
 from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
 
@@ -149,8 +149,7 @@ class RedisClient:
 
     def _exchange(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
         try:
-            connection.send_command(*command)
-            return connection.read_response(push_request=pushed)
+            return exchange(connection, *command, pushed=pushed)
         except BROKEN as error:
             # LOADING and NOAUTH are ConnectionErrors too.
             if isinstance(error, redis.ResponseError) or first_word(error):

@@ -1,9 +1,10 @@
-"""Connections of our own: how their settings differ from the user's, and one that stays open for pushes."""
+"""Connections of our own: their settings, when a pool may use one again, and one that stays open for pushes."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from rx_runat.errors import OutcomeUnknown, Unavailable
+from rx_runat.errors import OutcomeUnknown, Refused
 from rx_runat.store.request import Arg
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
@@ -43,10 +44,52 @@ _NOT_OURS = {  # settings of a client that we do not copy: they belong to its ow
 }
 
 
-def own_pool(connection_class: type, settings: Mapping[str, Any]) -> redis.ConnectionPool:
+class OwnPool(redis.ConnectionPool):
+    """A pool that keeps a connection only if the last reply on it was read, and closes any other.
+
+    A signal handler may raise between any two instructions of a call: after the request was sent, or after the
+    connection was made and before its database was selected. redis-py closes the connection where it waits at that
+    moment, and not elsewhere: then the next caller would read the reply to somebody else's request. So nothing is done
+    when an exception comes. A connection proves that it can be used, by `exchange`: the socket of its last reply is the
+    socket that it has now.
+    """
+
+    def reset(self) -> None:
+        """Forget all connections."""
+        super().reset()
+        # Weak: a call that an exception ended before it could release its connection leaves none open.
+        self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back."""
+        if connection.__dict__.get("replied_on") is not connection._sock:
+            connection.disconnect()
+        super().release(connection)
+
+
+def own_pool(connection_class: type, settings: Mapping[str, Any]) -> OwnPool:
     """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes."""
     kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
-    return redis.ConnectionPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+    return OwnPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+
+
+def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
+    """Send a command and return the reply. Only after a reply, an error too, the connection can be used again.
+
+    Args:
+        connection: from a pool, or of one's own.
+        command: its words.
+        pushed: True for a command whose reply is itself a push.
+    """
+    connection.replied_on = None
+    connection.send_command(*command)
+    try:
+        reply = connection.read_response(push_request=pushed)
+    except redis.ResponseError:
+        connection.replied_on = connection._sock
+        raise
+    connection.replied_on = connection._sock
+    return reply
 
 
 class DedicatedConnection:
@@ -74,7 +117,9 @@ class DedicatedConnection:
             raise OutcomeUnknown("this connection was closed")
         try:
             return self._exchange(self._connection, *command, pushed=pushed)
-        except Unavailable:
+        except Refused:
+            raise
+        except BaseException:  # of a signal handler, too: the reply may still come, and is nobody's
             self.close()
             raise
         finally:
@@ -94,6 +139,9 @@ class DedicatedConnection:
         except BROKEN as error:
             self.close()
             raise OutcomeUnknown(f"the connection is gone: {error}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection and so end a call under way on it. Any thread may call it, and repeat it."""

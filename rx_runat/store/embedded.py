@@ -27,12 +27,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Generator
 from pathlib import Path
 
 from rx_runat.errors import ServerError
+from rx_runat.model.monotonic import monotonic
 from rx_runat.store.private_dir import check_private, open_private, private_dir
 
 START_SECONDS = 20.0  # a server with millions of jobs in its file needs several seconds to load it
@@ -79,8 +79,8 @@ class EmbeddedServer:
         The watchdog ends a server when its last user has left.
         """
         if self.forget() and self._private:
-            deadline = time.monotonic() + END_SECONDS
-            while self._home.exists() and time.monotonic() < deadline:
+            deadline = monotonic() + END_SECONDS
+            while self._home.exists() and monotonic() < deadline:
                 _pause()
 
     def __del__(self) -> None:
@@ -95,8 +95,8 @@ class EmbeddedServer:
 
     def _start_or_join(self) -> str:
         started = False
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        deadline = monotonic() + START_SECONDS
+        while monotonic() < deadline:
             with _locked(self._home / "server.lock") as lock:
                 if lock is not None and started:
                     raise ServerError(f"the server for {self.where} ended at once: {self._last_words()}. {_WAYS}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Generic
 
 from rx_runat.errors import NotReturned, Refused, StoreError
 from rx_runat.model.batch import Entry
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
@@ -199,13 +199,13 @@ class Hold(Generic[C]):
             None, or a notice of what could not be handed back.
         """
         self._store.shorten_timeout(self._longest_silence)
-        deadline = time.monotonic() + self._patience
+        deadline = monotonic() + self._patience
         while True:
             try:
                 self.hand_back(closes=True)
                 return None
             except StoreError as error:
-                if isinstance(error, Refused) or time.monotonic() >= deadline:
+                if isinstance(error, Refused) or monotonic() >= deadline:
                     return self._not_returned(error)
             threading.Event().wait(_PAUSE)
 
@@ -223,7 +223,7 @@ class Hold(Generic[C]):
     def hangs(self, since: float) -> bool:
         """True if a look has waited for a reply for too long, counted from `since` (monotonic). From any thread."""
         called_at = self._called_at
-        return called_at is not None and time.monotonic() - max(called_at, since) > self._longest_silence
+        return called_at is not None and monotonic() - max(called_at, since) > self._longest_silence
 
     @property
     def is_calling(self) -> bool:
@@ -232,11 +232,11 @@ class Hold(Generic[C]):
 
     def note_stop(self) -> None:
         """Note that the source is to end: from now on a look does not wait for a call that hangs. From any thread."""
-        self._stopped_at = time.monotonic()
+        self._stopped_at = monotonic()
 
     @contextmanager
     def _calling(self) -> Generator[None]:
-        self._called_at = time.monotonic()
+        self._called_at = monotonic()
         try:
             while not self._lock.acquire(timeout=_PAUSE):  # the timer hands back at the moment
                 if self._stopped_at is not None and self.hangs(self._stopped_at):

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections.abc import Callable
 
+from rx_runat.model.monotonic import monotonic
 from rx_runat.stream.demand import HOLD_SECONDS
 from rx_runat.stream.hot import unhandled
 
@@ -45,7 +45,7 @@ class HoldTimer:
         with self._lock:
             if self._thread is None and not self._start():
                 return False
-            self._armed[action] = time.monotonic() + max(seconds, HOLD_SECONDS)
+            self._armed[action] = monotonic() + max(seconds, HOLD_SECONDS)
             self._was_used = True
             return True
 
@@ -80,7 +80,7 @@ class HoldTimer:
                 self._begin(action)
             with self._lock:
                 first = min(self._armed.values(), default=math.inf)
-            wake.wait(max(0.0, min(first - time.monotonic(), HOLD_SECONDS)))
+            wake.wait(max(0.0, min(first - monotonic(), HOLD_SECONDS)))
 
     def _look(self) -> list[Callable[[], None]] | None:
         """Returns the actions whose time has come; None if the thread is to end."""
@@ -91,7 +91,7 @@ class HoldTimer:
                 self._thread = None
                 return None
             self._was_used = False
-            now = time.monotonic()
+            now = monotonic()
             over = [action for action, at in self._armed.items() if at <= now]
             for action in over:
                 del self._armed[action]

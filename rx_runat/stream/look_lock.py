@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from rx_runat.model.monotonic import monotonic
 from rx_runat.stream.hold import Hold
 
 
@@ -54,11 +54,11 @@ class LookLock:
         Returns:
             True if the lock was acquired, False if an `on_next` took too long.
         """
-        began = time.monotonic()
+        began = monotonic()
         while not self.acquire(timeout=0.02):
             if hold.hangs(began):
                 hold.break_off()
-            elif not hold.is_calling and 0 <= longest < time.monotonic() - began:
+            elif not hold.is_calling and 0 <= longest < monotonic() - began:
                 return False
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -13,6 +12,7 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 from reactivex.scheduler.scheduleditem import ScheduledItem
 
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.times import EPOCH
 
 _T = TypeVar("_T")
@@ -42,7 +42,7 @@ class Loop(EventLoopScheduler):
     @property
     def now(self) -> datetime:
         """Returns monotonic time, as a datetime."""
-        return EPOCH + timedelta(seconds=time.monotonic())
+        return EPOCH + timedelta(seconds=monotonic())
 
     def schedule_absolute(
         self, duetime: typing.AbsoluteTime, action: typing.ScheduledAction[_T], state: _T | None = None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
+import sys
 
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import check_count, show
+from rx_runat.model.foreign_values import hint, to_length
 from rx_runat.model.protocols import Clock
 from rx_runat.model.times import to_microseconds
-from rx_runat.stream.ticks import to_seconds
 
 
 def virtual_clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
@@ -22,25 +21,32 @@ def virtual_clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
     return lambda: to_microseconds(scheduler.now)
 
 
-def check_settings(interval: object, limit: object, scheduler: object) -> None:
+def check_settings(interval: object, limit: object, scheduler: object) -> tuple[float | None, int]:
     """Check how a queue is to tick.
+
+    Returns:
+        The interval in seconds, or None, and the limit.
 
     Raises:
         InvalidSetting: a setting that cannot be used; the message says what was given and what is allowed.
     """
+    seconds = None
     if interval is None:
         if not isinstance(scheduler, VirtualTimeScheduler):
             raise InvalidSetting(
                 "interval: got None, which goes with a virtual-time scheduler only; give seconds, such as 0.1"
             )
-    elif isinstance(interval, bool) or not isinstance(interval, int | float | timedelta):
-        raise InvalidSetting(f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta")
-    elif not 0.001 <= to_seconds(interval) < math.inf:
+    elif (seconds := to_length(interval)) is None:
+        raise InvalidSetting(
+            f"interval: got {show(interval)}; it must be seconds, such as 0.1, or a timedelta{hint(interval)}"
+        )
+    elif not 0.001 <= seconds <= sys.float_info.max:
         raise InvalidSetting(f"interval: got {show(interval)}; it must be finite and at least a millisecond")
-    check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
+    limit = check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
     if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
         raise InvalidSetting(f"scheduler: got {show(scheduler)}; it must be an Rx scheduler")
     if isinstance(scheduler, ImmediateScheduler | TrampolineScheduler):
         raise InvalidSetting(
             f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
         )
+    return None if seconds is None else float(seconds), limit

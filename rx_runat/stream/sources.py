@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ import reactivex as rx
 from reactivex import abc
 
 from rx_runat.errors import Stopped, StoreError
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.protocols import Clock, Store
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
@@ -59,7 +59,7 @@ class Sources:
     ) -> None:
         self.errors: Broadcast[StoreError] = Broadcast()
         self.taps = Taps()
-        self.now: Callable[[], float] = time.monotonic if clock is None else lambda: clock() / 1e6
+        self.now: Callable[[], float] = monotonic if clock is None else lambda: clock() / 1e6
         self._store = store
         self._name = name
         self._interval = interval

@@ -24,7 +24,7 @@ _LONGEST = 86_400.0  # seconds; a longer wait could pass the last date of Rx's c
 
 def to_seconds(interval: Seconds) -> float:
     """Returns an interval in seconds, as Rx's clocks count it."""
-    return interval.total_seconds() if isinstance(interval, timedelta) else float(interval)
+    return timedelta.total_seconds(interval) if isinstance(interval, timedelta) else float(interval)
 
 
 def ticks(

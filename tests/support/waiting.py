@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+
+from rx_runat.model.monotonic import monotonic
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
@@ -15,8 +16,8 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0
         what: what the test waits for, as a clause: "all keys came".
         seconds: the longest wait.
     """
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     pause = threading.Event()
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        assert monotonic() < deadline, f"waited {seconds} s in vain until {what}"
         pause.wait(0.002)

@@ -1,0 +1,184 @@
+"""An exception that a signal handler raises in the midst of a verb: the next verb reads its own reply, no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+
+from rx_runat import Refused, RunAt
+from rx_runat.store.connect import connect
+from tests.support.servers import Server
+
+OTHER = 3  # a database that a connection must select before its first command
+PLACES = ("rx_runat.store.client", "rx_runat.store.connection", "redis.connection")
+
+
+class Interrupted(BaseException):
+    """What the handler raises, as KeyboardInterrupt is raised by Ctrl-C."""
+
+
+class Interruption:
+    """Raises `Interrupted` in this thread after so many lines of Python, wherever that is.
+
+    Args:
+        lines: how many are run before, counted in `PLACES`.
+    """
+
+    def __init__(self, lines: int) -> None:
+        self._left = lines
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_globals.get("__name__") not in PLACES:
+            return None
+        if event == "call" and _is_in_a_finalizer(frame):  # what is raised there, nobody gets
+            return None
+        if event in ("call", "line"):
+            self._left -= 1
+            if self._left == -1:
+                raise Interrupted
+        return self._trace
+
+
+def _is_in_a_finalizer(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
+def is_interrupted(lines: int, work: Callable[[], object]) -> bool:
+    """Do the work, interrupted after so many lines. Returns False if it was done before that."""
+    try:
+        with Interruption(lines):
+            work()
+    except Interrupted:
+        return True
+    return False
+
+
+@pytest.fixture
+def two_keys(queue: RunAt) -> RunAt:
+    queue.schedule("k1", 1.0)
+    queue.schedule("k2", 2.0)
+    return queue
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGALRM raises `Interrupted` in the main thread."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def when(queue: RunAt, key: str) -> float | None:
+    found = queue.when(key)
+    return found and found.timestamp()
+
+
+@pytest.mark.usefixtures("interrupts")
+def test_24_a_signal_between_request_and_reply_leaves_no_reply_to_the_next_verb(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunAt(own_server.url) as queue:
+        queue.schedule("k1", 1.0)
+        queue.schedule("k2", 2.0)
+        read = redis.UnixDomainSocketConnection.read_response
+        before_reads = [lambda: os.kill(os.getpid(), signal.SIGALRM), own_server.thaw]
+
+        def read_later(self: Any, *args: Any, **options: Any) -> Any:
+            if before_reads:
+                before_reads.pop(0)()
+            return read(self, *args, **options)
+
+        monkeypatch.setattr(redis.UnixDomainSocketConnection, "read_response", read_later)
+        own_server.freeze()  # so that the first reply comes only after the second request was sent
+        with pytest.raises(Interrupted):
+            queue.when("k1")
+        assert when(queue, "k2") == 2.0
+
+
+@pytest.mark.usefixtures("interrupts")
+def test_24_a_signal_ends_the_wait_for_a_silent_server(own_server: Server) -> None:
+    with RunAt(own_server.url) as queue:
+        queue.schedule("k1", 1.0)
+        queue.schedule("k2", 2.0)
+        own_server.freeze()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interrupted):
+            queue.when("k1")
+        own_server.thaw()
+        assert (when(queue, "k2"), when(queue, "k1")) == (2.0, 1.0)
+
+
+def test_24_a_verb_interrupted_at_any_line_leaves_no_reply_and_no_connection(
+    two_keys: RunAt, client: redis.Redis
+) -> None:
+    before = len(client.client_list())
+    lines = 0
+    while is_interrupted(lines, lambda: two_keys.when("k1")):
+        assert when(two_keys, "k2") == 2.0
+        lines += 1
+    assert lines > 50
+    assert len(client.client_list()) == before
+
+
+# A socket that redis-py has not stored yet is closed by the interpreter, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
+def test_24_a_connection_interrupted_at_any_line_of_its_making_is_not_used(
+    step: int, server: Server, client: redis.Redis
+) -> None:
+    client.select(OTHER)
+    client.set("where", OTHER)
+    before = len(client.client_list())
+
+    lines, interrupted = 0, True
+    while interrupted:
+        ours = connect(f"{server.url}?db={OTHER}").client
+        interrupted = is_interrupted(lines, partial(ours.call, "GET", "where"))
+        assert ours.call("GET", "where") == b"3"
+        ours.close()
+        lines += step
+    assert lines > 200
+    assert len(client.client_list()) == before
+
+
+def test_24_what_raises_on_a_connection_of_ones_own_closes_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = connect(server.url).client
+    for use in (lambda own: own.call("PING"), lambda own: own.listen(0.01)):
+        own = ours.open()
+        with pytest.raises(Refused):
+            own.call("NO-SUCH-COMMAND")
+        assert own.call("PING") == b"PONG"  # a refusal is a reply, and closes nothing
+
+        with monkeypatch.context() as patch:
+            for name in ("read_response", "can_read"):
+                patch.setattr(redis.UnixDomainSocketConnection, name, _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                use(own)
+        assert not own.is_open
+    ours.close()
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

@@ -157,6 +157,10 @@ class Subscription:
     # What becomes of a claim, decided on a work thread.
 
     def _settle(self, claim: Claim, decision: Decision | None) -> None:
+        if decision is None or decision.verb is None:
+            lease = lease_of(claim)
+            lease.ending = lease.ending or LOST  # as in `lost`
+            manager_of(lease).renewals.release(lease, self)
         if decision is None:
             self._claims_ended()
         elif decision.verb is None:

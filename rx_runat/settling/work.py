@@ -202,9 +202,9 @@ class Work:
     def _write_off(self, call: Call) -> None:
         """Wait for the work no longer. A thread that is in the user's code for it is replaced."""
         with self._lock:
-            thread, call.thread = call.thread, None
             if not self._calls.remove(call):
-                return
+                return  # before `thread` is touched: `_follow` would read there that this thread is written off
+            thread, call.thread = call.thread, None
             if thread is not None:
                 self._threads().write_off(thread)
         if call.grace is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote, unquote, urlsplit
@@ -139,6 +140,12 @@ def _embedded_dir(url: str) -> str | None:
     return unquote(parts.path) or None
 
 
+# By name, for the whole process. fakeredis has such a dict, too, but without a lock: two threads that connected at the
+# same moment got two servers, and one of them lost what was written to the other.
+_memory_servers: dict[str, Any] = {}
+_memory_lock = threading.Lock()
+
+
 def _memory(url: str) -> Connected:
     try:
         import fakeredis
@@ -147,10 +154,11 @@ def _memory(url: str) -> Connected:
     except ImportError as error:
         raise InvalidSetting("redis: memory:// needs fakeredis with Lua; pip install 'rx-runat[memory]'") from error
     name = url.removeprefix("memory://")
-    client = (
-        fakeredis.FakeRedis(host=f"rx-runat:{name}") if name else fakeredis.FakeRedis(server=fakeredis.FakeServer())
-    )
-    return _connected(client, where=url)
+    with _memory_lock:
+        server = _memory_servers.get(name) or fakeredis.FakeServer()
+        if name:
+            _memory_servers[name] = server
+    return _connected(fakeredis.FakeRedis(server=server), where=url)
 
 
 def _kind(target: object) -> str:

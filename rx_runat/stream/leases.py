@@ -197,6 +197,7 @@ class LeaseManager:
         def leave() -> None:
             self._holders.discard(holder)
             self._count()
+            self.slots.look_again()  # perhaps this holder alone wanted no more claims
             self.renewals.leave(holder)
             self.thread.forget(holder)
             leave_queue()

@@ -48,6 +48,7 @@ class Run:
         due: when it is due next, ms.
         attempt: the number of its last attempt that counted.
         is_counted: while it is out, whether this attempt counts already.
+        crashed: whether the attempt before counted, and ended with its lease.
         parked: where it stands in Q instead, until a lease of its key has ended.
         deadline: of its lease, while it is out.
         end: what became of it: acked, superseded, cancelled, dead, taken (by a plain claim); '' until then.
@@ -58,6 +59,7 @@ class Run:
     due: int
     attempt: int = 0
     is_counted: bool = True
+    crashed: bool = False
     parked: float | None = None
     fence: str = ""
     deadline: int = 0
@@ -74,8 +76,8 @@ class Run:
 
     @property
     def counts(self) -> str:
-        """When the attempt that is out counts; after a nack the run was due later than at first."""
-        return "now" if self.is_counted else "suspect" if self.attempt and self.due == self.run_at else "later"
+        """When the attempt that is out counts."""
+        return "now" if self.is_counted else "suspect" if self.crashed else "later"
 
     def count(self) -> None:
         self.attempt, self.is_counted = self.number, True
@@ -155,6 +157,7 @@ class Leases(RuleBasedStateMachine):
         ended = [run for run in self.out.values() if run.deadline <= self.ms]
         for run in sorted(ended, key=lambda run: (run.deadline, to_member(run.key)))[:BOUND]:
             self.release(run)
+            run.crashed = run.crashed or run.is_counted
             self.wait_again(run, run.run_at)
 
     def pop(self, limit: int) -> Iterator[Run]:
@@ -165,6 +168,7 @@ class Leases(RuleBasedStateMachine):
             self.ghosts.pop(run.key, None)
             if other is not None and other.deadline > self.ms:
                 run.parked = other.deadline - 0.5
+                other.crashed = False  # the mark takes the place of the suspicion
                 continue
             if other is not None:
                 other.end = "superseded"
@@ -188,6 +192,7 @@ class Leases(RuleBasedStateMachine):
             run.count()
             return 1
         is_superseded = run.key in self.waiting
+        run.crashed = run.crashed and request.verb == "back"
         self.release(run)
         if request.verb == "ack":
             run.end = "acked"
@@ -294,6 +299,7 @@ class Leases(RuleBasedStateMachine):
             run.is_counted = False
             if run.number <= self.counting[number].up_to:
                 run.count()
+                run.crashed = False
             run.fence, run.deadline = got.fence, self.up + LEASE_MS
             self.out[run.key] = run
             self.held.append(Held(run.key, got.fence, run.deadline))
@@ -404,7 +410,7 @@ class Leases(RuleBasedStateMachine):
                 assert fence == "-"
                 run = self.waiting[to_key(member)]  # raises KeyError if a record of no waiting key was left
                 if float(mark) == run.shown:
-                    assert (int(attempt), int(run_at)) == (run.attempt, run.run_at)
+                    assert (abs(int(attempt)), int(run_at)) == (run.attempt, run.run_at)
                 else:
                     assert run.attempt == 0, "a newer schedule stands"
         assert set(out) <= set(known)

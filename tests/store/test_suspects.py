@@ -43,3 +43,17 @@ def test_where_all_attempts_count_at_the_claim_none_is_a_suspect(store: RedisSto
     clock.advance(LEASE_S)
     again = claimer.claim(9)
     assert (again.attempts, again.counts) == ([2], ["now"])
+
+
+def test_a_key_that_went_back_or_had_not_begun_is_no_suspect(store: RedisStore, clock: Clock) -> None:
+    store.schedule([Job("back", T - 2), Job("unbegun", T - 1)], "last")
+    claimer = store.leasing_claimer(LEASE, FROM_THE_SECOND)
+    first = claimer.claim(9)
+    assert one(store, *(to_settle("nack", first, key, 0) for key in first.keys)) == [1, 1]
+    clock.advance(1)
+    second = claimer.claim(9)
+    assert second.counts == ["later", "later"]
+    assert one(store, to_settle("back", second, "back")) == [1]
+    clock.advance(LEASE_S)
+    third = claimer.claim(9)
+    assert (third.keys, third.attempts, third.counts) == (["back", "unbegun"], [2, 2], ["later", "later"])

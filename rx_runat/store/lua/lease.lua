@@ -65,9 +65,11 @@ if ended > 0 then
         forgotten[#forgotten + 1] = key
       else                                      -- without a record, too, the key must come back
         run_at, attempt = run_at or ms, attempt or 1
-        if attempt < 0 then attempt = -attempt - 1 end
+        if attempt < 0 then                     -- it had not begun: as suspect as before
+          attempt = mark == '?' and -attempt - 1 or attempt + 1
+        end
         add(scores, spell(run_at), key)
-        if attempt > 0 then add(records, key, write_record('-', attempt, run_at, spell(run_at)))
+        if attempt ~= 0 then add(records, key, write_record('-', attempt, run_at, spell(run_at)))
         else forgotten[#forgotten + 1] = key end
       end
     end
@@ -111,14 +113,15 @@ else
       else                                      -- no lease, or one that ended and exceeded the bounds above
         local ended_with_lease = false
         if fence == '-' and is_marked then
+          ended_with_lease = attempt > 0 and is_score(mark, run_at)   -- a nack marks a later moment
           attempt, score = math.abs(attempt) + 1, spell(run_at)
-          ended_with_lease = is_score(mark, score)   -- after a nack the key would have waited for a later moment
         else
           attempt = 1
         end
         local counts = 'now'
         if attempt > counted then counts = ended_with_lease and 'suspect' or 'later' end
-        add(records, key, table.concat({token, counts == 'now' and attempt or -attempt, score, '-', '-'}, ' '))
+        local number, suspicion = counts == 'now' and attempt or -attempt, counts == 'suspect' and '?' or '-'
+        add(records, key, table.concat({token, number, score, suspicion, '-'}, ' '))
         add(deadlines, deadline, key)
         local k = #items
         items[k + 1], items[k + 2], items[k + 3], items[k + 4] = key, score, attempt, counts

@@ -58,14 +58,15 @@ local function put(score, key)
   if earliest == '' or tonumber(score) < tonumber(earliest) then earliest = score end
 end
 
--- End the lease of a key. `at`: when it waits for the attempt after `kept` others; nil: this run is over.
+-- End the lease of a key. `at`: when it waits for its next attempt; nil: this run is over. `kept`: the attempt of its
+-- record, as in record.lua; 0: it needs none.
 local function finish(key, run_at, mark, waiting, at, kept)
   local newer
   if at or waiting then
     if is_schedule_refused() then return -2 end
     newer = redis.call('ZSCORE', Q, key)
   end
-  if at and not newer and kept > 0 then
+  if at and not newer and kept ~= 0 then
     local record = write_record('-', kept, run_at, spell(at))
     if is_refused(redis.pcall('HSET', leases, key, record)) then return -2 end
   else
@@ -94,7 +95,8 @@ for i = 4, #ARGV, 5 do
       if attempt < 0 and is_refused(redis.pcall('HSET', leases, key, record)) then result = -2 end
     elseif verb == 'nack' then result = finish(key, run_at, mark, waiting, up + argument, math.abs(attempt))
     elseif verb == 'back' then
-      result = math.min(1, finish(key, run_at, mark, waiting, run_at, math.abs(attempt) - 1))
+      local kept = math.abs(attempt) - 1
+      result = math.min(1, finish(key, run_at, mark, waiting, run_at, mark == '?' and kept or -kept))
     elseif waiting and is_schedule_refused() then result = -2
     else                                        -- bury
       local letter = table.concat({spell(ms), math.abs(attempt), spell(run_at), argument}, ' ')

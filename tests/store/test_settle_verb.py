@@ -71,7 +71,7 @@ def test_what_goes_back_is_as_it_was(store: RedisStore, flaky: FlakyClient, cloc
     again = leasing_claimer.claim(1)
     assert again.attempts == [2]
     leasing_claimer.hand_back(entries(again))
-    assert whole(flaky) == Whole({b"a": MS - 1}, {}, {b"a": f"1 {MS - 1} {MS - 1} -"}, {}, 1)
+    assert whole(flaky) == Whole({b"a": MS - 1}, {}, {b"a": f"-1 {MS - 1} {MS - 1} -"}, {}, 1)
     assert leasing_claimer.claim(1).attempts == [2]
 
 

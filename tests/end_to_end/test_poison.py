@@ -74,6 +74,7 @@ def test_23_a_key_whose_work_kills_its_process_buries_only_itself(
     assert max(attempts.values()) <= 2
 
 
+@pytest.mark.slow
 def test_23_five_deploys_in_the_middle_of_healthy_work_bury_nothing(pool: WorkerPool, log: WorkLog) -> None:
     """Most of the keys wait in the same place through all five."""
     pool.schedule(100)

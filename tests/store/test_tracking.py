@@ -263,6 +263,7 @@ def test_a_full_source_is_not_woken_by_the_leases_of_others(make: Callable[..., 
     leasing_claimer.close()
 
 
+@pytest.mark.slow
 def test_an_idle_source_of_claims_asks_no_more_than_a_plain_one(
     make: Callable[..., RunAt], client: redis.Redis
 ) -> None:

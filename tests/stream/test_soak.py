@@ -83,6 +83,7 @@ ACTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 def test_who_comes_and_goes_leaves_nothing(act: Callable[[RunAt], None], queue: RunAt, client: redis.Redis) -> None:
     def repeat(times: int) -> None:
@@ -101,6 +102,7 @@ def test_who_comes_and_goes_leaves_nothing(act: Callable[[RunAt], None], queue: 
     assert client.keys("*") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [keys, jobs, claims, claims_with_work], ids=lambda act: act.__name__)
 def test_in_virtual_time_nothing_is_left_either(act: Callable[[RunAt], None]) -> None:
     queue, scheduler = virtual_queue(interval=1)

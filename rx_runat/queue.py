@@ -201,8 +201,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         See Also:
             `settle`, which works on claims, renews their leases and settles them.
         """
-        with self._reading:
-            to_ms(lease, "lease", 0.1)  # refuse what is no lease
+        to_ms(lease, "lease", 0.1)  # refuse what is no lease
         right = "a count of claims between 1 and 100,000"
         max_in_flight = check_count(max_in_flight, "max_in_flight", right, 1, 100_000)
         seconds = to_seconds(lease)

@@ -21,6 +21,11 @@ from rx_runat.model.functions import is_generator_function
 _ASYNCHRONOUS = (Observable, Future, Awaitable)
 _GENERATORS = (Generator, AsyncGenerator)
 
+_INSTEAD = (
+    "write a function that does the work and returns, a coroutine function, or return an Observable "
+    "(such as rx.from_iterable(generator))"
+)
+
 
 class NotRun(InvalidSetting):
     """The work returned a generator, so no line of it was run."""
@@ -53,9 +58,3 @@ def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
         return isinstance(value, kinds)
     except BaseException:  # the `__class__` of a user's object is foreign code
         return False
-
-
-_INSTEAD = (
-    "write a function that does the work and returns, a coroutine function, or return an Observable "
-    "(such as rx.from_iterable(generator))"
-)

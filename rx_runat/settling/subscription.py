@@ -157,19 +157,18 @@ class Subscription:
     # What becomes of a claim, decided on a work thread.
 
     def _settle(self, claim: Claim, decision: Decision | None) -> None:
-        if decision is None or decision.verb is None:
-            lease = lease_of(claim)
+        lease = lease_of(claim)
+        manager = manager_of(lease)
+        if decision is None or decision.verb is None:  # the lease is lost
             lease.ending = lease.ending or LOST  # as in `lost`
-            manager_of(lease).renewals.release(lease, self)
-        if decision is None:
-            self._claims_ended()
-        elif decision.verb is None:
-            self._outcomes.put(decision.outcome(claim, 0))
+            manager.renewals.release(lease, self)
+            if decision is None:
+                self._claims_ended()
+            else:
+                self._outcomes.put(decision.outcome(claim, 0))
         else:
             if decision.failure is not None:
                 self._fail(decision.failure)
-            lease = lease_of(claim)
-            manager = manager_of(lease)
             ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
             manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
@@ -275,11 +274,8 @@ class Subscription:
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once. What is under way is settled all the same."""
         if self._outcomes.silence():
-            self._end_with(error)
-
-    def _end_with(self, error: BaseException) -> None:
-        self._outcomes.thread.run(partial(self._subscriber.fail, error))
-        self._let_go()
+            self._outcomes.thread.run(partial(self._subscriber.fail, error))
+            self._let_go()
 
     def _end_if_done(self) -> None:
         with self._lock:

@@ -37,13 +37,11 @@ def client_of(url: str, tried: Callable[[redis.Redis], redis.Redis], forms: str)
     except ValueError:
         raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}") from None
     if "#" in url:
-        raise _refusal(f"a URL with a # in it, which would end the URL; {_ENCODE}") from None
+        raise _refusal(f"a URL with a # in it, which would end the URL; {_ENCODE}")
     if _has_late_login(parts):
-        raise _refusal(f"a URL with an @ behind its host, where no user or password is read; {_ENCODE}") from None
+        raise _refusal(f"a URL with an @ behind its host, where no user or password is read; {_ENCODE}")
     if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"/?[0-9]*", parts.path):
-        raise _refusal(
-            "a URL whose path is no number of a database; it must be such as redis://localhost:6379/0"
-        ) from None
+        raise _refusal("a URL whose path is no number of a database; it must be such as redis://localhost:6379/0")
     try:
         return tried(redis.Redis.from_url(url))  # pyright: ignore[reportUnknownMemberType]
     except OSError:
@@ -53,7 +51,7 @@ def client_of(url: str, tried: Callable[[redis.Redis], redis.Redis], forms: str)
     if wrong:
         elsewhere = parts.scheme == "redis" and any(name.startswith("ssl_") for name in wrong)
         advice = ": options for TLS go with rediss://" if elsewhere else ", or that redis-py does not take"
-        raise _refusal(f"a URL with an option that cannot be read{advice}: {', '.join(wrong)}") from None
+        raise _refusal(f"a URL with an option that cannot be read{advice}: {', '.join(wrong)}")
     raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}")
 
 

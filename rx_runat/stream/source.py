@@ -103,7 +103,7 @@ class Source(Generic[C]):
         )
         self.loops = loops
         self.subscribers = Subscribers(self._ticker)
-        self._look_lock = LookLock()  # guards the two below, and the hold
+        self._look_lock = LookLock()  # guards the three below
         self._delivery: Delivery | None = None
         self._is_finished = False
         self._asked_at = 0.0  # when the last call to Redis began
@@ -205,10 +205,8 @@ class Source(Generic[C]):
 
     def _hand_back_held(self) -> None:
         """Hand back what is held, also from an earlier look, and everything if nobody subscribes any more."""
-        if not self._hold.is_empty or not self.subscribers:
-            self._hand_back()
-
-    def _hand_back(self) -> None:
+        if self._hold.is_empty and self.subscribers:
+            return
         self._asked_at = self._now()
         if self._hold.hand_back(closes=not self.subscribers):
             self._outage.note_success()
@@ -249,7 +247,7 @@ class Source(Generic[C]):
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
             log.error(
                 "stopped, but an on_next did not return: "
-                "plain keys that its source holds are lost if the process ends before that on_next returns"
+                "a plain key in delivery is lost if the process ends before that on_next returns"
             )
             return
         if not waits and not self._look_lock.acquire(timeout=0):

@@ -6,6 +6,7 @@ A process that stands still beyond its leases is to Redis as one that died: the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -55,16 +56,21 @@ def test_23_a_poison_key_buries_only_itself(max_attempts: int) -> None:
     assert max(acked.values()) == 2
 
 
-def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
-    queue, scheduler = virtual_queue()
-    works = Works()
+def first_attempts_die(scheduler: Any, works: Works) -> Callable[[Claim], Any]:
+    """Work of four keys: when the last of them begins its first attempt, so much time passes that all leases end."""
 
     def work(claim: Claim) -> Any:
         if claim.attempt == 1 and claim.key == "k003":
             scheduler._clock += 100
         return rx.never() if claim.attempt == 1 and claim.key != "new" else works(claim)
 
-    queue.claims(lease=3).pipe(settle(work, max_concurrent=5)).subscribe()
+    return work
+
+
+def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
+    queue, scheduler = virtual_queue()
+    works = Works()
+    queue.claims(lease=3).pipe(settle(first_attempts_die(scheduler, works), max_concurrent=5)).subscribe()
     queue.on_next(jobs(4))
     scheduler.advance_to(102)
     assert list(works.begun) == ["k000"]
@@ -79,13 +85,7 @@ def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
 def test_work_that_is_stuck_holds_up_the_keys_whose_process_died_for_a_lease_at_most() -> None:
     queue, scheduler = virtual_queue()
     works = Works()
-
-    def work(claim: Claim) -> Any:
-        if claim.attempt == 1 and claim.key == "k003":
-            scheduler._clock += 100
-        return rx.never() if claim.attempt == 1 else works(claim)
-
-    queue.claims(lease=3).pipe(settle(work, max_concurrent=4)).subscribe()
+    queue.claims(lease=3).pipe(settle(first_attempts_die(scheduler, works), max_concurrent=4)).subscribe()
     queue.on_next(jobs(4))
     scheduler.advance_to(104)
     assert list(works.begun) == ["k000"]

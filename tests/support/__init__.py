@@ -4,6 +4,7 @@ waiting         wait until a condition holds, without sleeping
 servers         real servers that a test starts, kills, freezes and starts again
 proxy           a proxy between client and server that cuts connections
 tls             a server behind TLS, with certificates made for the test
+listening       what both proxies share: who connects
 jobs            jobs that are due at once
 blocking        a handler that is quick for a while, and then blocks until a test releases it
 awkward_values  values that misbehave, such as one whose repr raises

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.listening import accepted
 from tests.support.servers import Server
 
 
@@ -56,11 +57,7 @@ class Proxy:
         thread.start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
+        for near in accepted(self._listener):
             far = socket.socket(socket.AF_UNIX)
             try:
                 far.connect(self.target)

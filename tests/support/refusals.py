@@ -23,7 +23,7 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import FailingClient
 from tests.support.servers import Server
-from tests.support.verb import Desk, Verb, member_of
+from tests.support.verb import Setup, Verb, member_of
 from tests.support.verbs_of_claims import taken
 from tests.support.whereabouts import (
     NAMES,
@@ -131,12 +131,12 @@ class Laboratory:
         self._last: tuple[Sequence[Any], tuple[Whole, list[bytes]]] = ((), ({}, []))
         self._known: dict[str, bool] = {}
         self._refusals: dict[tuple[str, str], StoreError | None] = {}
-        self._desk = Desk(FailingClient(connect(f"unix://{WORKER}@{server.path}").client, "the server"))
+        self._setup = Setup(FailingClient(connect(f"unix://{WORKER}@{server.path}").client, "the server"))
         self._expected: dict[tuple[str, str], Any] = {}
         self.cells = 0
 
     def close(self) -> None:
-        self._desk.client.close()
+        self._setup.client.close()
         batch(self._admin, [("FLUSHALL",), ("CONFIG", "SET", "appendonly", "yes"), ("ACL", "DELUSER", WORKER)])
         self._admin_client.close()
 
@@ -164,7 +164,7 @@ class Laboratory:
     def has_receipt(self, verb: Verb) -> bool:
         """True if the source of a verb has a receipt when the verb is asked for."""
         batch(self._admin, [("FLUSHALL",), ("ZADD", NAMES.schedule, 1, "a")])
-        verb.prepare(self._desk)
+        verb.prepare(self._setup)
         return bool(to_whole(batch(self._admin, READ))[1])
 
     def refuses(self, verb: Verb, fault: Fault) -> bool:
@@ -192,25 +192,25 @@ class Laboratory:
         return ""
 
     def _run(self, verb: Verb, fault: Fault, odd: Raw | None, key: str | None) -> None:
-        desk, admin = self._desk, self._admin
+        setup, admin = self._setup, self._admin
         if fault.fresh:
-            desk.store = RedisStore(desk.client, "RunAt~default")
-        desk.now = self._began
-        desk.keys = {name: name for name in PLACES} | ({} if key is None else {verb.place: key})
-        desk.odd = None if odd is None else member_of(desk.keys[verb.place])
+            setup.store = RedisStore(setup.client, "RunAt~default")
+        setup.now = self._began
+        setup.keys = {name: name for name in PLACES} | ({} if key is None else {verb.place: key})
+        setup.odd = None if odd is None else member_of(setup.keys[verb.place])
         lies = dict(self._usual)
         if verb.plain:
             lies = {name: raw if name in ("due", "coming") else Raw() for name, raw in lies.items()}
         if odd is not None:
             lies[verb.place] = odd
-        batch(admin, [("FLUSHALL",), *writes({member_of(desk.keys[name]): raw for name, raw in lies.items()})])
-        desk.scheduled = [desk.keys[name] for name, raw in lies.items() if raw.score is not None]
-        verb.prepare(desk)
+        batch(admin, [("FLUSHALL",), *writes({member_of(setup.keys[name]): raw for name, raw in lies.items()})])
+        setup.scheduled = [setup.keys[name] for name, raw in lies.items() if raw.score is not None]
+        verb.prepare(setup)
         before, receipts = self._read(batch(admin, READ))
         if fault.begin:
             batch(admin, self._spelled(fault.begin, receipts))
         try:
-            reply, error = verb.act(desk), None
+            reply, error = verb.act(setup), None
         except StoreError as raised:
             reply, error = None, raised
         finally:
@@ -227,7 +227,7 @@ class Laboratory:
             assert not isinstance(error, OutcomeUnknown), f"raised {error!r}"
             self._same(self._done_in_part(verb, before, after), after, "it raised, and yet")
             assert set(later) <= set(receipts), f"it raised, and left {later}, before {receipts}"
-            reply = verb.act(desk)
+            reply = verb.act(setup)
             before, (after, _) = after, self._read(batch(admin, READ))
             self._compare(verb, before, after, reply)
             self._check_reply(verb, NONE, reply, True)
@@ -247,7 +247,7 @@ class Laboratory:
 
     def _compare(self, verb: Verb, before: Whole, after: Whole, reply: Any) -> None:
         expected = dict(before)
-        verb.effect(self._desk, expected, reply)
+        verb.effect(self._setup, expected, reply)
         self._same(expected, after, f"it replied {reply!r}, and yet")
 
     def _done_in_part(self, verb: Verb, before: Whole, after: Whole) -> Whole:
@@ -255,11 +255,11 @@ class Laboratory:
         if not verb.parts:
             return before
         done = dict(before)
-        verb.effect(self._desk, done, None)
+        verb.effect(self._setup, done, None)
         return {key: (done if done.get(key) == where else before).get(key, Where()) for key, where in after.items()}
 
     def _same(self, expected: Whole, after: Whole, words: str) -> None:
-        odd = self._desk.odd
+        odd = self._setup.odd
         wrong = [
             f"{key!r} is {after.get(key, Where())} and not {expected.get(key, Where())}"
             for key in sorted({*expected, *after})
@@ -280,19 +280,19 @@ class Laboratory:
 
     def _drain(self, before: Whole) -> None:
         """Whatever is due comes out exactly once, leases that have ended included; nothing else does."""
-        desk, admin = self._desk, self._admin
-        claimers = desk.store.leasing_claimer(1), desk.store.plain_claimer()
+        setup, admin = self._setup, self._admin
+        claimers = setup.store.leasing_claimer(1), setup.store.plain_claimer()
         claimers[0].claim(0)
         claimed = claimers[1].claim(1000)
         reply = [
-            (key, relative_to(desk.now)(float(score))) for key, score in zip(claimed.keys, claimed.scores, strict=True)
+            (key, relative_to(setup.now)(float(score))) for key, score in zip(claimed.keys, claimed.scores, strict=True)
         ]
         assert len(set(claimed.keys)) == len(claimed.keys), f"twice in a claim: {claimed.keys}"
         due = {to_key(key) for key, where in before.items() if is_due(where)}
-        came = set(claimed.keys) - ({to_key(desk.odd)} if desk.odd is not None else set())
-        assert came == due - ({to_key(desk.odd)} if desk.odd is not None else set()), f"{came ^ due} came or did not"
+        came = set(claimed.keys) - ({to_key(setup.odd)} if setup.odd is not None else set())
+        assert came == due - ({to_key(setup.odd)} if setup.odd is not None else set()), f"{came ^ due} came or did not"
         after, _ = self._read(batch(admin, READ))
-        taken(desk, before, reply)
+        taken(setup, before, reply)
         self._same(before, after, "all was claimed, and yet")
 
 

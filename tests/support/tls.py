@@ -9,6 +9,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from tests.support.listening import accepted
+
 
 def certificate(folder: Path, name: str, host: str = "localhost") -> tuple[Path, Path]:
     """Make a certificate for a host, signed by itself. Returns the files of the certificate and of its key."""
@@ -50,11 +52,7 @@ class TLSProxy:
         self._threads[0].start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
+        for near in accepted(self._listener):
             self._threads.append(threading.Thread(target=self._serve, args=(near,)))
             self._threads[-1].start()
 

@@ -13,7 +13,7 @@ from tests.support.whereabouts import Time, Where, Whole, relative_to
 FEW, ALL = 3, 1000  # limits of claims
 
 
-class Desk:
+class Setup:
     """What a verb works with.
 
     Attributes:
@@ -61,9 +61,9 @@ class Verb(NamedTuple):
 
     name: str
     place: str
-    act: Callable[[Desk], Any]
-    effect: Callable[[Desk, Whole, Any], None] = lambda desk, whole, reply: None
-    prepare: Callable[[Desk], None] = lambda desk: None
+    act: Callable[[Setup], Any]
+    effect: Callable[[Setup, Whole, Any], None] = lambda setup, whole, reply: None
+    prepare: Callable[[Setup], None] = lambda setup: None
     plain: bool = False
     parts: bool = False
     adds: bool = False
@@ -85,5 +85,5 @@ def at(whole: Whole, key: str) -> Where:
     return whole.get(member_of(key), Where())
 
 
-def is_odd(desk: Desk, key: str) -> bool:
-    return member_of(key) == desk.odd
+def is_odd(setup: Setup, key: str) -> bool:
+    return member_of(key) == setup.odd

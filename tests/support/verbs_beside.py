@@ -9,23 +9,23 @@ from typing import Any
 from rx_runat import Job
 from rx_runat.model.job import Keep
 from rx_runat.model.members import to_key
-from tests.support.verb import ALL, Desk, Verb, at, is_odd, member_of, move
+from tests.support.verb import ALL, Setup, Verb, at, is_odd, member_of, move
 from tests.support.whereabouts import Letter, Waits, Where, Whole
 
 
 def schedule(keep: Keep, **times: float) -> Verb:
     """Keys at many places, to the given places' keys; with a delay it is the script also where the last wins."""
 
-    def wanted(desk: Desk) -> dict[str, float]:
-        return {desk.keys[place.replace("_", " ")]: time for place, time in times.items()}
+    def wanted(setup: Setup) -> dict[str, float]:
+        return {setup.keys[place.replace("_", " ")]: time for place, time in times.items()}
 
-    def act(desk: Desk) -> Any:
-        return desk.when(desk.store.schedule([Job(key, time) for key, time in wanted(desk).items()], keep))
+    def act(setup: Setup) -> Any:
+        return setup.when(setup.store.schedule([Job(key, time) for key, time in wanted(setup).items()], keep))
 
-    def effect(desk: Desk, whole: Whole, _: Any) -> None:
-        for key, time in wanted(desk).items():
+    def effect(setup: Setup, whole: Whole, _: Any) -> None:
+        for key, time in wanted(setup).items():
             before = at(whole, key).waits
-            stands = before is not None and not is_odd(desk, key) and isinstance(before.at, float | int)
+            stands = before is not None and not is_odd(setup, key) and isinstance(before.at, float | int)
             if stands and before is not None:
                 if keep == "first" or (keep == "earliest" and before.at <= time * 1000):  # type: ignore[operator]
                     continue
@@ -36,52 +36,52 @@ def schedule(keep: Keep, **times: float) -> Verb:
     return Verb(f"schedule, {keep}", "due", act, effect, adds=True)
 
 
-def delays(desk: Desk) -> list[Job]:
-    return [Job(desk.keys[place], timedelta(hours=1)) for place in ("due", "absent", "parked")]
+def delays(setup: Setup) -> list[Job]:
+    return [Job(setup.keys[place], timedelta(hours=1)) for place in ("due", "absent", "parked")]
 
 
-def write_delays(desk: Desk, whole: Whole, _: Any) -> None:
-    for job in delays(desk):
+def write_delays(setup: Setup, whole: Whole, _: Any) -> None:
+    for job in delays(setup):
         move(whole, job.key, waits=Waits("+1 h", 0, "+1 h"))
 
 
 def cancel(place: str) -> Verb:
-    def effect(desk: Desk, whole: Whole, was_there: bool) -> None:
-        where = at(whole, desk.keys[place])
-        if not is_odd(desk, desk.keys[place]):
+    def effect(setup: Setup, whole: Whole, was_there: bool) -> None:
+        where = at(whole, setup.keys[place])
+        if not is_odd(setup, setup.keys[place]):
             assert was_there == (where.waits is not None or where.out is not None), f"it said {was_there}"
-        move(whole, desk.keys[place], waits=None, out=None)
+        move(whole, setup.keys[place], waits=None, out=None)
 
-    return Verb(f"cancel, {place}", place, lambda desk: desk.store.cancel(desk.keys[place]), effect)
+    return Verb(f"cancel, {place}", place, lambda setup: setup.store.cancel(setup.keys[place]), effect)
 
 
-def look_up(desk: Desk) -> Any:
-    found = desk.store.when(desk.keys["due"])
+def look_up(setup: Setup) -> Any:
+    found = setup.store.when(setup.keys["due"])
     return found and found.timestamp()
 
 
-def peek(desk: Desk) -> Any:
-    return [due.key for due in desk.store.peek(ALL)]
+def peek(setup: Setup) -> Any:
+    return [due.key for due in setup.store.peek(ALL)]
 
 
-def all_waiting(desk: Desk, whole: Whole, reply: list[str]) -> None:
-    assert sorted(reply) == sorted(desk.scheduled), f"it shows {reply}"
+def all_waiting(setup: Setup, whole: Whole, reply: list[str]) -> None:
+    assert sorted(reply) == sorted(setup.scheduled), f"it shows {reply}"
 
 
-def snapshot(desk: Desk) -> Any:
-    seen = desk.store.snapshot(ALL)
+def snapshot(setup: Setup) -> Any:
+    seen = setup.store.snapshot(ALL)
     listed = [[key for key, _ in each] for each in (seen.due_keys, seen.coming, seen.leases)]
     return seen.scheduled, seen.due, seen.claimed, seen.dead, listed
 
 
-def locate(desk: Desk) -> Any:
-    found = desk.store.locate([key for key in desk.keys.values() if key])
+def locate(setup: Setup) -> Any:
+    found = setup.store.locate([key for key in setup.keys.values() if key])
     return [(place.kind, place.run_at is None, place.died is None) for place in found]
 
 
-def look_at_head(leases: bool) -> Callable[[Desk], Any]:
-    def act(desk: Desk) -> Any:
-        tracker = desk.store.head_tracker(leases)
+def look_at_head(leases: bool) -> Callable[[Setup], Any]:
+    def act(setup: Setup) -> Any:
+        tracker = setup.store.head_tracker(leases)
         try:
             return tracker.head()
         finally:
@@ -90,21 +90,21 @@ def look_at_head(leases: bool) -> Callable[[Desk], Any]:
     return act
 
 
-def dead_peek(desk: Desk) -> Any:
-    return [letter.key for letter in desk.store.dead_peek(ALL)]
+def dead_peek(setup: Setup) -> Any:
+    return [letter.key for letter in setup.store.dead_peek(ALL)]
 
 
-def all_dead(desk: Desk, whole: Whole, reply: list[str]) -> None:
+def all_dead(setup: Setup, whole: Whole, reply: list[str]) -> None:
     letters = {to_key(member) for member, where in whole.items() if where.letter is not None}
     assert sorted(reply) == sorted(letters), f"it shows only {reply}"
 
 
 def revive(place: str | None) -> Verb:
-    def act(desk: Desk) -> Any:
-        return desk.store.revive(None if place is None else desk.keys[place])
+    def act(setup: Setup) -> Any:
+        return setup.store.revive(None if place is None else setup.keys[place])
 
-    def effect(desk: Desk, whole: Whole, count: int) -> None:
-        for key in [desk.keys[each] for each in ([place] if place else ("dead", "dead, due"))]:
+    def effect(setup: Setup, whole: Whole, count: int) -> None:
+        for key in [setup.keys[each] for each in ([place] if place else ("dead", "dead, due"))]:
             where = at(whole, key)
             if isinstance(where.letter, Letter):
                 newer = where.waits is not None or where.out is not None
@@ -115,9 +115,9 @@ def revive(place: str | None) -> Verb:
                 elif count:  # a newer schedule stands
                     move(whole, key, letter=None)
                     count -= 1
-        odd = desk.odd is not None and whole.get(desk.odd, Where()).letter
+        odd = setup.odd is not None and whole.get(setup.odd, Where()).letter
         if odd and count == 1:  # its run_at could be read after all
-            move(whole, to_key(desk.odd or b""), letter=None, waits=Waits(0, 0, 0))
+            move(whole, to_key(setup.odd or b""), letter=None, waits=Waits(0, 0, 0))
             count = 0
         assert count == 0, f"its count is wrong by {count}"
 
@@ -125,9 +125,9 @@ def revive(place: str | None) -> Verb:
 
 
 def drop(place: str | None) -> Verb:
-    def effect(desk: Desk, whole: Whole, count: int) -> None:
+    def effect(setup: Setup, whole: Whole, count: int) -> None:
         keys = (
-            [member_of(desk.keys[place])]
+            [member_of(setup.keys[place])]
             if place
             else [key for key, where in whole.items() if where.letter is not None]
         )
@@ -138,6 +138,6 @@ def drop(place: str | None) -> Verb:
     return Verb(
         f"drop, {place or 'all'}",
         place or "dead",
-        lambda desk: desk.store.drop(None if place is None else desk.keys[place]),
+        lambda setup: setup.store.drop(None if place is None else setup.keys[place]),
         effect,
     )

@@ -8,49 +8,67 @@ from typing import Any
 from rx_runat import Job
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import Claimed, Leased, SettleRequest
-from tests.support.verb import FEW, Desk, Verb, at, is_odd, move
+from tests.support.verb import FEW, Setup, Verb, at, is_odd, move
 from tests.support.whereabouts import FAR, FENCE, HOUR, Letter, Out, Time, Waits, Whole, is_due
 
 
-def new_claimer(desk: Desk) -> None:
-    desk.claimer = desk.store.plain_claimer()
+def new_claimer(setup: Setup) -> None:
+    setup.claimer = setup.store.plain_claimer()
 
 
-def used_claimer(desk: Desk) -> None:
-    new_claimer(desk)
-    desk.claimer.claim(1)
+def new_leasing(setup: Setup) -> None:
+    setup.claimer = setup.store.leasing_claimer(HOUR)
 
 
-def claimer_that_holds(desk: Desk) -> None:
-    new_claimer(desk)
-    desk.held = desk.claimer.claim(FEW)
+def used(new: Callable[[Setup], None]) -> Callable[[Setup], None]:
+    """Makes a claimer that has claimed before."""
+
+    def use(setup: Setup) -> None:
+        new(setup)
+        setup.claimer.claim(1)
+
+    return use
 
 
-def owed(prepare: Callable[[Desk], None]) -> Callable[[Desk], None]:
-    def lose_the_reply(desk: Desk) -> None:
-        prepare(desk)
-        desk.client.lost = 9
+def holding(new: Callable[[Setup], None]) -> Callable[[Setup], None]:
+    """Makes a claimer that has claimed keys, which nobody received."""
+
+    def hold(setup: Setup) -> None:
+        new(setup)
+        setup.held = setup.claimer.claim(FEW)
+
+    return hold
+
+
+used_claimer, claimer_that_holds = used(new_claimer), holding(new_claimer)
+used_leasing, leasing_that_holds = used(new_leasing), holding(new_leasing)
+
+
+def owed(prepare: Callable[[Setup], None]) -> Callable[[Setup], None]:
+    def lose_the_reply(setup: Setup) -> None:
+        prepare(setup)
+        setup.client.lost = 9
         try:
-            desk.claimer.claim(FEW)
+            setup.claimer.claim(FEW)
         except OutcomeUnknown:
             pass
-        desk.client.lost = 0
+        setup.client.lost = 0
 
     return lose_the_reply
 
 
-def take(limit: int) -> Callable[[Desk], Any]:
-    def act(desk: Desk) -> Any:
-        claimed: Claimed = desk.claimer.claim(limit)
-        return [(key, desk.when(score)) for key, score in zip(claimed.keys, claimed.scores, strict=True)]
+def take(limit: int) -> Callable[[Setup], Any]:
+    def act(setup: Setup) -> Any:
+        claimed: Claimed = setup.claimer.claim(limit)
+        return [(key, setup.when(score)) for key, score in zip(claimed.keys, claimed.scores, strict=True)]
 
     return act
 
 
-def taken(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time]]) -> None:
+def taken(setup: Setup, whole: Whole, reply: Sequence[tuple[str, Time]]) -> None:
     for key, run_at in reply:
         where = at(whole, key)
-        if is_odd(desk, key):
+        if is_odd(setup, key):
             assert where.waits is not None, f"{key!r} came, but was {where}"
             move(whole, key, waits=None, out=None)  # a lease without a record is over when a newer run is taken
             continue
@@ -60,56 +78,42 @@ def taken(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time]]) -> None:
         move(whole, key, waits=None)
 
 
-def give_back(desk: Desk) -> Any:
-    desk.claimer.hand_back(desk.entries())
+def give_back(setup: Setup) -> Any:
+    setup.claimer.hand_back(setup.entries())
 
 
-def given_back(desk: Desk, whole: Whole, _: Any) -> None:
-    for key, score in desk.entries():
+def given_back(setup: Setup, whole: Whole, _: Any) -> None:
+    for key, score in setup.entries():
         if at(whole, key).waits is None:
-            move(whole, key, waits=Waits(desk.when(score), 0, desk.when(score)))
+            move(whole, key, waits=Waits(setup.when(score), 0, setup.when(score)))
 
 
-def claimer_beside_newer(desk: Desk) -> None:
-    claimer_that_holds(desk)
-    if any(desk.held.keys[-1:]):  # nothing was due, or only the empty key, which cannot be scheduled
-        desk.store.schedule([Job(desk.held.keys[-1], FAR / 1000)], "last")
+def claimer_beside_newer(setup: Setup) -> None:
+    claimer_that_holds(setup)
+    if any(setup.held.keys[-1:]):  # nothing was due, or only the empty key, which cannot be scheduled
+        setup.store.schedule([Job(setup.held.keys[-1], FAR / 1000)], "last")
 
 
-def close(desk: Desk) -> Any:
-    return [(key, desk.when(score)) for key, score in desk.claimer.close()]
+def close(setup: Setup) -> Any:
+    return [(key, setup.when(score)) for key, score in setup.claimer.close()]
 
 
-def new_leasing(desk: Desk) -> None:
-    desk.claimer = desk.store.leasing_claimer(HOUR)
-
-
-def used_leasing(desk: Desk) -> None:
-    new_leasing(desk)
-    desk.claimer.claim(1)
-
-
-def leasing_that_holds(desk: Desk) -> None:
-    new_leasing(desk)
-    desk.held = desk.claimer.claim(FEW)
-
-
-def lease(limit: int) -> Callable[[Desk], Any]:
-    def act(desk: Desk) -> Any:
-        desk.held = leased = desk.claimer.claim(limit)
+def lease(limit: int) -> Callable[[Setup], Any]:
+    def act(setup: Setup) -> Any:
+        setup.held = leased = setup.claimer.claim(limit)
         return [
-            (key, desk.when(score), attempt)
+            (key, setup.when(score), attempt)
             for key, score, attempt in zip(leased.keys, leased.scores, leased.attempts, strict=True)
         ]
 
     return act
 
 
-def leased(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time, int]]) -> None:
-    held: Leased = desk.held
+def leased(setup: Setup, whole: Whole, reply: Sequence[tuple[str, Time, int]]) -> None:
+    held: Leased = setup.held
     for key, run_at, attempt in reply:
         where = at(whole, key)
-        if not is_odd(desk, key):
+        if not is_odd(setup, key):
             assert is_due(where), f"{key!r} came, but was {where}"
             assert where.waits is not None
             was = (where.waits.run_at, where.waits.attempts + 1)
@@ -117,14 +121,14 @@ def leased(desk: Desk, whole: Whole, reply: Sequence[tuple[str, Time, int]]) -> 
         move(whole, key, waits=None, out=Out(held.fence, attempt, run_at, "+1 h"))
 
 
-def leases_given_back(desk: Desk, whole: Whole, _: Any) -> None:
-    attempts = dict(zip(desk.held.keys, desk.held.attempts, strict=True))
-    for key, score in desk.entries():
+def leases_given_back(setup: Setup, whole: Whole, _: Any) -> None:
+    attempts = dict(zip(setup.held.keys, setup.held.attempts, strict=True))
+    for key, score in setup.entries():
         where = at(whole, key)
-        if where.out and where.out.fence == desk.held.fence:
+        if where.out and where.out.fence == setup.held.fence:
             move(whole, key, out=None)
             if where.waits is None:
-                move(whole, key, waits=Waits(desk.when(score), attempts[key] - 1, desk.when(score)))
+                move(whole, key, waits=Waits(setup.when(score), attempts[key] - 1, setup.when(score)))
 
 
 _ARGUMENTS: dict[str, int | str] = {"nack": HOUR, "extend": 2 * HOUR, "bury": "no such address"}
@@ -133,12 +137,12 @@ _ARGUMENTS: dict[str, int | str] = {"nack": HOUR, "extend": 2 * HOUR, "bury": "n
 def settle(*pairs: tuple[Any, str]) -> Verb:
     """Verbs, each with the place of its key, in one call."""
 
-    def act(desk: Desk) -> Any:
+    def act(setup: Setup) -> Any:
         requests = [
-            SettleRequest(verb, desk.keys[place], FENCE, _ARGUMENTS.get(verb, ""), desk.now + HOUR)
+            SettleRequest(verb, setup.keys[place], FENCE, _ARGUMENTS.get(verb, ""), setup.now + HOUR)
             for verb, place in pairs
         ]
-        reply = desk.store.settle(requests)
+        reply = setup.store.settle(requests)
         refusal = getattr(reply, "refusal", None)
         refused = [answer for answer in reply.answers if answer == -2]
         assert bool(refused) == (refusal is not None), f"answers {reply.answers}, refusal {refusal!r}"
@@ -146,10 +150,10 @@ def settle(*pairs: tuple[Any, str]) -> Verb:
             raise refusal
         return [1 if isinstance(answer, int) and answer > 2 else answer for answer in reply.answers]
 
-    def effect(desk: Desk, whole: Whole, answers: list[int | None]) -> None:
+    def effect(setup: Setup, whole: Whole, answers: list[int | None]) -> None:
         for (verb, place), answer in zip(pairs, answers, strict=True):
             if answer in (1, 2):
-                _settled(desk, whole, verb, desk.keys[place], answer)
+                _settled(setup, whole, verb, setup.keys[place], answer)
             else:
                 assert answer in (0, -2), f"{verb}: {answer}"
 
@@ -157,7 +161,7 @@ def settle(*pairs: tuple[Any, str]) -> Verb:
     return Verb(name, pairs[0][1], act, effect)
 
 
-def _settled(desk: Desk, whole: Whole, verb: str, key: str, answer: int) -> None:
+def _settled(setup: Setup, whole: Whole, verb: str, key: str, answer: int) -> None:
     where = at(whole, key)
     out = where.out
     assert out is not None, f"{verb} of {key!r} was done, but the key was {where}"

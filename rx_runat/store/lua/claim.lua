@@ -41,8 +41,7 @@ local function sort_out(parts, ms)
   local free = {''}
   marks, records, forgotten, over = {}, {}, {}, {}
   for _, part in ipairs(parts) do
-    local keys = {}
-    for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
+    local keys = keys_of(part)
     local texts = redis.call('HMGET', leases, unpack(keys))
     local ends = redis.call('ZMSCORE', claimed, unpack(keys))
     for i, key in ipairs(keys) do

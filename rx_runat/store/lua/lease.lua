@@ -35,11 +35,6 @@ local now = now_us(ARGV[10])
 local ms = math.floor(now / 1000)
 local odd = false
 
-local function keys_of(part)
-  local keys = {}
-  for i = 1, #part, 2 do keys[#keys + 1] = part[i] end
-  return keys
-end
 local function add(list, first, second)
   local n = #list
   list[n + 1], list[n + 2] = first, second

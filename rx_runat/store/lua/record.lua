@@ -6,8 +6,8 @@
 --            between two attempts: number of the last one that counted; positive, and `mark` is run_at: that one ended
 --            with its lease, so perhaps the work killed its process, and the key is a suspect
 --   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts
---   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run
---            '?' of a leased key that is a suspect: so it stays one if it goes back
+--   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run.
+--            While the key of a suspect is leased: '?', so that it stays a suspect if it goes back
 --   waiting  the run_at of a newer run, which is parked in Q under that mark until the lease has ended
 --
 -- read_record(text)  -> fence, attempt, run_at, mark, waiting: as above, but numbers for attempt, run_at and waiting,
@@ -30,4 +30,7 @@ end
 local function write_record(fence, attempt, run_at, mark, waiting)
   return table.concat({fence, attempt, spell(run_at), mark, waiting and spell(waiting) or '-'}, ' ')
 end
-local function is_score(mark, score) return mark ~= '-' and tonumber(mark) == tonumber(score) end
+local function is_score(mark, score)
+  local number = tonumber(mark)                 -- none, where the mark is '-' or '?'
+  return number and number == tonumber(score)
+end

@@ -49,7 +49,7 @@ for i = 1, held and #keys or 0, CHUNK do
   local records = redis.call('HMGET', leases, unpack(keys, i, to))
   for j = 1, #records do
     local _, _, _, mark, waiting = read_record(records[j])
-    if waiting and scores[j] and is_score(mark, scores[j]) then
+    if waiting and is_score(mark, scores[j]) then
       own[#own + 1], own[#own + 2] = spell(waiting), keys[i + j - 1]
     end
   end

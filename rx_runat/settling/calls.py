@@ -58,6 +58,10 @@ class Calls:
         """Remove a call. Returns False if it was removed before."""
         return self._open.pop(call, False)
 
+    def clear(self) -> None:
+        """Remove all calls."""
+        self._open.clear()
+
     def __contains__(self, call: Call) -> bool:
         return call in self._open
 

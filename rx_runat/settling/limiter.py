@@ -158,6 +158,12 @@ class Limiter(Generic[_T]):
             self._waiting.clear()
         return waiting
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: start nothing any more, and drop what waits."""
+        self._lock = threading.Lock()
+        self.stop()
+        self.threads.leave_to_parent()
+
     def _wakes(self) -> bool:
         """True if a thread is to be woken for one more item. The item counts as under way from now on."""
         wakes = not self._is_waking and self._under_way < self._max_concurrent and self._may_start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rx_runat.model.outcome import Outcome
@@ -40,6 +40,7 @@ class Outcomes:
         self._failed = failed
         self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[Outcome[Any]] = deque()
+        self._giving: Iterator[Outcome[Any]] = iter(())
         self._is_giving = False
         self._is_silent = False
 
@@ -62,6 +63,15 @@ class Outcomes:
             was_silent, self._is_silent = self._is_silent, True
         return not was_silent
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: give nothing more. If the subscriber forked, the outcome in its hands is the last."""
+        self._lock = threading.Lock()
+        self._is_silent = True
+        deque(self._giving, maxlen=0)
+        while len(self._waiting) > 1:  # the first one is still to be removed
+            self._waiting.pop()
+        self.thread.leave_to_parent()
+
     def _give(self) -> None:
         while True:
             with self._lock:
@@ -69,7 +79,8 @@ class Outcomes:
                 if not outcomes:
                     self._is_giving = False
                     return
-            for outcome in outcomes:
+            self._giving = iter(outcomes)
+            for outcome in self._giving:
                 if outcome.verdict != "acked":
                     log_failure(outcome)
                 if not self._is_silent:

@@ -14,6 +14,7 @@ from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.batch import REFUSED
 from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
+from rx_runat.model.forks import renew_in_child
 from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
@@ -85,6 +86,7 @@ class Subscription:
         self._open = 0
         self._last: Callable[[], None] | None = None  # the call that ends the subscriber's stream
         self._is_ending = False
+        renew_in_child(self, Subscription._leave_to_parent)
 
     # Claims come in, on the source's thread.
 
@@ -276,6 +278,16 @@ class Subscription:
         if self._outcomes.silence():
             self._outcomes.thread.run(partial(self._subscriber.fail, error))
             self._let_go()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: these claims are the parent's. If the user's code forked and returns, its thread ends.
+
+        Nothing more is worked on there, no outcome is given, and nothing is settled.
+        """
+        self._lock = threading.Lock()
+        self._is_ending = True
+        for part in (self._outcomes, self._work, self._limiter):
+            part.leave_to_parent()
 
     def _end_if_done(self) -> None:
         with self._lock:

@@ -80,6 +80,12 @@ class Pool:
             self._is_ended = True
             self._ready.notify_all()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: run nothing any more. A thread exists there only if its present action forked."""
+        self._ready = threading.Condition(threading.Lock())
+        self._actions.clear()
+        self._is_ended = True
+
     def join(self, longest: float = -1) -> None:
         """Wait, after `end`, for all threads but the calling one.
 
@@ -142,6 +148,11 @@ class Inline:
 
     def write_off(self, thread: threading.Thread) -> None:
         """Nothing: in virtual time no function takes any time."""
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: run nothing more after the present action, if that one forked."""
+        self._lock = threading.Lock()
+        self._actions.clear()
 
     def end(self) -> None:
         """Nothing: there is no thread to end."""

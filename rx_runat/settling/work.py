@@ -145,6 +145,11 @@ class Work:
         if self._limit is not None:
             self._limit.end()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: decide about no claim any more, also not about that of the work which forked."""
+        self._lock = threading.Lock()
+        self._calls.clear()
+
     def _follow(self, call: Call, result: Any) -> bool:
         self.has_followed = True
         manager = manager_of(call.lease)

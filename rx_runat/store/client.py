@@ -162,7 +162,7 @@ class RedisClient:
         """Returns a client of the same server with connections of its own, for a forked child.
 
         Args:
-            join: called before each connection is made, to join the server; raises OSError if it has ended.
+            join: called before each connection is made, to join the server; raises OSError if that fails.
 
         fakeredis lives in the process that made it: what the child wrote to its copy, nobody would read. So there all
         calls are refused.

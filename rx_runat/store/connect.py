@@ -67,10 +67,16 @@ class Connected(NamedTuple):
             f"{self.client.where}: this belongs to the process before the fork, and only that process can end the "
             "leases of what it claimed; take claims of your own here"
         )
-        if self.server is None:
+        server = self.server
+        if server is None:
             return Connected(self.client.renewed())
-        self.server.leave_to_parent()
-        return Connected(self.client.renewed(self.server.rejoin), self.server)
+
+        def join() -> None:
+            server.rejoin()
+            client.pool.connection_kwargs["path"] = server.socket  # it may have been started anew, on another path
+
+        client = self.client.renewed(join)
+        return Connected(client, server)
 
 
 def connect(target: object) -> Connected:

@@ -31,7 +31,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from rx_runat.errors import ServerError
-from rx_runat.model.forks import in_child
+from rx_runat.model.forks import in_child, renew_in_child
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.private_dir import check_private, open_private, private_dir
 
@@ -57,13 +57,13 @@ class EmbeddedServer:
 
     def __init__(self, directory: str | None = None) -> None:
         self._users = -1
-        self._joining: threading.Lock | None = None  # in a forked child that may join; held while it does
+        self._joining: threading.Lock | None = None  # in a forked child that has not joined yet; held while it joins
         self._private = directory is None
         self._home = Path(tempfile.mkdtemp(prefix="rx-runat-")) if directory is None else private_dir(directory)
         self.where = "embedded://" if self._private else f"embedded://{self._home}"
+        renew_in_child(self, EmbeddedServer.leave_to_parent)  # now: another thread may fork while this one starts it
         try:
-            self._users = open_private(self._home / "users", os.O_RDWR | os.O_CREAT)
-            fcntl.flock(self._users, fcntl.LOCK_SH)
+            self._use()
             self.socket = self._start_or_join()
         except BaseException as error:
             self.forget()
@@ -86,29 +86,48 @@ class EmbeddedServer:
 
     def leave_to_parent(self) -> None:
         """In a forked child: do not use the server. To close the lock that was inherited leaves the parent's alone."""
-        if self.forget():
+        if self.forget() or self._joining is not None:
             self._joining = threading.Lock()
 
     def rejoin(self) -> None:
         """In a forked child, before it connects: use the server for itself. The child may then outlive the parent.
 
+        A durable server that has ended meanwhile is started again.
+
         Raises:
-            OSError: the server has ended, because no process used it any more.
+            OSError: a private server has ended, because no process used it any more; or a durable one cannot be
+                started.
         """
-        if self._joining is None:
+        joining = self._joining
+        if joining is None:
             return
-        with self._joining:
-            if self._users < 0:
-                try:
-                    users = open_private(self._home / "users", os.O_RDWR)
-                except ServerError as error:
-                    raise FileNotFoundError(f"{self.where} ended when its last user left") from error
-                try:
-                    fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(users)
-                    raise FileNotFoundError(f"{self.where} ends, because its last user left") from None
-                self._users = users
+        with joining:
+            if self._joining is not joining:
+                return  # another thread has joined meanwhile, or left
+            try:
+                if self._private:
+                    self._use(os.O_RDWR, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                else:
+                    self._use()
+                    self.socket = self._start_or_join()
+            except BaseException as error:
+                self.forget()
+                if self._private and isinstance(error, FileNotFoundError | BlockingIOError):
+                    raise FileNotFoundError(
+                        "this process is a fork, and the server ended when its last user left, before this process "
+                        "used it"
+                    ) from error
+                if isinstance(error, ServerError):
+                    raise OSError(str(error)) from error
+                raise
+            if self._joining is not joining:
+                self.forget()  # another thread has left meanwhile
+            self._joining = None
+
+    def _use(self, flags: int = os.O_RDWR | os.O_CREAT, lock: int = fcntl.LOCK_SH) -> None:
+        with _opening:
+            self._users = open_private(self._home / "users", flags)
+        fcntl.flock(self._users, lock)
 
     def _is_unused(self) -> bool:
         try:
@@ -116,14 +135,15 @@ class EmbeddedServer:
         except (OSError, ServerError):
             return True  # its files are about to be removed
         try:
-            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True  # the watchdog has it
+            try:
+                fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True  # the watchdog has it
+            return False  # a user has it
         else:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            return False
+            return True
         finally:
             os.close(users)
 
@@ -132,9 +152,10 @@ class EmbeddedServer:
 
     def forget(self) -> bool:
         """Release the lock on `users`, without waiting. Returns False if it was released before."""
-        users, self._users = self._users, -1
-        if users >= 0:
-            os.close(users)
+        with _opening:
+            users, self._users = self._users, -1
+            if users >= 0:
+                os.close(users)
         return users >= 0
 
     def _start_or_join(self) -> str:
@@ -238,17 +259,17 @@ def find_server() -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[int | None]:
     """Yields the descriptor of an exclusive lock, closed at the end; or None, if another process has the lock."""
-    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        yield None
-    else:
+    with _opening:
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         _locks.add(descriptor)
-        try:
-            yield descriptor
-        finally:
+    try:
+        is_ours = False
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        yield descriptor if is_ours else None
+    finally:
+        with _opening:
             _locks.discard(descriptor)
             os.close(descriptor)  # not LOCK_UN: that would also release the lock of the server that inherited it
 
@@ -282,5 +303,10 @@ def _close_locks() -> None:
     _locks.clear()
 
 
+# No thread forks while another one has opened a file and has not noted it yet: the child could not close it, and would
+# keep its lock. Reentrant, because a signal handler may fork.
+_opening = threading.RLock()
 _locks: set[int] = set()
 in_child(_close_locks)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)

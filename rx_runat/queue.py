@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import redis as redis_py
 from reactivex import abc
-from reactivex.scheduler import EventLoopScheduler
 
 from rx_runat.dead_letters import Access, DeadLetters
 from rx_runat.errors import StoreError
@@ -73,8 +72,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.
     Forks:       in a forked child the queue, its streams and `dead` work as if made there. Subscriptions and claims are
                  not inherited: to dispose of one does nothing, and an `ack` raises `Refused`. So does everything on a
-                 `memory://` queue, which the fork would double. What the parent's subscribers and operators hold is
-                 not made anew: where the parent has subscribed to a pipeline, build another one in the child.
+                 `memory://` queue, which the fork would double. A real `scheduler` stays the parent's: the child's
+                 queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
+                 where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`, and while a source ticks `{Q}:receipt:<source>`, its last claim. A tick is one
                  script: O(keys + log(size)). A source that sleeps is woken by `CLIENT TRACKING`, on a connection of its
                  own.
@@ -142,12 +142,12 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def _renew(self) -> object:
         """In a forked child: begin anew, with the same streams and the same dead letters for who has them already.
 
-        A scheduler with a thread of its own has none here; the queue ticks on a loop of its own instead.
+        The threads or the event loop of a real scheduler are not here; the queue ticks on a loop of its own instead.
         """
         inherited = self.__dict__.copy(), [claims.publisher for claims in self._claims]
         was_stopped = self._stopped
         self._sources.leave_to_parent()
-        scheduler = None if isinstance(self._scheduler, EventLoopScheduler) else self._scheduler
+        scheduler = self._scheduler if virtual_clock(self._scheduler) else None
         self._begin(self._connected.renewed(), scheduler)
         self._keys.publisher = self._source
         self._dues.publisher = Dues(self._source)

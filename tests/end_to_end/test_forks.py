@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from reactivex import Observable
 from reactivex import operators as ops
-from reactivex.scheduler import EventLoopScheduler
+from reactivex.abc import SchedulerBase
+from reactivex.scheduler import EventLoopScheduler, NewThreadScheduler, ThreadPoolScheduler
+from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-from rx_runat import Claim, Job, OutcomeUnknown, Refused, RunAt, Stopped, Unavailable, settle
+from rx_runat import Claim, Job, Outcome, OutcomeUnknown, Refused, RunAt, Stopped, Unavailable, settle
 from rx_runat.testing import virtual_queue
 from tests.support.forks import LONGEST, Forked, in_child
 from tests.support.jobs import overdue_jobs
@@ -157,9 +164,12 @@ def test_24_children_of_children(make: Callable[..., RunAt]) -> None:
     assert in_child(receive_below) == (3e9, 1, 1)
 
 
-def test_24_a_queue_on_a_scheduler_with_a_thread_of_its_own(make: Callable[..., RunAt]) -> None:
-    """The thread of the user's scheduler is not there any more."""
-    scheduler = EventLoopScheduler()
+@pytest.mark.parametrize("kind", [EventLoopScheduler, NewThreadScheduler, partial(ThreadPoolScheduler, 1)])
+def test_24_a_queue_on_a_scheduler_with_threads_of_its_own(
+    kind: Callable[[], SchedulerBase], make: Callable[..., RunAt]
+) -> None:
+    """The threads of the user's scheduler are not there any more."""
+    scheduler = kind()
     queue = make(scheduler=scheduler)
     queue.schedule("a", 1.0)
     assert got(queue) == ["a"]
@@ -170,7 +180,24 @@ def test_24_a_queue_on_a_scheduler_with_a_thread_of_its_own(make: Callable[..., 
 
     assert in_child(receive) == ["b"]
     queue.stop()
-    scheduler.dispose()
+
+
+def test_24_a_queue_on_an_event_loop(make: Callable[..., RunAt]) -> None:
+    """Nobody runs the parent's event loop in the child."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    queue = make(scheduler=AsyncIOThreadSafeScheduler(loop))
+
+    def receive() -> list[str]:
+        queue.schedule("b", 1.0)
+        return got(queue)
+
+    assert in_child(receive) == ["b"]
+    queue.stop()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 def test_24_a_stopped_queue_stays_stopped(make: Callable[..., RunAt]) -> None:
@@ -355,6 +382,54 @@ def test_24_a_handler_that_forks_and_returns_ends_the_child_and_doubles_no_key(
     assert Counter(mine) == Counter(job.key for job in overdue_jobs(1000))
 
 
+@pytest.mark.parametrize("place", ["work", "on_next"])
+def test_24_where_settle_forks_and_returns_the_child_does_nothing_and_ends(
+    place: str, make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """What waits for a worker or for the subscriber is the parent's, and so is what the log says about it."""
+    queue = make()
+    outcomes: list[str] = []
+    children: list[int] = []
+    reading, writing = os.pipe()
+
+    def here(where: str, key: str) -> None:
+        if children == [0]:
+            os.write(writing, f"{where} {key}, ".encode())
+        elif key == "k003" and where == place:
+            children.append(os.fork())
+            if children == [0]:
+                signal.alarm(10)  # a child that hangs is to end
+
+    def work(claim: Claim) -> str:
+        time.sleep(0.002)  # so that others wait
+        here("work", claim.key)
+        if claim.key > "k150":
+            raise ValueError("which is logged")
+        return claim.key
+
+    def receive(outcome: Outcome[str]) -> None:
+        outcomes.append(outcome.claim.key)
+        here("on_next", outcome.claim.key)
+
+    handler = logging.Handler()
+    handler.emit = lambda record: here("log", record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("rx_runat").addHandler(handler)
+    try:
+        settled = queue.claims().pipe(settle(work, max_attempts=1, max_concurrent=1))
+        settled.subscribe(receive, lambda error: here("on_error", str(error)), lambda: here("on_completed", ""))
+        queue.on_next([Job(f"k{i:03}", 1.0) for i in range(200)])
+        wait_until(lambda: len(outcomes) == 200, "the parent works on")
+        os.close(writing)
+        wait_until(lambda: os.waitpid(children[0], os.WNOHANG)[0], "the child has ended")
+    finally:
+        logging.getLogger("rx_runat").removeHandler(handler)
+    with open(reading) as pipe:
+        assert pipe.read() == ""
+    assert len({*outcomes}) == 200
+    queue.stop()
+    assert {*client.scan_iter()} == {f"{{{Q}}}:dead".encode()}
+
+
 def test_24_a_handler_may_start_a_process_that_uses_the_queue(make: Callable[..., RunAt]) -> None:
     queue = make()
     context = multiprocessing.get_context("fork")
@@ -472,6 +547,52 @@ def test_24_a_child_that_comes_too_late_for_the_embedded_server_hears_it_in_word
     os.close(ends)
     os.close(end)
     assert child.result() == "heard"
+
+
+@pytest.mark.parametrize("dir_name", ["short", "long" * 30])
+def test_24_a_child_starts_the_durable_server_again_that_ended_without_it(dir_name: str, tmp_path: Path) -> None:
+    queue = RunAt(f"embedded://{tmp_path / dir_name}")
+    queue.schedule("a", 4e9)
+    end, ends = os.pipe()
+
+    def use() -> list[str]:
+        os.close(ends)
+        with open(end) as pipe:
+            pipe.read()
+        with queue:
+            queue.schedule("b", 1.0)
+            return [*got(queue), *(due.key for due in queue.peek())]
+
+    child = Forked(use)
+    queue.stop()
+    wait_until(lambda: not (tmp_path / dir_name / "socket").exists(), "the server has ended")
+    os.close(ends)
+    os.close(end)
+    assert child.result() == ["b", "a"]
+
+
+def test_24_a_child_keeps_no_server_alive_that_another_thread_was_starting() -> None:
+    """Its locks are open files, and a child inherits those."""
+    held: list[str] = []
+    begun, started = threading.Event(), threading.Event()
+
+    def start() -> None:
+        begun.set()
+        with RunAt("embedded://"):
+            started.set()
+
+    def locks() -> list[str]:
+        links = [os.path.realpath(f"/proc/self/fd/{each}") for each in {*os.listdir("/proc/self/fd")} - used]
+        return [link for link in links if "/rx-runat-" in link]
+
+    used = {*os.listdir("/proc/self/fd")}
+    thread = threading.Thread(target=start)
+    thread.start()
+    begun.wait()
+    while not started.is_set():
+        held += in_child(locks)
+    thread.join()
+    assert held == []
 
 
 @pytest.mark.parametrize("url", ["memory://", "memory://shared"])

@@ -1,4 +1,4 @@
-"""The end of the interpreter: the sources of every queue that is still open hand back what they hold.
+"""The end of the process: the sources of every queue that is still open hand back what they hold.
 
 Where one of them still has subscribers, the log says once that a subscription does not keep a script alive.
 """
@@ -6,8 +6,11 @@ Where one of them still has subscribers, the log says once that a subscription d
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 from rx_runat.model.forks import in_child
 from rx_runat.stream.safe_log import warn
@@ -23,6 +26,7 @@ _open: weakref.WeakSet[Sources] = weakref.WeakSet()
 def stop_at_exit(sources: Sources) -> None:
     """Stop these sources when the interpreter ends: their threads are daemons, and would die with keys in the hold."""
     _open.add(sources)
+    _stop_at_end_of_process()
 
 
 def forget(sources: Sources) -> None:
@@ -41,5 +45,29 @@ def _stop_all() -> None:
         sources.stop(LONGEST_AT_EXIT)
 
 
+def _stop_at_end_of_process() -> None:
+    """Stop all at the end of a child of `multiprocessing` as well: that skips `atexit`, and has finalizers instead.
+
+    A child drops the finalizers that were there before it began, and then calls what `register_after_fork` was given.
+    """
+    global _registered, _finalized_in
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return  # this is no such child, and none can begin before somebody imports it
+    if not _registered:
+        _registered = True
+        util.register_after_fork(_stop_all, _finalize)
+    if _finalized_in != os.getpid() and sys.modules["multiprocessing.process"].parent_process() is not None:
+        _finalized_in = os.getpid()
+        _finalize(_stop_all)
+
+
+def _finalize(stop: Callable[[], None]) -> None:
+    # Before the finalizers of its queues and pipes, which have 10 at most: an `on_next` may use one.
+    sys.modules["multiprocessing.util"].Finalize(None, stop, exitpriority=100)
+
+
+_registered = False
+_finalized_in = 0  # the id of the process; children inherit this
 atexit.register(_stop_all)
 in_child(_open.clear)  # what the parent holds is the parent's to hand back

@@ -18,6 +18,7 @@ from rx_runat.drawing.scene import Scene
 from rx_runat.drawing.viewers import Viewers
 from rx_runat.errors import RunAtError, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.forks import renew_in_child
 from rx_runat.model.humanize import readable
 from rx_runat.queue import RunAt, inside
 from rx_runat.stream.loop import Loop
@@ -41,6 +42,7 @@ class Poller:
         self.viewers = Viewers()
         self.polls = 0
         self.frames = 0
+        self._queue = queue
         _, self._store, self._sources = inside(queue)
         self._scene = scene
         self._publish = publish
@@ -50,6 +52,7 @@ class Poller:
         self._last: Frame | None = None
         self._pace = FASTEST
         self._counted = 0.0
+        renew_in_child(self, Poller._leave_to_parent)
 
     @property
     def is_running(self) -> bool:
@@ -75,6 +78,13 @@ class Poller:
                 self._sources.taps.remove(self)
         if loop is not None:
             loop.dispose()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: do not poll, until `start` or `poll` is called there."""
+        self._lock = threading.RLock()
+        self._loop = None
+        self._reports.clear()
+        _, self._store, self._sources = inside(self._queue)
 
     def poll(self) -> Frame:
         """Poll once, now, and return the frame. If the server does not answer, the frame's note says so."""

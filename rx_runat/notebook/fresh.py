@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 
 from reactivex import abc
 
+from rx_runat.model.forks import in_child
+
 _D = TypeVar("_D", bound=abc.DisposableBase)
 _P = ParamSpec("_P")
 
@@ -50,3 +52,12 @@ def fresh(name: str, make: Callable[_P, _D], /, *args: _P.args, **kwargs: _P.kwa
         made = make(*args, **kwargs)
         _made[name] = made
         return made
+
+
+def _renew_lock() -> None:
+    """In a forked child: another thread may have held it, and for long, because `make` may be slow."""
+    global _lock
+    _lock = threading.RLock()
+
+
+in_child(_renew_lock)

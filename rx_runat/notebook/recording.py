@@ -21,6 +21,7 @@ from reactivex.scheduler import VirtualTimeScheduler
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 from rx_runat.model.foreign_values import hint, to_length
+from rx_runat.model.forks import renew_in_child
 from rx_runat.notebook.display import shown
 from rx_runat.stream.loop import Loop
 from rx_runat.stream.ticks import Seconds
@@ -68,6 +69,7 @@ class Recording(abc.DisposableBase):
         elif virtual is not None:
             virtual.advance_by(self.seconds)
             self.dispose()
+        renew_in_child(self, Recording._leave_to_parent)
 
     # What a picture is made of.
 
@@ -151,6 +153,16 @@ class Recording(abc.DisposableBase):
             then, self._then = self._then, []
         for each in then:
             each()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: it is over, with what was recorded until then. The subscriptions are the parent's."""
+        self._lock = threading.RLock()
+        self._ended_after = self.elapsed
+        self._over = threading.Event()
+        self._over.set()
+        self._then = []
+        if self._loop is not None:
+            self._loop.leave_to_parent()
 
     def _dispose_later(self, *_: object) -> None:
         self.dispose()

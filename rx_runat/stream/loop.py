@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from reactivex import abc, typing
 from reactivex.disposable import Disposable
-from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler, TimeoutScheduler
 from reactivex.scheduler.scheduleditem import ScheduledItem
 
+from rx_runat.model.forks import in_child
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.times import EPOCH
 
@@ -110,3 +111,12 @@ class Loop(EventLoopScheduler):
         thread = self._latest
         if thread is not None and thread is not threading.current_thread():
             thread.join(None if longest < 0 else longest)
+
+
+def _renew_locks() -> None:
+    """In a forked child: RxPY takes these two locks for each subscription, and another thread may have held them."""
+    ImmediateScheduler._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+    TimeoutScheduler._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage]
+
+
+in_child(_renew_locks)

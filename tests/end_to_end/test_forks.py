@@ -28,10 +28,20 @@ import redis
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.abc import SchedulerBase
-from reactivex.scheduler import EventLoopScheduler, NewThreadScheduler, ThreadPoolScheduler
+from reactivex.scheduler import (
+    EventLoopScheduler,
+    ImmediateScheduler,
+    NewThreadScheduler,
+    ThreadPoolScheduler,
+    TimeoutScheduler,
+)
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from rx_runat import Claim, Job, Outcome, OutcomeUnknown, Refused, RunAt, Stopped, Unavailable, settle
+from rx_runat.drawing.poller import Poller
+from rx_runat.drawing.scene import Scene
+from rx_runat.notebook.fresh import fresh
+from rx_runat.notebook.marbles import marbles
 from rx_runat.testing import virtual_queue
 from tests.support.forks import LONGEST, Forked, in_child
 from tests.support.jobs import overdue_jobs
@@ -275,6 +285,14 @@ def test_24_forty_children_of_a_busy_parent_all_get_through(make: Callable[..., 
     wait_until(lambda: not client.exists(Q), "the parent works on")
 
 
+@pytest.mark.parametrize("scheduler", [ImmediateScheduler, TimeoutScheduler])
+def test_24_no_lock_of_rxpys_singletons_is_waited_for(scheduler: Any, make: Callable[..., RunAt]) -> None:
+    queue = make()
+    queue.schedule("a", 1.0)
+    with scheduler._lock:
+        assert in_child(lambda: got(queue.pipe(ops.delay(0.01)))) == ["a"]
+
+
 # What belongs to the parent stays the parent's.
 
 
@@ -388,8 +406,9 @@ def test_24_where_settle_forks_and_returns_the_child_does_nothing_and_ends(
 ) -> None:
     """What waits for a worker or for the subscriber is the parent's, and so is what the log says about it."""
     queue = make()
-    outcomes: list[str] = []
+    outcomes: set[str] = set()
     children: list[int] = []
+    ended: list[int] = []
     reading, writing = os.pipe()
 
     def here(where: str, key: str) -> None:
@@ -400,34 +419,39 @@ def test_24_where_settle_forks_and_returns_the_child_does_nothing_and_ends(
             if children == [0]:
                 signal.alarm(10)  # a child that hangs is to end
 
-    def work(claim: Claim) -> str:
+    def slowly() -> None:
         time.sleep(0.002)  # so that others wait
+
+    def work(claim: Claim) -> str:
+        if place == "work":
+            slowly()
         here("work", claim.key)
         if claim.key > "k150":
             raise ValueError("which is logged")
         return claim.key
 
     def receive(outcome: Outcome[str]) -> None:
-        outcomes.append(outcome.claim.key)
+        outcomes.add(outcome.claim.key)
+        if place == "on_next":
+            slowly()
         here("on_next", outcome.claim.key)
 
     handler = logging.Handler()
     handler.emit = lambda record: here("log", record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("rx_runat").addHandler(handler)
     try:
-        settled = queue.claims().pipe(settle(work, max_attempts=1, max_concurrent=1))
+        settled = queue.claims().pipe(settle(work, backoff=lambda _: 1e6, max_concurrent=1))
         settled.subscribe(receive, lambda error: here("on_error", str(error)), lambda: here("on_completed", ""))
         queue.on_next([Job(f"k{i:03}", 1.0) for i in range(200)])
         wait_until(lambda: len(outcomes) == 200, "the parent works on")
         os.close(writing)
-        wait_until(lambda: os.waitpid(children[0], os.WNOHANG)[0], "the child has ended")
+        wait_until(lambda: ended.extend(os.waitpid(children[0], os.WNOHANG)) or ended[-2], "the child has ended")
     finally:
         logging.getLogger("rx_runat").removeHandler(handler)
     with open(reading) as pipe:
-        assert pipe.read() == ""
-    assert len({*outcomes}) == 200
+        assert (pipe.read(), ended[-1]) == ("", 0)
     queue.stop()
-    assert {*client.scan_iter()} == {f"{{{Q}}}:dead".encode()}
+    assert left(client) == [f"k{i:03}" for i in range(151, 200)]
 
 
 def test_24_a_handler_may_start_a_process_that_uses_the_queue(make: Callable[..., RunAt]) -> None:
@@ -482,6 +506,39 @@ def test_24_a_child_that_exits_hands_back_what_it_holds(
     )
     assert (run.returncode, "Error" in run.stderr) == (7, False), run.stderr
     assert Counter(run.stdout.split() + left(client)) == Counter(keys)
+    assert {*client.scan_iter()} <= {Q.encode()}
+
+
+@pytest.mark.parametrize("end", ["returns", "exits", "raises"])
+def test_24_a_child_of_multiprocessing_hands_back_what_it_holds(
+    end: str, make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    """It ends without `atexit`."""
+    queue = make()
+    queue.on_next(overdue_jobs(2000))
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        some = threading.Event()
+        signal.alarm(LONGEST)
+        os.close(2)  # of a child that raises, a traceback is to be expected
+        os.open(os.devnull, os.O_WRONLY)
+        queue.subscribe(lambda key: (os.write(writing, f"{key} ".encode()), some.set()))
+        queue.claims(lease=60).subscribe(lambda claim: (os.write(writing, f"{claim.key} ".encode()), claim.ack()))
+        some.wait(20)
+        if end == "exits":
+            sys.exit(1)
+        if end == "raises":
+            raise ValueError("as expected")
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    os.close(writing)
+    with open(reading) as pipe:
+        received = pipe.read().split()
+    process.join()
+    assert process.exitcode == (0 if end == "returns" else 1)
+    assert Counter(received + left(client)) == Counter(job.key for job in overdue_jobs(2000))
     assert {*client.scan_iter()} <= {Q.encode()}
 
 
@@ -573,7 +630,7 @@ def test_24_a_child_starts_the_durable_server_again_that_ended_without_it(dir_na
 
 def test_24_a_child_keeps_no_server_alive_that_another_thread_was_starting() -> None:
     """Its locks are open files, and a child inherits those."""
-    held: list[str] = []
+    held: set[str] = set()
     begun, started = threading.Event(), threading.Event()
 
     def start() -> None:
@@ -581,18 +638,18 @@ def test_24_a_child_keeps_no_server_alive_that_another_thread_was_starting() -> 
         with RunAt("embedded://"):
             started.set()
 
-    def locks() -> list[str]:
-        links = [os.path.realpath(f"/proc/self/fd/{each}") for each in {*os.listdir("/proc/self/fd")} - used]
-        return [link for link in links if "/rx-runat-" in link]
+    def files() -> set[str]:
+        links = {os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")}
+        return {link for link in links if "/rx-runat-" in link}
 
-    used = {*os.listdir("/proc/self/fd")}
+    before = files()
     thread = threading.Thread(target=start)
     thread.start()
     begun.wait()
     while not started.is_set():
-        held += in_child(locks)
+        held |= in_child(files) - before
     thread.join()
-    assert held == []
+    assert held == set()
 
 
 @pytest.mark.parametrize("url", ["memory://", "memory://shared"])
@@ -637,3 +694,40 @@ def test_24_a_queue_in_virtual_time_is_refused_in_the_child() -> None:
     queue.subscribe(keys.append)
     scheduler.advance_by(2)
     assert keys == ["a"]
+
+
+# Notebooks.
+
+
+def test_24_what_records_or_draws_a_queue_hangs_in_no_child(make: Callable[..., RunAt]) -> None:
+    queue = make()
+    queue.schedule("a", 4e9)
+    recording = marbles(60, {"keys": queue})
+    poller = Poller(queue, Scene("title", 1e4, None), lambda _: None)
+    poller.start()
+    begun, goes_on = threading.Event(), threading.Event()
+    making = threading.Thread(
+        target=fresh, args=("stuck", lambda: (begun.set(), goes_on.wait(LONGEST), queue.subscribe())[2])
+    )
+    making.start()
+    begun.wait()
+
+    def use() -> list[Any]:
+        said = [recording.run().is_over, poller.is_running, poller.poll()["note"]]
+        frames: list[Any] = []
+        drawn = Poller(queue, Scene("title", 1e4, None), frames.append)
+        drawn.start()
+        wait_until(lambda: frames, "a picture is drawn")
+        drawn.stop()
+        fresh("another", queue.subscribe).dispose()
+        return said
+
+    try:
+        assert in_child(use) == [True, False, ""]
+        assert not recording.is_over
+        assert poller.is_running
+    finally:
+        goes_on.set()
+        making.join()
+        recording.dispose()
+        poller.stop()

@@ -68,11 +68,11 @@ def test_21_a_thread_that_cannot_be_started_ends_the_stream_with_an_error(
 
 
 def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
-    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch, go_on: threading.Event
 ) -> None:
     queue = make()
     errors: list[Exception] = []
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
 
     def work(claim: Claim) -> None:
         begun.set()

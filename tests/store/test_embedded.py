@@ -851,6 +851,45 @@ def test_a_dir_of_somebody_else_is_refused(tmp_path: Path, join: Callable[..., C
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o770, 0o775])
+def test_a_dir_that_others_may_replace_is_refused(mode: int, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    """Somebody may write in a directory above it, though not in the dir itself, nor in the one in which that lies."""
+    shared = tmp_path / "shared"
+    home = shared / "mine" / "home"
+    home.mkdir(mode=0o700, parents=True)
+    os.chown(shared, -1, 12345 if os.geteuid() == 0 else -1)
+    shared.chmod(mode)
+    if mode & stat.S_IWOTH or os.geteuid() == 0:
+        with pytest.raises(ServerError, match=rf"other users may write in {shared} .*{mode:o}.* the place of {home};"):
+            join(f"embedded://{home}")
+        assert list(home.iterdir()) == []
+    shared.chmod(mode | stat.S_ISVTX)
+    assert join(f"embedded://{home}").client.call("PING") == b"PONG"
+
+
+@pytest.mark.skipif(
+    os.geteuid() not in {0, os.getegid(), *os.getgroups()}, reason="users have no groups of their own here"
+)
+def test_a_group_of_the_users_own_may_write_above_a_dir(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    """As where the umask is 002, because each user has a group of the same number."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, -1, os.geteuid())
+    shared.chmod(0o775)
+    assert join(f"embedded://{shared}/home").client.call("PING") == b"PONG"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_dir_below_one_of_somebody_else_is_refused(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    other = tmp_path / "other"
+    home = other / "home"
+    home.mkdir(mode=0o700, parents=True)
+    os.chown(other, 65534, 65534)
+    with pytest.raises(ServerError, match=rf"{other} belongs to another user \(uid 65534\), who could put another .*"):
+        join(f"embedded://{home}")
+    assert list(home.iterdir()) == []
+
+
 NAMES = ["users", "server.lock", "socket", "server.log", "server.sock", "appendonlydir", "temp-rewriteaof-1.aof"]
 
 

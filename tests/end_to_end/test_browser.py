@@ -82,10 +82,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 RECORD_STATES = """
-states = [];
-new MutationObserver((changes) => {
-  for (const { target } of changes) if (target.matches('.rx-runat-timeline canvas')) states.push(target.ariaLabel);
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ['aria-label'] });
+states = new Set();
+new MutationObserver(() => {
+  for (const canvas of document.querySelectorAll('.rx-runat-timeline canvas')) states.add(canvas.ariaLabel);
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ['aria-label'] });
 """
 
 
@@ -154,7 +154,17 @@ class Browser:
 
     def wait_for_state(self, text: str) -> None:
         """Wait until a timeline was described by a text, even if it was for a moment only."""
-        self.page.wait_for_function("text => states.some(each => each.includes(text))", arg=text, timeout=60_000)
+        states: list[str] = []
+
+        def was_seen() -> bool:
+            states[:] = self.page.evaluate("[...states]")
+            return any(text in state for state in states)
+
+        try:
+            wait_until(was_seen, f"a timeline shows {text!r}", 60)
+        except AssertionError:
+            print("The timelines showed:", *states, sep="\n")
+            raise
 
     def shoot(self, name: str) -> None:
         self.page.screenshot(path=self._shots / f"{name}.png")

@@ -456,6 +456,35 @@ def test_a_server_that_was_started_after_the_first_one_died_ends_with_its_last_u
     assert join().client.call("PING") == b"PONG"
 
 
+def kill_watchdog_and_shell(home: Path) -> None:
+    """Kill the shell first: else it becomes a watchdog."""
+    listed = [line for line in processes(home) if "embedded_watchdog.py" in line]
+    for line in sorted(listed, key=is_shell, reverse=True):
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+    wait_until(lambda: not any("embedded_watchdog.py" in line for line in processes(home)), "nobody watches")
+
+
+def test_a_server_whose_watchdog_and_shell_were_killed_is_watched_again_by_the_next_user(
+    tmp_path: Path, join: Callable[..., Connected]
+) -> None:
+    home = tmp_path / "home"
+    one = join()
+    before = run_id(one)
+    kill_watchdog_and_shell(home)
+    other = join()
+    assert run_id(other) == before
+    assert len(watchdogs(home)) == 1
+    leave(join())
+    assert len(watchdogs(home)) == 1, "one is enough"
+    leave(one)
+    assert other.client.call("PING") == b"PONG"
+    kill_watchdog_and_shell(home)
+    leave(other)
+    assert processes(home), "nobody ends it"
+    leave(join())
+    wait_until_over(home)
+
+
 def test_without_a_shell_a_watchdog_does_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: Callable[..., Connected]
 ) -> None:
@@ -780,7 +809,7 @@ def test_a_dir_that_cannot_be_written_is_said(path: str, join: Callable[..., Con
         join(f"embedded://{path}")
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "watchdog"])
 def test_something_in_the_place_of_our_files_is_said(
     name: str, tmp_path: Path, join: Callable[..., Connected], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -890,7 +919,16 @@ def test_a_dir_below_one_of_somebody_else_is_refused(tmp_path: Path, join: Calla
     assert list(home.iterdir()) == []
 
 
-NAMES = ["users", "server.lock", "socket", "server.log", "server.sock", "appendonlydir", "temp-rewriteaof-1.aof"]
+NAMES = [
+    "users",
+    "server.lock",
+    "watchdog",
+    "socket",
+    "server.log",
+    "server.sock",
+    "appendonlydir",
+    "temp-rewriteaof-1.aof",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -925,7 +963,7 @@ def test_a_symbolic_link_beside_the_data_is_refused(
     assert victim.read_text() == "dear to me"
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_hard_link_in_the_dir_is_refused(
     name: str, tmp_path: Path, victim: Path, join: Callable[..., Connected]
 ) -> None:
@@ -936,7 +974,7 @@ def test_a_hard_link_in_the_dir_is_refused(
     assert victim.read_text() == "dear to me"
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_pipe_in_the_dir_does_not_keep_us_waiting(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = open_dir(tmp_path / "home")
     os.mkfifo(home / name)
@@ -945,7 +983,7 @@ def test_a_pipe_in_the_dir_does_not_keep_us_waiting(name: str, tmp_path: Path, j
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_file_of_somebody_else_is_refused(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = open_dir(tmp_path / "home")
     (home / name).write_text("")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rx_runat.model.members import to_key
 from tests.support.refusals import NONE, SHARE, Laboratory, share_of
 from tests.support.verb import Verb
 from tests.support.verb_table import TURNS, VERBS, each_verb
 from tests.support.whereabouts import EARLY, ENDED, FENCE, Raw
+
+pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
 
 # The first of each list are tried in the default run as well.
 MEMBERS = [

@@ -27,6 +27,8 @@ from tests.support.verb import Verb
 from tests.support.verb_table import TURNS, VERBS, each_verb
 from tests.support.whereabouts import EARLY, ENDED, FAR, FENCE, HOUR, NAMES, NEWER, PLACES, RETRY, place
 
+pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
+
 COMMANDS = sorted({*used_commands(), "ping", "select", "client|tracking", "client|setinfo"})
 
 

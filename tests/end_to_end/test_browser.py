@@ -194,8 +194,9 @@ def run_all(browser: Browser, theme: str) -> None:
     browser.shoot(f"{theme}-lanes")
     browser.wait_for_all_cells()
     wait_until(lambda: "the queue was stopped" in browser.state(), "the picture shows what the last cell has done")
-    wait_until(lambda: "Got key 'first'\nGot key 'middle'\nGot key 'last'" in browser.outputs(), "the keys are printed")
-    assert browser.outputs().count("Got key 'first'") == 1
+    wait_until(lambda: "Got key 'last'" in browser.outputs(), "the keys are printed")
+    printed = [line for line in browser.outputs().splitlines() if line.startswith("Got key")]  # perhaps several outputs
+    assert printed == ["Got key 'first'", "Got key 'middle'", "Got key 'last'"]
     assert "cup 3" in browser.outputs()
     browser.shoot(f"{theme}-end")
 

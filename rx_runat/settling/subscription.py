@@ -195,6 +195,11 @@ class Subscription:
         """How many more claims a source may take for this holder."""
         return self._backlog.wanted
 
+    @property
+    def held_here(self) -> list[Lease]:
+        """The leases whose work cannot end before the present thread goes on."""
+        return self._work.held_here
+
     def _wake_sources(self) -> None:
         """A worker is free, or more claims may wait: a source that was told to take none looks again."""
         if self._backlog.is_limited:

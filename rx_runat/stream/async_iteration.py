@@ -63,6 +63,11 @@ class _IteratorSubscriber(Subscriber[_T]):
         if not offer.is_received:
             raise NotReceived(for_good=self.has_left or loop.is_closed())
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the source waits for; None once the iterator was left."""
+        return None if self.has_left else self._rendezvous.loop
+
     def unblock_source(self) -> None:
         """Resolve the value on offer, and all later ones, as not received."""
         self._rendezvous.close()

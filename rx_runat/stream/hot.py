@@ -8,6 +8,8 @@ Here the publisher calls each subscriber itself, and so knows whether it receive
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
-from reactivex.run import _default_scheduler as _run_scheduler  # pyright: ignore[reportPrivateUsage]
+from reactivex.run import run
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
@@ -93,16 +95,30 @@ class Subscriber(Generic[_T]):
             self._loop_handler.close()
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the publisher waits for with each value; None if it waits for none."""
+        return None if self._loop_handler is None else self._loop_handler.loop
+
+    @property
     def is_waited_for(self) -> bool:
-        """True if `run()` subscribes: it blocks this thread until the stream ends. Only its scheduler shows that."""
-        return self.scheduler is _run_scheduler
+        """True if `run()` subscribes: it blocks this thread until the stream ends. To be asked while it subscribes.
+
+        A `run()` on this thread's stack has passed its scheduler on. The scheduler alone proves nothing, because an
+        operator such as `ops.flat_map` uses it again later, on the publisher's thread, which then waits for nobody.
+        """
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_code is run.__code__ and frame.f_locals.get("scheduler") is self.scheduler:
+                return True
+            frame = frame.f_back
+        return False
 
     def refuse_to_wait(self) -> None:
-        """Raise InvalidSetting if `run()` subscribes: it is about to wait on the publisher's own thread."""
+        """Raise InvalidSetting if `run()` subscribes: the publisher waits for this thread to return from a callback."""
         if self.is_waited_for:
             raise InvalidSetting(
-                "run() in an on_next of the same stream would wait for ever: the next value comes when that on_next "
-                "has returned; subscribe instead"
+                "run() in an on_next of the same stream would wait for ever, because the next value comes when that "
+                "on_next has returned; subscribe instead"
             )
 
     def run(self, action: Callable[[], object]) -> None:
@@ -173,8 +189,8 @@ class Hot(Observable[_T]):
             The subscription; dispose of it to leave.
 
         Raises:
-            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or `run()` in an `on_next`
-                of this stream, which would wait for itself.
+            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or a `run()` that would
+                wait for ever, such as one in an `on_next` of this stream.
         """
         if callable(getattr(on_next, "on_next", None)):
             observer = cast("abc.ObserverBase[_T]", on_next)

@@ -23,6 +23,7 @@ from rx_runat.model.job import Due
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.endless_waits import refuse_endless_wait
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
@@ -112,8 +113,8 @@ class Source(Generic[C]):
 
     def join(self, subscriber: Subscriber[Any]) -> None:
         """Give a subscriber the next key; the first one starts the ticks. After `stop` it completes at once."""
-        if self.is_inside:
-            subscriber.refuse_to_wait()
+        if not self.subscribers.is_stopped:
+            refuse_endless_wait(subscriber, self._look_lock, self._scheduler, self.subscribers.present, self._claiming)
         subscriber.wrap_handler(self._look_lock.inside)
         self.subscribers.join(subscriber)
 

@@ -57,7 +57,7 @@ class Sources:
         clock: Clock | None,
         finished: Callable[[], None],
     ) -> None:
-        self.errors: Broadcast[StoreError] = Broadcast()
+        self.errors: Broadcast[StoreError] = Broadcast(lambda: any(source.is_inside for source in self._ticking))
         self.taps = Taps()
         self.now: Callable[[], float] = monotonic if clock is None else lambda: clock() / 1e6
         self._store = store

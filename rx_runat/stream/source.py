@@ -28,7 +28,7 @@ from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.outage import Outage
+from rx_runat.stream.outage import Outage, Refusals
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
 from rx_runat.stream.taps import Taps
@@ -54,6 +54,7 @@ class Source(Generic[C]):
         heads: the schedule's head whenever others may have changed it.
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
+        refusals: of all sources of the queue that claim in this way.
         taps: told of each claim and delivery.
         loops: threads of this source alone; they end with it.
         ticks: told, from any thread, when this source begins to tick and when it ends.
@@ -76,6 +77,7 @@ class Source(Generic[C]):
         heads: Observable[float],
         contention: ContentionDelay,
         errors: Broadcast[StoreError],
+        refusals: Refusals,
         taps: Taps,
         loops: tuple[Loop, ...],
         ticks: Callable[[Source[Any], bool], None],
@@ -90,7 +92,7 @@ class Source(Generic[C]):
         self._errors = errors
         self._taps = taps
         self._finished = finished
-        self._outage = Outage(where, scheduler, errors)
+        self._outage = Outage(where, scheduler, errors, refusals)
         self._sleep = Sleep(now, contention)
         self._ticker = Ticker(
             self._look,

@@ -12,6 +12,7 @@ join and leave at any time, and no subscriber is called under the lock that guar
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
@@ -101,7 +102,7 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
-            failed=self._fail,
+            failed=self._fail_without_ticks,
             ticking=partial(ticks, self),
         )
         self.loops = loops
@@ -280,6 +281,15 @@ class Source(Generic[C]):
             for loop in self.loops:
                 loop.dispose()
             self._finished()
+
+    def _fail_without_ticks(self, error: Exception) -> None:
+        """Fail because nothing can be planned: no thread can be started. So the pause after the last time is here.
+
+        Whoever subscribes again in `on_error`, as `ops.retry` does, does that on the thread of its first `subscribe`.
+        """
+        if self.loops:
+            threading.Event().wait(self._outage.pause_after_refusal)
+        self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """End the stream for all who subscribe now; a new subscription starts afresh."""

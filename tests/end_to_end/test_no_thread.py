@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from reactivex import operators as ops
 
 from rx_runat import Claim, Job, RunAt, settle
+from rx_runat.model.monotonic import monotonic
+from rx_runat.stream.outage import backoff
 from tests.support.waiting import wait_until
 
 
@@ -65,6 +69,28 @@ def test_21_a_thread_that_cannot_be_started_ends_the_stream_with_an_error(
     wait_until(lambda: len(got) > before, "a new subscription works")
     queue.stop()
     assert len(errors) == 1
+
+
+def test_21_a_retry_without_a_thread_pauses_and_works_when_one_can_be_started(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = make()
+    told: list[float] = []
+    got: list[str] = []
+
+    def note(_: Exception) -> None:
+        told.append(monotonic())
+
+    retried = queue.pipe(ops.do_action(on_error=note), ops.retry())
+    retrying = threading.Thread(target=lambda: retried.subscribe(got.append))
+    with no_thread(monkeypatch, "RunAt~default"):
+        retrying.start()
+        wait_until(lambda: len(told) > 3, "it was told four times")
+        pauses = [after - before for before, after in pairwise(told)]
+        assert all(pause > 0.9 * backoff(i) for i, pause in enumerate(pauses))
+    retrying.join()
+    queue.schedule("a", 0)
+    wait_until(lambda: got == ["a"], "the key came")
 
 
 def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(

@@ -14,7 +14,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
-from rx_runat.stream.hot import unhandled
+from rx_runat.model.safe_log import unhandled
 
 NO_LOOP = (
     "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, subscribe inside a "

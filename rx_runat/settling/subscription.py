@@ -17,6 +17,7 @@ from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.backlog import Backlog, Waiting
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
@@ -25,7 +26,7 @@ from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
 from rx_runat.stream.acks import Ack
-from rx_runat.stream.hot import Subscriber, unhandled
+from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 

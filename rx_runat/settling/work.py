@@ -10,15 +10,14 @@ from typing import Any
 
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.model.humanize import span
+from rx_runat.model.safe_log import unhandled, warn
 from rx_runat.settling.calls import Call, Calls, TimeLimit
 from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.hot import unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import running_loop
-from rx_runat.stream.safe_log import warn
 
 # Seconds for the clean-up of work that was cancelled because it takes too long: enough to close a connection. Without
 # a bound, a coroutine that ignores its cancellation would keep its place for ever.

@@ -45,7 +45,6 @@ Claims, which outlive the look that brought them:
     acks             leases of finished work, settled in bulk
     renewals         leases of work that goes on, extended in bulk
     lease_thread     where both happen; it runs no code of the user's
-    safe_log         logs from there, whatever the user's handlers raise
     stoppable        work on claims, which `stop` must wait for
 
 A whole queue:

@@ -20,11 +20,11 @@ from reactivex import abc
 from reactivex.scheduler import VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.safe_log import warn
 from rx_runat.stream.claiming import Claiming
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
 from rx_runat.stream.rendezvous import event_loop, running_loop
-from rx_runat.stream.safe_log import warn
 
 
 def refuse_endless_wait(

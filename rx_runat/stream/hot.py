@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
@@ -23,6 +21,7 @@ from reactivex.run import run
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 from rx_runat.model.functions import is_coroutine_function, is_generator_function
+from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.rendezvous import LoopHandler, event_loop
 
 _T = TypeVar("_T")
@@ -200,22 +199,6 @@ class Hot(Observable[_T]):
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         self._publisher.join(subscriber)
         return Disposable(lambda: self._publisher.leave(subscriber))
-
-
-def unhandled(error: BaseException) -> None:
-    """Report an exception that nobody handles, as Python reports one that ends a thread.
-
-    The hook for threads hides `SystemExit`, so that one goes to `sys.excepthook`.
-    """
-    hook_args = (type(error), error, error.__traceback__, threading.current_thread())
-    if not issubclass(hook_args[0], SystemExit):
-        try:
-            threading.excepthook(threading.ExceptHookArgs(hook_args))
-            return
-        except BaseException:  # a broken hook must not end the loop
-            pass
-    with suppress(BaseException):
-        sys.excepthook(*hook_args[:3])
 
 
 def _refuse_unrun(name: str, callback: object) -> None:

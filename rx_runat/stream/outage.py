@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,9 +9,8 @@ from datetime import datetime, timedelta
 from reactivex import abc
 
 from rx_runat.errors import Recovered, StoreError
+from rx_runat.model.safe_log import warn
 from rx_runat.stream.broadcast import Broadcast
-
-log = logging.getLogger("rx_runat")
 
 FIRST_BACKOFF = 0.05  # a connection that was cut is back before a user notices
 LONGEST_BACKOFF = 2.0  # so the end of an outage is noticed within 2 s, and a server that starts is not flooded
@@ -42,28 +40,30 @@ class Refusals:
 
     Args:
         now: monotonic seconds; virtual seconds in virtual time.
+
+    Attributes:
+        until: the moment at which the pause ends, or has ended.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
+        self.until = -math.inf
         self._now = now
         self._count = 0
-        self._until = -math.inf
 
     def add(self) -> None:
         """Begin a pause: each time a longer one, until `clear`. During a pause this does nothing."""
-        if not self.pause:
-            self._until = self._now() + backoff(self._count)
+        if not self.seconds_to(self.until):
+            self.until = self._now() + backoff(self._count)
             self._count += 1
 
     def clear(self) -> None:
         """End the pause; the next one is short again."""
-        self._count, self._until = 0, -math.inf
+        self._count, self.until = 0, -math.inf
 
-    @property
-    def pause(self) -> float:
-        """The seconds that are left of the pause; 0.0: a look is allowed."""
+    def seconds_to(self, moment: float) -> float:
+        """The seconds that are left until a moment; 0.0 after it."""
         # Rounded to the microsecond, because a virtual clock counts in them.
-        return max(0.0, round(self._until - self._now(), 6))
+        return max(0.0, round(moment - self._now(), 6))
 
 
 class Outage:
@@ -91,6 +91,7 @@ class Outage:
         self._retry_at: datetime | None = None
         self._failures = 0
         self._has_succeeded = False  # since somebody subscribes
+        self._first_look_at: float | None = None
 
     def allows_look(self, _: object = None) -> bool:
         """True if a tick may look at Redis, False while the backoff after a failure lasts."""
@@ -106,7 +107,7 @@ class Outage:
         now = self._scheduler.now
         if self._since is None:
             self._since = now - timedelta(seconds=seconds_waited)
-            log.warning("%s; retrying until it answers", error)
+            warn("%s; retrying until it answers", error)
             self._errors.publish(error)
         seconds = backoff(self._failures)
         self._failures += 1
@@ -121,7 +122,11 @@ class Outage:
     @property
     def pause_after_refusal(self) -> float:
         """The seconds until the first look of a subscription; 0.0: it is allowed. A source that works never pauses."""
-        return 0.0 if self._has_succeeded else self._refusals.pause
+        if self._has_succeeded:
+            return 0.0
+        if self._first_look_at is None:  # of further pauses it waits for none: else many would wait for each other
+            self._first_look_at = self._refusals.until
+        return self._refusals.seconds_to(self._first_look_at)
 
     def note_success(self) -> None:
         """Report the end of the outage, if there was one."""
@@ -133,12 +138,13 @@ class Outage:
         seconds = (self._scheduler.now - self._since).total_seconds()
         self._end()
         notice = Recovered(f"{self._where} answers again, after {seconds:.1f} s", seconds)
-        log.warning("%s", notice)
+        warn("%s", notice)
         self._errors.publish(notice)
 
     def reset(self) -> None:
         """Forget the outage without a report: nobody subscribes any more, or the stream has failed."""
         self._has_succeeded = False
+        self._first_look_at = None
         self._end()
 
     def _end(self) -> None:

@@ -11,7 +11,6 @@ join and leave at any time, and no subscriber is called under the lock that guar
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from reactivex import Observable, abc
 
 from rx_runat.errors import Refused, StoreError
 from rx_runat.model.job import Due
+from rx_runat.model.safe_log import fault
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
@@ -34,8 +34,6 @@ from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
 from rx_runat.stream.taps import Taps
 from rx_runat.stream.ticks import Seconds, Ticker
-
-log = logging.getLogger("rx_runat")
 
 # Seconds. A backlog is claimed in one look, because to plan another tick takes a tenth as long as to claim a thousand
 # keys. A look ends after this time, because the scheduler may be the user's, and its other actions wait meanwhile.
@@ -155,7 +153,7 @@ class Source(Generic[C]):
                 self._sleep.begin_backoff()
                 return self._outage.note_failure(error, self._now() - self._asked_at)
             except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
-                log.exception("the source of %s failed", self._where)
+                fault("the source of %s failed", self._where, error=error)
                 self._fail(error)
             finally:
                 if self.subscribers.is_stopped:
@@ -249,7 +247,7 @@ class Source(Generic[C]):
         if self.is_inside:
             return
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
-            log.error(
+            fault(
                 "stopped, but an on_next did not return: "
                 "a plain key in delivery is lost if the process ends before that on_next returns"
             )
@@ -274,7 +272,7 @@ class Source(Generic[C]):
         try:
             notice = self._hold.hand_back_everything()
             if notice is not None:
-                log.error("%s", notice)
+                fault("%s", notice)
                 self._errors.publish(notice)
         finally:
             self.subscribers.complete()
@@ -295,7 +293,7 @@ class Source(Generic[C]):
         """End the stream for all who subscribe now; a new subscription starts afresh."""
         failing = self.subscribers.remove_all()
         self._outage.note_refusal()
-        log.error("%s", error)
+        fault("%s", error)
         if isinstance(error, StoreError):
             self._errors.publish(error)
         for subscriber in failing:

@@ -112,6 +112,24 @@ def test_21_a_queue_of_the_wrong_type_is_asked_no_faster_than_one_that_is_away(k
     queue.stop()
 
 
+def test_each_of_many_that_are_refused_waits_for_one_pause_alone() -> None:
+    faults = Faults()
+    queue, scheduler = virtual_queue(faults=faults)
+    faults.refusal = "NOPERM"
+    told: list[tuple[int, float]] = []
+    for i in range(100):
+        since = scheduler.clock
+
+        def note(_: Exception, i: int = i, since: float = since) -> None:
+            told.append((i, scheduler.clock - since))
+
+        queue.claims().subscribe(on_error=note)
+        scheduler.advance_by(0.1)
+    scheduler.advance_by(2)
+    assert sorted(i for i, _ in told) == list(range(100))
+    assert max(waited for _, waited in told) <= 2
+
+
 class RefusesLongLeases(Faults):
     """Refuses claims with a lease of 77 s, and no others."""
 

@@ -76,9 +76,10 @@ class _IteratorSubscriber(Subscriber[_T]):
         """Run an action on the event loop, soon."""
         self._rendezvous.post(action)
 
-    def fail(self, error: BaseException) -> None:
-        """End the iteration with an error, which `__anext__` raises."""
-        self.run(lambda: self._end(error))
+    def fail(self, error: BaseException, has_left: bool = False) -> None:
+        """End the iteration with an error, which `__anext__` raises; after the iterator was left nobody calls it."""
+        if not has_left:
+            self.run(lambda: self._end(error))
 
     def complete(self) -> None:
         """End the iteration."""

@@ -61,5 +61,6 @@ class Broadcast(Generic[_T]):
             try:
                 subscriber.handler(value)
             except BaseException as error:  # a bug of one subscriber does not reach the others
+                has_left = subscriber not in self._subscribers
                 self.leave(subscriber)
-                subscriber.fail(error)
+                subscriber.fail(error, has_left)

@@ -22,7 +22,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 from rx_runat.model.functions import is_coroutine_function, is_generator_function
 from rx_runat.model.safe_log import unhandled
-from rx_runat.stream.rendezvous import LoopHandler, event_loop
+from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
 
 _T = TypeVar("_T")
 
@@ -70,14 +70,18 @@ class Subscriber(Generic[_T]):
 
         self._loop_handler.handler = wrapped
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, has_left: bool = False) -> None:
         """End with an error, given to the user's `on_error`, whatever its kind: somebody may wait for the end.
 
         It is shown as well where nobody may handle it: without an `on_error`, or if the observer has ended already (an
         operator's `on_error` raised), and for `SystemExit` and its like, which an `on_error` does not expect.
+
+        Args:
+            error: what ends the stream.
+            has_left: True if the subscription was disposed of before, as operators do when they have ended.
         """
         on_error = self._on_error
-        is_shown = on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
+        is_shown = has_left or on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
         if is_shown:
             unhandled(error)
         if on_error is not None:
@@ -132,7 +136,7 @@ class Subscriber(Generic[_T]):
             try:
                 action()
             except BaseException as error:  # the subscription has ended: only the hook is left to report it
-                if error is not shown:  # RxPY's own `on_error` raises what it is given
+                if error is not shown and not tell_awaiting(error):  # RxPY's own `on_error` raises what it is given
                     unhandled(error)
 
         self.run(guarded)

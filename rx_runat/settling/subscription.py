@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -103,7 +104,11 @@ class Subscription:
 
     def _on_next(self, claim: Claim) -> None:
         if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
+            hint = ""
+            if inspect.iscoroutine(claim):
+                claim.close()  # else Python warns that nobody awaited it
+                hint = "; an operator before it has an `async def`: give that to settle as its work"
+            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}{hint}"))
             return
         lease = lease_of(claim)
         manager = manager_of(lease)

@@ -27,6 +27,7 @@ A due key on its way out:
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
     taps             observers of claims, for the drawings of a queue
+    unrun            refuses a callback that would run nothing, such as an `async def`
     endless_waits    refuses a `run()` that could not end
     look_lock        one look at a time; under the same lock the source ends, after the look in progress
 

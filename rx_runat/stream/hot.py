@@ -19,10 +19,9 @@ from reactivex.disposable import Disposable
 from reactivex.run import run
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.checks import show
-from rx_runat.model.functions import is_coroutine_function, is_generator_function
 from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
+from rx_runat.stream.unrun import refuse_unrun
 
 _T = TypeVar("_T")
 
@@ -199,21 +198,10 @@ class Hot(Observable[_T]):
             observer = cast("abc.ObserverBase[_T]", on_next)
             on_next, on_error, on_completed = observer.on_next, observer.on_error, observer.on_completed
         for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
-            _refuse_unrun(name, callback)
+            refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         self._publisher.join(subscriber)
         return Disposable(lambda: self._publisher.leave(subscriber))
-
-
-def _refuse_unrun(name: str, callback: object) -> None:
-    """Raise InvalidSetting if a call of this callback only makes a coroutine or a generator, of which nothing runs."""
-    if is_coroutine_function(callback):
-        raise InvalidSetting(
-            f"{name}: got {show(callback)}, a coroutine function, which nobody would await: give a plain function; "
-            f"for keys, take `async for`, or `queue.claims().pipe(settle(work))`, whose work may be one"
-        )
-    if is_generator_function(callback):
-        raise InvalidSetting(f"{name}: got {show(callback)}, a generator function, of which a call runs no line")
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

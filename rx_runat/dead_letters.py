@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
@@ -15,31 +15,38 @@ from rx_runat.stream.writes import Writes
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
 
 
+class Access(NamedTuple):
+    """How the dead letters of a queue are reached at the moment; a forked child makes all of it anew.
+
+    Attributes:
+        store: where they are kept.
+        writes: what writes to the schedule for `revive`.
+        reading: raises Stopped instead of what a stopped queue's store raises.
+        writing: the same for verbs that change something.
+    """
+
+    store: Store
+    writes: Writes
+    reading: Gate
+    writing: Gate
+
+
 class DeadLetters:
     """Keys whose work was given up, by `bury` or because attempts ran out. They stay until they are revived or dropped.
 
     Args:
-        store: where they are kept.
-        reading: raises Stopped instead of what a stopped queue's store raises.
-        writing: the same for verbs that change something.
-        writes: what writes to the schedule for `revive`.
+        access: returns how they are reached.
         owner: returns the repr of the queue that they belong to.
         card: returns their HTML card, from a title and a function that returns the card's body.
     """
 
     def __init__(
         self,
-        store: Store,
-        reading: Gate,
-        writing: Gate,
-        writes: Writes,
+        access: Callable[[], Access],
         owner: Callable[[], str],
         card: Callable[[str, Callable[[], str]], str],
     ) -> None:
-        self._store = store
-        self._reading = reading
-        self._writing = writing
-        self._writes = writes
+        self._access = access
         self._owner = owner
         self._card = card
 
@@ -54,13 +61,15 @@ class DeadLetters:
             InvalidSetting: n is not a count.
             StoreError, Stopped: as the verbs of the queue.
         """
-        with self._reading:
-            return self._store.dead_peek(check_count(n, "n", "a count of letters, such as 10"))
+        access = self._access()
+        with access.reading:
+            return access.store.dead_peek(check_count(n, "n", "a count of letters, such as 10"))
 
     def size(self) -> int:
         """Returns how many letters there are. Raises as the verbs of the queue."""
-        with self._reading:
-            return self._store.dead_size()
+        access = self._access()
+        with access.reading:
+            return access.store.dead_size()
 
     def revive(self, key: str | None) -> int:
         """Put a key back into the schedule, with its own run_at and so due at once. Attempts count from 1 again.
@@ -80,13 +89,15 @@ class DeadLetters:
                 500; each step is done whole or not at all, and the message says how many letters the steps before the
                 error revived.
         """
-        with self._writing:
-            return self._writes.revive(key)
+        access = self._access()
+        with access.writing:
+            return access.writes.revive(key)
 
     def drop(self, key: str | None) -> int:
         """Delete the letter of a key; None: all letters. Returns how many were deleted. Raises as `revive`."""
-        with self._writing:
-            return self._store.drop(key)
+        access = self._access()
+        with access.writing:
+            return access.store.drop(key)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(f"{self!r} cannot be pickled or copied; make a RunAt of the same queue_name there")
@@ -99,6 +110,7 @@ class DeadLetters:
         return self._card("dead letters of RunAt", self._glance)
 
     def _glance(self) -> str:
-        size = self._store.dead_size()
-        oldest = self._store.dead_peek(NEXT) if size <= _MOST_READ else []
+        store = self._access().store
+        size = store.dead_size()
+        oldest = store.dead_peek(NEXT) if size <= _MOST_READ else []
         return cards().letters(size, [(each.key, each.attempts, each.reason, each.time) for each in oldest])

@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self
+from weakref import WeakKeyDictionary
 
 import redis as redis_py
 from reactivex import abc
+from reactivex.scheduler import EventLoopScheduler
 
-from rx_runat.dead_letters import DeadLetters
+from rx_runat.dead_letters import Access, DeadLetters
 from rx_runat.errors import StoreError
+from rx_runat.model.batch import Leased
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
+from rx_runat.model.forks import renew_in_child
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_ms
-from rx_runat.store.connect import connect
+from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.async_iteration import Iteration
 from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.gate import Gate
-from rx_runat.stream.hot import Hot
+from rx_runat.stream.hot import Current, Hot
 from rx_runat.stream.jobs import Dues, Jobs, Named
 from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.settings import check_settings, virtual_clock
 from rx_runat.stream.sink import Sink
+from rx_runat.stream.source import Source
 from rx_runat.stream.sources import Sources
 from rx_runat.stream.ticks import Seconds, to_seconds
 from rx_runat.stream.writes import Writes
@@ -66,6 +71,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Disposal:    does not block. When the last subscriber leaves, the ticks end, and the keys that the source holds go
                  back soon after; `stop` blocks until they have. If another thread disposes of a pipeline, RxPY may drop
                  the one key that passes its operators at that moment; a disposal from `on_next`, and `stop`, drop none.
+    Forks:       in a forked child the queue, its streams and `dead` work as if made there. Subscriptions and claims are
+                 not inherited: to dispose of one does nothing, and an `ack` raises `Refused`. So does everything on a
+                 `memory://` queue, which the fork would double. What the parent's subscribers and operators hold is
+                 not made anew: where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`, and while a source ticks `{Q}:receipt:<source>`, its last claim. A tick is one
                  script: O(keys + log(size)). A source that sleeps is woken by `CLIENT TRACKING`, on a connection of its
                  own.
@@ -103,24 +112,54 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
-        interval, limit = check_settings(interval, limit, scheduler)
+        self._interval, self._limit = check_settings(interval, limit, scheduler)
+        self._begin(connect(redis), scheduler)
+        self._keys: Current[str] = Current(self._source)
+        self._dues: Current[Due] = Current(Dues(self._source))
+        self._notices: Current[StoreError] = Current(self._sources.errors)
+        super().__init__(self._keys)
+        self._dead = DeadLetters(self._access, self.__repr__, self._card)
+        self._jobs = Jobs(self._dues, "jobs", self.__repr__, self._card)
+        self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
+        self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()
+        renew_in_child(self, RunAt._renew)
+
+    def _begin(self, connected: Connected, scheduler: abc.SchedulerBase | None) -> None:
+        """Make all that holds a lock, a thread or a connection."""
         clock = virtual_clock(scheduler)
-        connected = connect(redis)
-        self._leave = connected.leave
-        self._store = RedisStore(connected.client, queue_name, clock)
-        self._virtual = None if clock is None else scheduler
+        self._connected = connected
+        self._scheduler = scheduler
+        self._store = RedisStore(connected.client, self._queue_name, clock)
         self._sources = Sources(
-            self._store, f"rx_runat {queue_name}", interval=interval, clock=clock, finished=self._let_go
+            self._store, f"rx_runat {self._queue_name}", interval=self._interval, clock=clock, finished=self._let_go
         )
         self._reading, self._writing = Gate(self._sources, self, reads=True), Gate(self._sources, self)
         self._writes = Writes(self._store, self._sources)
-        self._source = self._sources.open(PlainClaiming(self._store, limit), scheduler)
-        super().__init__(self._source)
+        self._source = self._sources.open(PlainClaiming(self._store, self._limit), scheduler)
         self._sink = Sink(self._writes)
-        self._dead = DeadLetters(self._store, self._reading, self._writing, self._writes, self.__repr__, self._card)
-        self._jobs = Jobs(Dues(self._source), "jobs", self.__repr__, self._card)
-        self._errors: Hot[StoreError] = Named(self._sources.errors, "errors", self.__repr__, self._card)
         stop_at_exit(self._sources)
+
+    def _renew(self) -> object:
+        """In a forked child: begin anew, with the same streams and the same dead letters for who has them already.
+
+        A scheduler with a thread of its own has none here; the queue ticks on a loop of its own instead.
+        """
+        inherited = self.__dict__.copy(), [claims.publisher for claims in self._claims]
+        was_stopped = self._stopped
+        self._sources.leave_to_parent()
+        scheduler = None if isinstance(self._scheduler, EventLoopScheduler) else self._scheduler
+        self._begin(self._connected.renewed(), scheduler)
+        self._keys.publisher = self._source
+        self._dues.publisher = Dues(self._source)
+        self._notices.publisher = self._sources.errors
+        for claims, settings in self._claims.items():
+            claims.publisher = self._open_claims(*settings)
+        if was_stopped:
+            self._sources.stop(-1)
+        return inherited
+
+    def _access(self) -> Access:
+        return Access(self._store, self._writes, self._reading, self._writing)
 
     # The source.
 
@@ -147,7 +186,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
         When the loop is left, the keys that it has not received go back to Redis.
         """
-        return Iteration(self._source)
+        return Iteration(self._keys)
 
     def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> Hot[Claim]:
         """Keys as they fall due, each ours until it is acked or its lease ends: for work that must survive a crash.
@@ -205,9 +244,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         right = "a count of claims between 1 and 100,000"
         max_in_flight = check_count(max_in_flight, "max_in_flight", right, 1, 100_000)
         seconds = to_seconds(lease)
-        manager = LeaseManager(self._store, self._writes, self._sources, seconds, max_in_flight, self._virtual)
         name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
-        return Named(manager.open(), name, self.__repr__, self._card)
+        claims: Current[Claim] = Current(self._open_claims(seconds, max_in_flight))
+        self._claims[claims] = seconds, max_in_flight
+        return Named(claims, name, self.__repr__, self._card)
+
+    def _open_claims(self, lease: float, max_in_flight: int) -> Source[Leased]:
+        virtual = self._scheduler if virtual_clock(self._scheduler) else None
+        return LeaseManager(self._store, self._writes, self._sources, lease, max_in_flight, virtual).open()
 
     # The sink.
 
@@ -345,7 +389,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def _let_go(self) -> None:
         self._store.close()
-        self._leave()
+        self._connected.leave()
         forget(self._sources)
 
 

@@ -9,13 +9,14 @@ times in all, because a `Request` knows what a reply means after an earlier one 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import NoScriptError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.store.connection import BROKEN, DedicatedConnection, exchange, own_pool
+from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, own_pool
 from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
 
@@ -33,13 +34,14 @@ class RedisClient:
         hint: what the user can do when nothing answers; messages say it after the cause.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, where: str, hint: str = "") -> None:
+    def __init__(self, pool: OwnPool, where: str, hint: str = "") -> None:
         self.where = where
         self.pool = pool
         self._hint = hint
-        self._former: redis.ConnectionPool | None = None  # the pool before `shorten_timeout`: calls may still use it
+        self._former: OwnPool | None = None  # the pool before `shorten_timeout`: calls may still use it
         self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
         self._closed = False
+        self._forked = ""  # why all calls are refused in a forked child; "": they are not
 
     def call(self, *command: Arg) -> Any:
         """Send a command, once.
@@ -123,7 +125,7 @@ class RedisClient:
         self._dedicated.add(connection)
         if self._closed:
             connection.close()
-            raise Unavailable(f"the connections to {self.where} are closed")
+            raise self._gone()
         return connection
 
     def error_of(self, message: str) -> StoreError:
@@ -135,7 +137,7 @@ class RedisClient:
         if self._former is None:
             self._former = self.pool
             settings = self.pool.connection_kwargs | {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-            self.pool = own_pool(self.pool.connection_class, settings)
+            self.pool = own_pool(self.pool.connection_class, settings, self.pool.join)
             self._former.disconnect(inuse_connections=False)
 
     def close(self) -> None:
@@ -146,6 +148,37 @@ class RedisClient:
         for pool in (self._former, self.pool):
             if pool is not None:
                 pool.disconnect(inuse_connections=True)
+
+    def leave_to_parent(self, why: str) -> None:
+        """In a forked child: refuse all calls from now on, and touch no connection: they are the parent's.
+
+        Args:
+            why: the message. It may be called when a lock of the pool is held by a thread that does not exist here.
+        """
+        self._closed = True
+        self._forked = why
+
+    def renewed(self, join: Callable[[], None] | None = None) -> RedisClient:
+        """Returns a client of the same server with connections of its own, for a forked child.
+
+        Args:
+            join: called before each connection is made, to join the server; raises OSError if it has ended.
+
+        fakeredis lives in the process that made it: what the child wrote to its copy, nobody would read. So there all
+        calls are refused.
+        """
+        former = self._former or self.pool
+        pool = own_pool(former.connection_class, former.connection_kwargs, join)
+        client = RedisClient(pool, self.where, self._hint)
+        if former.connection_class.__module__.startswith("fakeredis"):
+            client.leave_to_parent(
+                f"{self.where} lives in the process that made it, and this process is a fork of that one; use "
+                "embedded:// or a Redis of your own, or make the queue after the fork"
+            )
+        return client
+
+    def _gone(self) -> StoreError:
+        return Refused(self._forked) if self._forked else Unavailable(f"the connections to {self.where} are closed")
 
     def _exchange(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
         try:
@@ -160,9 +193,9 @@ class RedisClient:
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
 
-    def _connect(self, pool: redis.ConnectionPool) -> redis.Connection:
+    def _connect(self, pool: OwnPool) -> redis.Connection:
         if self._closed:
-            raise Unavailable(f"the connections to {self.where} are closed")
+            raise self._gone()
         try:
             return pool.get_connection()
         except BROKEN as error:

@@ -17,16 +17,20 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, unquote, urlsplit
 
 import redis
 
 from rx_runat.errors import InvalidSetting, Unavailable
+from rx_runat.model.forks import in_child
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import own_pool
 from rx_runat.store.urls import client_of
+
+if TYPE_CHECKING:
+    from rx_runat.store.embedded import EmbeddedServer
 
 DEFAULT_URL = "redis://localhost:6379"
 
@@ -41,15 +45,32 @@ _WAYS_OUT = (
 )
 
 
-def _nothing() -> None:
-    pass
-
-
 class Connected(NamedTuple):
-    """A client of a server, and what to call when the client is not needed any more."""
+    """A client of a server.
+
+    Attributes:
+        client: the client.
+        server: the embedded one, to be left when the client is not needed any more; None: the server is not ours.
+    """
 
     client: RedisClient
-    leave: Callable[[], None] = _nothing
+    server: EmbeddedServer | None = None
+
+    def leave(self) -> None:
+        """Use the server no more; may be repeated."""
+        if self.server is not None:
+            self.server.leave()
+
+    def renewed(self) -> Connected:
+        """Returns a connection to the same server for a forked child. What was inherited is left to the parent."""
+        self.client.leave_to_parent(
+            f"{self.client.where}: this belongs to the process before the fork, and only that process can end the "
+            "leases of what it claimed; take claims of your own here"
+        )
+        if self.server is None:
+            return Connected(self.client.renewed())
+        self.server.leave_to_parent()
+        return Connected(self.client.renewed(self.server.rejoin), self.server)
 
 
 def connect(target: object) -> Connected:
@@ -79,7 +100,7 @@ def _prepare(target: object) -> Connected:
 
             server = EmbeddedServer(_embedded_dir(target))
             client = _from_url(f"unix://{quote(server.socket)}")
-            return _connected(client, where=server.where, leave=server.leave)
+            return Connected(_connected(client, server.where).client, server)
         if scheme == "memory":
             return _memory(target)
         return _connected(_from_url(target))
@@ -90,14 +111,12 @@ def _prepare(target: object) -> Connected:
     raise InvalidSetting(f"redis: got {_kind(target)}; it must be {_FORMS}")
 
 
-def _connected(
-    client: redis.Redis, where: str | None = None, hint: str = "", leave: Callable[[], None] = _nothing
-) -> Connected:
+def _connected(client: redis.Redis, where: str | None = None, hint: str = "") -> Connected:
     pool = client.connection_pool
     if hasattr(pool, "sentinel_manager"):
         raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
     ours = own_pool(pool.connection_class, pool.connection_kwargs)
-    return Connected(RedisClient(ours, where or _where(pool), hint), leave)
+    return Connected(RedisClient(ours, where or _where(pool), hint))
 
 
 def _where(pool: redis.ConnectionPool) -> str:
@@ -144,6 +163,17 @@ def _embedded_dir(url: str) -> str | None:
 # same moment got two servers, and one of them lost what was written to the other.
 _memory_servers: dict[str, Any] = {}
 _memory_lock = threading.Lock()
+
+
+def _forget_memory() -> object:
+    """In a forked child: a name stands for a new server. A copy of the parent's would double its keys."""
+    global _memory_lock, _memory_servers
+    inherited = _memory_servers
+    _memory_lock, _memory_servers = threading.Lock(), {}
+    return inherited
+
+
+in_child(_forget_memory)
 
 
 def _memory(url: str) -> Connected:

@@ -54,6 +54,14 @@ class OwnPool(redis.ConnectionPool):
     socket that it has now.
     """
 
+    join: Callable[[], None] | None = None
+
+    def make_connection(self) -> Any:
+        """Make a connection, which is not open yet."""
+        if self.join is not None:
+            self.join()
+        return super().make_connection()
+
     def reset(self) -> None:
         """Forget all connections."""
         super().reset()
@@ -67,10 +75,18 @@ class OwnPool(redis.ConnectionPool):
         super().release(connection)
 
 
-def own_pool(connection_class: type, settings: Mapping[str, Any]) -> OwnPool:
-    """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes."""
+def own_pool(connection_class: type, settings: Mapping[str, Any], join: Callable[[], None] | None = None) -> OwnPool:
+    """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes.
+
+    Args:
+        connection_class: of redis-py's.
+        settings: of each connection.
+        join: called before a connection is made.
+    """
     kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
-    return OwnPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+    pool = OwnPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+    pool.join = join
+    return pool
 
 
 def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:

@@ -27,11 +27,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import weakref
 from collections.abc import Generator
 from pathlib import Path
 
 from rx_runat.errors import ServerError
+from rx_runat.model.forks import in_child
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.private_dir import check_private, open_private, private_dir
 
@@ -57,6 +57,7 @@ class EmbeddedServer:
 
     def __init__(self, directory: str | None = None) -> None:
         self._users = -1
+        self._joining: threading.Lock | None = None  # in a forked child that may join; held while it does
         self._private = directory is None
         self._home = Path(tempfile.mkdtemp(prefix="rx-runat-")) if directory is None else private_dir(directory)
         self.where = "embedded://" if self._private else f"embedded://{self._home}"
@@ -71,17 +72,60 @@ class EmbeddedServer:
             if isinstance(error, OSError):
                 raise ServerError(f"{self.where} cannot use its own files: {error}") from error
             raise
-        _servers.add(self)
 
     def leave(self) -> None:
-        """Use the server no more, and wait until a private one has ended. May be repeated.
+        """Use the server no more, and wait until a private one has ended, unless a forked process still uses it.
 
-        The watchdog ends a server when its last user has left.
+        The watchdog ends a server when its last user has left. May be repeated.
         """
-        if self.forget() and self._private:
+        self._joining = None
+        if self.forget() and self._private and self._is_unused():
             deadline = monotonic() + END_SECONDS
             while self._home.exists() and monotonic() < deadline:
                 _pause()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: do not use the server. To close the lock that was inherited leaves the parent's alone."""
+        if self.forget():
+            self._joining = threading.Lock()
+
+    def rejoin(self) -> None:
+        """In a forked child, before it connects: use the server for itself. The child may then outlive the parent.
+
+        Raises:
+            OSError: the server has ended, because no process used it any more.
+        """
+        if self._joining is None:
+            return
+        with self._joining:
+            if self._users < 0:
+                try:
+                    users = open_private(self._home / "users", os.O_RDWR)
+                except ServerError as error:
+                    raise FileNotFoundError(f"{self.where} ended when its last user left") from error
+                try:
+                    fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(users)
+                    raise FileNotFoundError(f"{self.where} ends, because its last user left") from None
+                self._users = users
+
+    def _is_unused(self) -> bool:
+        try:
+            users = open_private(self._home / "users", os.O_RDWR)
+        except (OSError, ServerError):
+            return True  # its files are about to be removed
+        try:
+            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True  # the watchdog has it
+        else:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            return False
+        finally:
+            os.close(users)
 
     def __del__(self) -> None:
         self.forget()
@@ -201,9 +245,11 @@ def _locked(path: Path) -> Generator[int | None]:
         os.close(descriptor)
         yield None
     else:
+        _locks.add(descriptor)
         try:
             yield descriptor
         finally:
+            _locks.discard(descriptor)
             os.close(descriptor)  # not LOCK_UN: that would also release the lock of the server that inherited it
 
 
@@ -229,12 +275,12 @@ def _pause() -> None:
     threading.Event().wait(0.005)
 
 
-def _after_fork() -> None:
-    """Close our locks in a forked child, which inherits them: else the server would run until the child ends too."""
-    for server in _servers:
-        server.forget()
+def _close_locks() -> None:
+    """In a forked child: a `server.lock` that another thread held is not ours, and nobody would ever release it."""
+    for descriptor in _locks:
+        os.close(descriptor)
+    _locks.clear()
 
 
-_servers: weakref.WeakSet[EmbeddedServer] = weakref.WeakSet()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_locks: set[int] = set()
+in_child(_close_locks)

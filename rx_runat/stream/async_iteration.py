@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Self, TypeVar
 
+from rx_runat.model.forks import generation
 from rx_runat.stream.hot import Publisher, Subscriber
 from rx_runat.stream.rendezvous import CHECK_SECONDS, NotReceived, Rendezvous, running_loop
 
@@ -132,14 +133,21 @@ class Iteration(AsyncIterator[_T]):
     """
 
     def __init__(self, publisher: Publisher[_T]) -> None:
+        self._generation = generation()
         self._publisher = publisher
         self._subscriber: _IteratorSubscriber[_T] | None = None
 
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def _is_inherited(self) -> bool:
+        return self._generation != generation()
+
     async def __anext__(self) -> _T:
-        """Returns the next value."""
+        """Returns the next value. In a forked child it ends: who subscribed is the parent."""
+        if self._is_inherited:
+            raise StopAsyncIteration
         subscriber = self._subscriber
         if subscriber is None:
             subscriber = self._subscriber = _IteratorSubscriber[_T](asyncio.get_running_loop())
@@ -148,6 +156,8 @@ class Iteration(AsyncIterator[_T]):
 
     async def aclose(self) -> None:
         """Leave the stream now; may be repeated."""
+        if self._is_inherited:
+            return
         subscriber = self._subscriber
         if subscriber is None:
             self._subscriber = subscriber = _IteratorSubscriber[_T](asyncio.get_running_loop())
@@ -158,7 +168,7 @@ class Iteration(AsyncIterator[_T]):
     def __del__(self) -> None:
         """Leave the stream. A finalizer runs anywhere, perhaps under the source's lock, so it posts its `leave`."""
         subscriber, publisher = self._subscriber, self._publisher
-        if subscriber is None or subscriber.has_left:
+        if subscriber is None or subscriber.has_left or self._is_inherited:
             return
         subscriber.has_left = True
         subscriber.unblock_source()

@@ -6,10 +6,10 @@ Where one of them still has subscribers, the log says once that a subscription d
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import weakref
 
+from rx_runat.model.forks import in_child
 from rx_runat.model.safe_log import warn
 from rx_runat.stream.sources import Sources
 
@@ -42,5 +42,4 @@ def _stop_all() -> None:
 
 
 atexit.register(_stop_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open.clear)  # what the parent holds is the parent's to hand back
+in_child(_open.clear)  # what the parent holds is the parent's to hand back

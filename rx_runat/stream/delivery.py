@@ -15,6 +15,7 @@ does not hold; see `Hold.begin`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import length_hint
@@ -104,6 +105,10 @@ class Delivery:
         rest = list(self.keys)
         self._not_given += len(rest)
         return self.entries(rest)
+
+    def drop_rest(self) -> None:
+        """Drop the keys that were not given: the delivery ends after the one on its way. For a forked child."""
+        deque(self.keys, maxlen=0)
 
     def entries(self, keys: list[Any]) -> list[Entry]:
         """Returns some of the keys as they were claimed."""

@@ -147,6 +147,11 @@ class Hold(Generic[C]):
                 self._timed = partial(self._hand_back_in_time, delivery, failures + 1)
                 timer().arm(self._timed, HOLD_SECONDS + backoff(failures))
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: hold nothing, with a lock that is free."""
+        self._lock = threading.Lock()
+        self._undelivered, self._returning = [], []
+
     # What goes back.
 
     @property

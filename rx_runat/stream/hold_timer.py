@@ -12,10 +12,10 @@ claim was in delivery for a tenth of a second. No code of the user's runs on it,
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable
 
+from rx_runat.model.forks import in_child
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.demand import HOLD_SECONDS
@@ -115,11 +115,11 @@ def timer() -> HoldTimer:
     return _timer
 
 
-def renew() -> None:
-    """Make a new timer. In a forked child the old one has no thread, and its lock may be held for ever."""
+def renew() -> object:
+    """Make a new timer, in a forked child. Returns the old one: it has no thread, and its lock may be held for ever."""
     global _timer
-    _timer = HoldTimer()
+    old, _timer = _timer, HoldTimer()
+    return old
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=renew)
+in_child(renew)

@@ -19,6 +19,7 @@ from reactivex.disposable import Disposable
 from reactivex.run import run
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.forks import only_here
 from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
 from rx_runat.stream.unrun import refuse_unrun
@@ -153,6 +154,25 @@ class Publisher(Protocol[_T]):
         ...
 
 
+class Current(Generic[_T]):
+    """The publisher behind a stream at the moment: a forked child puts another in its place.
+
+    Attributes:
+        publisher: the present one.
+    """
+
+    def __init__(self, publisher: Publisher[_T]) -> None:
+        self.publisher = publisher
+
+    def join(self, subscriber: Subscriber[_T]) -> None:
+        """Give a subscriber the values from now on."""
+        self.publisher.join(subscriber)
+
+    def leave(self, subscriber: Subscriber[_T]) -> None:
+        """Give a subscriber no more values; may be repeated."""
+        self.publisher.leave(subscriber)
+
+
 class Hot(Observable[_T]):
     """The Observable of a publisher.
 
@@ -200,8 +220,9 @@ class Hot(Observable[_T]):
         for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
             refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
-        self._publisher.join(subscriber)
-        return Disposable(lambda: self._publisher.leave(subscriber))
+        publisher = self._publisher
+        publisher.join(subscriber)
+        return Disposable(only_here(lambda: publisher.leave(subscriber)))
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

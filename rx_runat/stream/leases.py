@@ -239,5 +239,6 @@ class _Claims(Delivery):
         self._slots = slots
 
     def entries(self, keys: list[Claim]) -> list[Entry]:
-        self._slots.free(map(lease_of, keys))
+        if keys:
+            self._slots.free(map(lease_of, keys))
         return super().entries([claim.key for claim in keys])

@@ -91,6 +91,11 @@ class Loop(EventLoopScheduler):
             self._ready_list.clear()
             self._condition.notify()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: drop what is planned. The thread exists here only if its present action forked."""
+        self._condition = threading.Condition(threading.Lock())
+        self.dispose()
+
     def end(self, longest: float = -1) -> None:
         """Drop what is planned, and wait for the thread as `join` does."""
         self.dispose()

@@ -127,6 +127,19 @@ class Source(Generic[C]):
         """Look now if a run_at, in epoch milliseconds, is earlier than what the source sleeps for."""
         self._ticker.wake_for(run_at)
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: if a look is under way on this thread, because an `on_next` forked, let it end quietly.
+
+        It gives no more keys, and hands nothing back. The locks that it comes by are made anew.
+        """
+        self._is_finished = True
+        self.subscribers.leave_to_parent()
+        self._hold.leave_to_parent()
+        if self._delivery is not None:
+            self._delivery.drop_rest()
+        for loop in self.loops:
+            loop.leave_to_parent()
+
     # A look, on the scheduler: tick -> claim -> deliver -> hand back the rest.
 
     def _look(self, _: object) -> float | None:

@@ -122,6 +122,11 @@ class Sources:
             self._opened.add(source)
         return source
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: let what these sources do end here, because the parent does it."""
+        for source in {*self._opened, *self._ticking, *self._stopping}:
+            source.leave_to_parent()
+
     def _note_ticks(self, source: Source[Any], is_ticking: bool) -> None:
         with self._lock:
             others = tuple(each for each in self._ticking if each is not source)

@@ -87,6 +87,12 @@ class Subscribers:
         for subscriber in stopped:
             subscriber.unblock_source()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: nobody subscribes, and nobody will."""
+        self._lock = threading.Lock()
+        self.is_stopped = True
+        self.present = ()
+
     def end_ticks(self) -> None:
         """End the ticks for good, after `stop`."""
         self._is_ticking = False

@@ -239,10 +239,12 @@ def test_22_the_hold_is_a_bound_for_who_blocks_on_errors(make: Callable[..., Run
         assert blocker.is_blocked.wait(20)
         other: list[str] = []
         idle.subscribe(other.append)
-        wait_until(lambda: len(other) == COUNT, "the colleague received all of them")
+        # On a slow machine the source may have claimed a single key, which is in delivery.
+        wait_until(lambda: len(other) >= COUNT - 1, "the colleague received all of them, but for one in delivery")
     idle.stop()
     busy.schedule("one more", 1)
-    wait_until(lambda: blocker.got[QUICK:] == ["one more"], "the source goes on, before its heartbeat")
+    wait_until(lambda: blocker.got[-1] == "one more", "the source goes on, before its heartbeat")
+    assert Counter(other + blocker.got[QUICK:-1]) == Counter(KEYS)
 
 
 # Nothing is lost and nothing is doubled.

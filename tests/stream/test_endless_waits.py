@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 # Each wait is on a thread of its own, so that one that hangs is named instead of keeping the process.
 ENDLESS = """
-import asyncio, os, sys, threading
+import asyncio, os, sys, threading, time
 from reactivex import operators as ops
 from reactivex.scheduler import EventLoopScheduler, NewThreadScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
@@ -170,10 +170,11 @@ def report(wait):
 
 ended = {}
 threads = [threading.Thread(target=report, args=(each,), name=name, daemon=True) for name, each in waits.items()]
+deadline = time.monotonic() + 20
 for thread in threads:
     thread.start()
 for thread in threads:
-    thread.join(15 / len(threads))
+    thread.join(max(0, deadline - time.monotonic()))
 for name in waits:
     print(name, ended.get(name, "hangs"))
 sys.stdout.flush()

@@ -81,7 +81,9 @@ class Subscriber(Generic[_T]):
             has_left: True if the subscription was disposed of before, as operators do when they have ended.
         """
         on_error = self._on_error
-        is_shown = has_left or on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
+        # RxPY's own `on_error` passes nothing on after its observer has ended; the user's is called all the same.
+        is_lost = has_left and str(getattr(on_error, "__module__", "")).startswith("reactivex.")
+        is_shown = is_lost or on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
         if is_shown:
             unhandled(error)
         if on_error is not None:

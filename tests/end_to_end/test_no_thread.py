@@ -110,7 +110,7 @@ def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
     claims.pipe(settle(work)).subscribe(on_error=errors.append)
     queue.schedule("a", 0)
     begun.wait(20)
-    manager = claims._publisher._claiming
+    manager = claims._publisher.publisher._claiming
     manager.thread._loop.dispose()  # as if its thread had ended, which happens where nothing is planned
     manager.thread._loop.join()
     manager.thread._loop._is_disposed, manager.thread._loop._thread = False, None

@@ -14,7 +14,7 @@ The process that gets `server.lock` starts the server, which inherits the lock; 
 watchdog (`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`. It gets that lock
 when no user is left, and then ends the server. New users wait until the watchdog is done, so that no user joins a
 server that is about to end. If the watchdog is killed, a shell that waits for this starts another one; if the shell is
-killed too, the next user that comes does.
+killed too, the next user that comes or leaves does.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ class EmbeddedServer:
         The watchdog ends a server when its last user has left. May be repeated.
         """
         self._joining = None
+        if self._users >= 0:
+            with contextlib.suppress(OSError, ServerError):  # its files were removed: then nothing is left to end
+                self._watch(self.socket)
         if self.forget() and self._private and self._is_unused():
             deadline = monotonic() + END_SECONDS
             while self._home.exists() and monotonic() < deadline:
@@ -89,7 +92,7 @@ class EmbeddedServer:
 
     def leave_to_parent(self) -> None:
         """In a forked child: do not use the server. To close the lock that was inherited leaves the parent's alone."""
-        if self.forget():
+        if self.forget() or self._joining is not None:
             self._joining = threading.Lock()
 
     def rejoin(self) -> None:
@@ -189,6 +192,7 @@ class EmbeddedServer:
             server: the command that starts it.
         """
         guard = open_private(self._home / "watchdog", os.O_RDWR | os.O_CREAT)
+        _locks.add(guard)
         try:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,6 +210,7 @@ class EmbeddedServer:
             )
             return said.stderr.strip() or "its watchdog failed" if said.returncode else ""
         finally:
+            _locks.discard(guard)
             os.close(guard)
 
     def _check_files(self) -> None:
@@ -303,7 +308,7 @@ def _pause() -> None:
 
 
 def _close_locks() -> None:
-    """In a forked child: a `server.lock` that another thread held is not ours, and nobody would ever release it."""
+    """In a forked child: release what another thread locked for a moment. It is not here to do so."""
     for descriptor in _locks:
         os.close(descriptor)
     _locks.clear()

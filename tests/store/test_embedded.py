@@ -464,7 +464,7 @@ def kill_watchdog_and_shell(home: Path) -> None:
     wait_until(lambda: not any("embedded_watchdog.py" in line for line in processes(home)), "nobody watches")
 
 
-def test_a_server_whose_watchdog_and_shell_were_killed_is_watched_again_by_the_next_user(
+def test_a_server_whose_watchdog_and_shell_were_killed_is_watched_again_by_who_comes_or_leaves(
     tmp_path: Path, join: Callable[..., Connected]
 ) -> None:
     home = tmp_path / "home"
@@ -480,9 +480,17 @@ def test_a_server_whose_watchdog_and_shell_were_killed_is_watched_again_by_the_n
     assert other.client.call("PING") == b"PONG"
     kill_watchdog_and_shell(home)
     leave(other)
-    assert processes(home), "nobody ends it"
-    leave(join())
     wait_until_over(home)
+
+
+def test_a_private_server_whose_watchdog_and_shell_were_killed_ends_with_its_queue(
+    join: Callable[..., Connected],
+) -> None:
+    one = join("embedded://")
+    home = one.server._home  # type: ignore[union-attr]
+    kill_watchdog_and_shell(home)
+    leave(one)
+    assert not home.exists()
 
 
 def test_without_a_shell_a_watchdog_does_its_work(

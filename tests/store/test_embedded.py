@@ -413,7 +413,8 @@ def test_a_server_whose_watchdog_was_killed_ends_with_its_last_user(
     deadly: int, tmp_path: Path, join: Callable[..., Connected]
 ) -> None:
     home = tmp_path / "home"
-    one, other = join(), join()
+    with interruptible():
+        one, other = join(), join()
     before = run_id(one)
     (watchdog,) = watchdogs(home)
     os.kill(watchdog, deadly)

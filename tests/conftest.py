@@ -15,10 +15,14 @@ from rx_runat import RunAt
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
+from tests.support import teardown_limit
 from tests.support.proxy import Proxy
 from tests.support.servers import PROGRAMS, Server
 from tests.support.stores import Clock, FlakyClient
 from tests.support.waiting import wait_until
+
+pytest_runtest_teardown = teardown_limit.pytest_runtest_teardown
+pytest_unconfigure = teardown_limit.pytest_unconfigure
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +109,14 @@ def make(server: Server) -> Iterator[Callable[..., RunAt]]:
 def queue(make: Callable[..., RunAt]) -> RunAt:
     """A queue on the real server."""
     return make()
+
+
+@pytest.fixture
+def go_on(make: Callable[..., RunAt]) -> Iterator[threading.Event]:
+    """What a handler waits for; it is set before the queues are stopped, also when the test has failed."""
+    go_on = threading.Event()
+    yield go_on
+    go_on.set()
 
 
 @pytest.fixture

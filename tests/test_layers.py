@@ -138,6 +138,12 @@ def test_one_clock(path: Path) -> None:
             assert node.value.id != "random"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_21_only_the_safe_log_calls_the_handlers_of_a_log(path: Path) -> None:
+    if relative(path) != "model/safe_log.py":
+        assert "logging" not in imported_packages(path)
+
+
 def test_only_redis_and_rx_are_needed() -> None:
     """The package can be imported where no extra is installed."""
     script = """

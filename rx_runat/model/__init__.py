@@ -10,6 +10,7 @@ checks       refuse invalid arguments, and show them in the message
 functions    what kind of function a user gave
 times        moments and delays: how `run_at` is converted to a score, and back
 foreign_values  numbers and times of other libraries: read exactly, or refused with what to do
+safe_log     the logger, whatever the user's handlers raise; errors that nobody handles
 monotonic    the clock for waiting, which goes on while a test freezes time
 forks        what is made anew in a forked child, and what does nothing there
 members      keys: how a key is converted to a member of a sorted set, and back

@@ -20,12 +20,12 @@ from rx_runat.model.batch import SUPERSEDED, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.safe_log import unhandled
 from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff
 from rx_runat.settling.failures import error_text, named
 from rx_runat.settling.kinds import generator_error
 from rx_runat.settling.run import Cancelled, NoLoop
-from rx_runat.stream.hot import unhandled
 
 _VERDICTS: dict[Verb, Literal["acked", "nacked", "buried"]] = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rx_runat.model.humanize import span
 from rx_runat.model.outcome import Outcome
-from rx_runat.stream.safe_log import fault, warn
+from rx_runat.model.safe_log import fault, warn
 
 _MEANWHILE = {
     "superseded": "it was scheduled again meanwhile, and that schedule stands",
@@ -39,8 +39,8 @@ def log_failure(outcome: Outcome[Any]) -> None:
         return
     text = error_text(error)
     if outcome.verdict == "buried":
-        shown = None if text is None else (type(error), error, error.__traceback__)
-        fault("%r was buried: attempt %d failed: %s", claim.key, claim.attempt, named(error, text), exc_info=shown)
+        shown = None if text is None else error
+        fault("%r was buried: attempt %d failed: %s", claim.key, claim.attempt, named(error, text), error=shown)
     elif outcome.delay is not None:
         again = span(outcome.delay)
         warn("attempt %d of %r failed, again in %s: %s", claim.attempt, claim.key, again, named(error, text))

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.hot import unhandled
 
 _T = TypeVar("_T")
 

@@ -180,7 +180,11 @@ class _Subscriptions:
     def join(self, subscriber: Subscriber[Outcome[Any]]) -> None:
         """Begin to work for a subscriber."""
         subscription = self._subscriptions[subscriber] = self._make(subscriber)
-        subscription.subscribe_to(self._claims)
+        try:
+            subscription.subscribe_to(self._claims)
+        except BaseException:  # such as a `run()` that is refused
+            del self._subscriptions[subscriber]
+            raise
 
     def leave(self, subscriber: Subscriber[Outcome[Any]]) -> None:
         """End the work for a subscriber."""

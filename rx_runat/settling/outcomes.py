@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.failures import log_failure
 from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import Subscriber
@@ -89,6 +90,9 @@ class Outcomes:
                     except NotReceived:  # the subscriber left, or its event loop ended
                         pass
                     except BaseException as error:
-                        self._failed(error)
+                        if self._is_silent:  # it was disposed of meanwhile, so its `on_error` does not expect a call
+                            unhandled(error)
+                        else:
+                            self._failed(error)
                 self._waiting.popleft()
             self._received(len(outcomes))

@@ -14,7 +14,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
-from rx_runat.stream.hot import unhandled
+from rx_runat.model.safe_log import unhandled
 
 NO_LOOP = (
     "work: it returns coroutines, and there is no event loop to run them on; `await` the pipeline, subscribe inside a "
@@ -40,9 +40,13 @@ class Run:
     Args:
         finished: called once, with the result, the error, and whether `start` has returned False before, on whatever
             thread the work finishes.
+
+    Attributes:
+        loop: the event loop that the work needs; None: none, as far as is known.
     """
 
     def __init__(self, finished: Callable[[Any, BaseException | None, bool], None]) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._finished = finished
         self._lock = threading.Lock()  # guards the attributes below
         self._is_over = False
@@ -114,6 +118,7 @@ class Run:
 
         A cancelled Task counts as finished only when its clean-up is over.
         """
+        self.loop = loop
         future: asyncio.Future[Any] | None = None
         is_cancelled = False
 

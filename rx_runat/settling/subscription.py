@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,7 @@ from rx_runat.model.forks import renew_in_child
 from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
+from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.backlog import Backlog, Waiting
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
@@ -26,7 +28,7 @@ from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
 from rx_runat.stream.acks import Ack
-from rx_runat.stream.hot import Subscriber, unhandled
+from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 
@@ -104,7 +106,11 @@ class Subscription:
 
     def _on_next(self, claim: Claim) -> None:
         if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}"))
+            hint = ""
+            if inspect.iscoroutine(claim):
+                claim.close()  # else Python warns that nobody awaited it
+                hint = "; an operator before it has an `async def`: give that to settle as its work"
+            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}{hint}"))
             return
         lease = lease_of(claim)
         manager = manager_of(lease)
@@ -196,6 +202,11 @@ class Subscription:
     def wanted(self) -> float:
         """How many more claims a source may take for this holder."""
         return self._backlog.wanted
+
+    @property
+    def held_here(self) -> list[Lease]:
+        """The leases whose work cannot end before the present thread goes on."""
+        return self._work.held_here
 
     def _wake_sources(self) -> None:
         """A worker is free, or more claims may wait: a source that was told to take none looks again."""

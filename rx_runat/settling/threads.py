@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from rx_runat.stream.hot import unhandled
+from rx_runat.model.safe_log import unhandled
 
 _IDLE_SECONDS = 1.0  # starting a thread takes 0.1 ms: an idle one is kept for the next key, but not for hours
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.model.humanize import span
+from rx_runat.model.safe_log import unhandled, warn
 from rx_runat.settling.calls import Call, Calls, TimeLimit
 from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.hot import unhandled
 from rx_runat.stream.leases import LeaseManager, manager_of
-from rx_runat.stream.safe_log import warn
+from rx_runat.stream.rendezvous import running_loop
 
 # Seconds for the clean-up of work that was cancelled because it takes too long: enough to close a connection. Without
 # a bound, a coroutine that ignores its cancellation would keep its place for ever.
@@ -129,6 +129,16 @@ class Work:
             self._is_cancelling = True
         for run in self._calls.runs():
             run.cancel(Cancelled())
+
+    @property
+    def held_here(self) -> list[Lease]:
+        """The leases of the work that cannot end before the present thread, or its event loop, goes on."""
+        thread, loop = threading.current_thread(), running_loop()
+        return [
+            call.lease
+            for call in self._calls.open()
+            if call.thread is thread or (loop is not None and call.run is not None and call.run.loop is loop)
+        ]
 
     def log_long(self, now: float) -> None:
         """Log each call once that is under way for longer than ten leases, if there is no timeout."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,12 +12,11 @@ from rx_runat.errors import StoreError
 from rx_runat.model.checks import show
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
+from rx_runat.model.safe_log import warn
 from rx_runat.model.times import EPOCH, from_score
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Arg, Request, Script, new_token
-
-log = logging.getLogger("rx_runat")
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
 LONGEST_RAW = 1000  # characters of a letter that cannot be read: as many as a reason has
@@ -134,7 +132,7 @@ class RedisDeadLetters:
             return DeadLetter(to_key(member), from_score(run_at), int(attempts), text, from_score(time))
         if not self._warned:
             self._warned = True
-            log.warning(
+            warn(
                 "the dead letter of %s in %r cannot be read, because another client wrote it: peek shows it raw, "
                 "revive leaves it, drop deletes it; of further ones nothing is logged",
                 show(to_key(member)),

@@ -3,6 +3,7 @@
     dir/
       users        each user holds a shared lock on it until it leaves or its process ends, by kill -9 too
       server.lock  the server holds an exclusive lock on it until its process ends
+      watchdog     the watchdog holds an exclusive lock on it
       socket       the path of the server's socket: in this dir, or in a temporary one if this dir's path is too long
       server.log   the log of the server
       appendonlydir/   the data, unless private
@@ -12,7 +13,8 @@ The dir and all that lies in it must belong to our user, who alone may enter the
 The process that gets `server.lock` starts the server, which inherits the lock; all others wait for the socket. A
 watchdog (`embedded_watchdog.py`), a small process of its own, waits for an exclusive lock on `users`. It gets that lock
 when no user is left, and then ends the server. New users wait until the watchdog is done, so that no user joins a
-server that is about to end. If the watchdog is killed, a shell that waits for this starts another one.
+server that is about to end. If the watchdog is killed, a shell that waits for this starts another one; if the shell is
+killed too, the next user that comes or leaves does.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class EmbeddedServer:
         try:
             self._use()
             self.socket = self._start_or_join()
+            self._watch(self.socket)
         except BaseException as error:
             self.forget()
             if self._private:
@@ -79,6 +82,9 @@ class EmbeddedServer:
         The watchdog ends a server when its last user has left. May be repeated.
         """
         self._joining = None
+        if self._users >= 0:
+            with contextlib.suppress(OSError, ServerError):  # its files were removed: then nothing is left to end
+                self._watch(self.socket)
         if self.forget() and self._private and self._is_unused():
             deadline = monotonic() + END_SECONDS
             while self._home.exists() and monotonic() < deadline:
@@ -194,13 +200,39 @@ class EmbeddedServer:
             *("--dir", str(self._home), "--logfile", str(self._home / "server.log"), "--daemonize", "no"),
             *(private if self._private else durable),
         ]
-        kind = "private" if self._private else "shared"
-        watchdog = [sys.executable, "-I", "-S", str(_WATCHDOG), str(lock), str(self._home), kind, path, *server]
-        said = subprocess.run(
-            watchdog, pass_fds=[lock], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if said.returncode:
-            raise ServerError(f"{binary} cannot be started for {self.where}: {said.stderr.strip()}. {_WAYS}")
+        error = self._watch(path, lock, *server)
+        if error:
+            raise ServerError(f"{binary} cannot be started for {self.where}: {error}. {_WAYS}")
+
+    def _watch(self, path: str, lock: int | None = None, *server: str) -> str:
+        """Start a watchdog if none is there, or a server with a watchdog of its own. Returns "", or what went wrong.
+
+        Args:
+            path: of the server's socket.
+            lock: the descriptor of our lock on server.lock, for a server that is to be started.
+            server: the command that starts it.
+        """
+        guard = open_private(self._home / "watchdog", os.O_RDWR | os.O_CREAT)
+        _locks.add(guard)
+        try:
+            try:
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # a watchdog is there; if the server that it started was killed, we start another
+                if lock is None:
+                    return ""
+            kind = "private" if self._private else "shared"
+            program = [sys.executable, "-I", "-S", str(_WATCHDOG), str(guard), str(self._home), kind, path]
+            inherited = [guard]
+            if lock is not None:
+                program += [str(lock), *server]
+                inherited.append(lock)
+            said = subprocess.run(
+                program, pass_fds=inherited, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            return said.stderr.strip() or "its watchdog failed" if said.returncode else ""
+        finally:
+            _locks.discard(guard)
+            os.close(guard)
 
     def _check_files(self) -> None:
         """Check all that the server may write to: it would follow a symbolic link."""
@@ -297,7 +329,7 @@ def _pause() -> None:
 
 
 def _close_locks() -> None:
-    """In a forked child: a `server.lock` that another thread held is not ours, and nobody would ever release it."""
+    """In a forked child: release what another thread locked for a moment. It is not here to do so."""
     for descriptor in _locks:
         os.close(descriptor)
     _locks.clear()

@@ -2,7 +2,7 @@
 
 Run as a program by `embedded.py`:
 
-    python -I -S embedded_watchdog.py LOCK HOME private|shared SOCKET SERVER ARG...
+    python -I -S embedded_watchdog.py GUARD HOME private|shared SOCKET LOCK SERVER ARG...
 
 LOCK is the inherited descriptor of a lock on HOME/server.lock, which the server inherits in turn and holds as long as
 it runs. Each user holds a shared lock on HOME/users, so the process that gets an exclusive one knows that no user is
@@ -17,7 +17,10 @@ A watchdog may be killed, and no lock tells anybody. So each has a shell that re
 alone has the writing end. If the watchdog ends without a word, however it ends, the system closes the pipe, and the
 shell becomes a watchdog of the same server:
 
-    python -I -S embedded_watchdog.py adopt HOME private|shared SOCKET
+    python -I -S embedded_watchdog.py GUARD HOME private|shared SOCKET
+
+GUARD is the inherited descriptor of a lock on HOME/watchdog, which a watchdog and its shell share. If both are killed,
+nobody holds that lock, and the next user that comes starts such a watchdog.
 
 Such a watchdog is not the server's parent. It finds the server's process id in server.lock, where the first watchdog
 has written it; the id is that of a living server as long as the lock is held.
@@ -39,12 +42,8 @@ from typing import NoReturn
 END_SECONDS = 60  # the server may need several seconds to write its file; after this time it is killed
 
 
-def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:
+def main(guard: str, home: str, kind: str, socket: str, *server: str) -> None:
     """Watch over a server that runs, or start one; exit with an error message if it cannot be started."""
-    if lock == "adopt":
-        with successor(home, kind, socket):
-            end_unused(home, kind, socket)
-        return
     report, reporter = os.pipe()
     if os.fork():
         os.close(reporter)
@@ -55,17 +54,20 @@ def main(lock: str, home: str, kind: str, socket: str, *server: str) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
-    with successor(home, kind, socket):
+    with successor(guard, home, kind, socket):
+        process = None
         try:
-            process = start(int(lock), home, *server)
+            if server:
+                process = start(int(server[0]), home, *server[1:])
         except OSError as error:
             os.write(reporter, str(error).encode())
             return
         finally:
             os.close(reporter)
-        end_unused(home, kind, socket)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1)  # it has ended, or will not; where nobody reaps orphans, it would stay as a zombie
+        end_unused(int(guard), home, kind, socket)
+        if process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)  # it has ended, or will not; where nobody reaps orphans, it would stay as a zombie
 
 
 def start(lock: int, home: str, *server: str) -> subprocess.Popen[bytes]:
@@ -81,11 +83,12 @@ def start(lock: int, home: str, *server: str) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def successor(*args: str) -> Generator[None]:
+def successor(guard: str, *args: str) -> Generator[None]:
     """Have a shell become the next watchdog if this one is ended inside the block."""
-    program = [sys.executable, "-I", "-S", __file__, "adopt", *args]
+    program = [sys.executable, "-I", "-S", __file__, guard, *args]
+    shell = ["/bin/sh", "-c", 'read -r _ || exec "$@"', "sh", *program]
     try:
-        shell = subprocess.Popen(["/bin/sh", "-c", 'read -r _ || exec "$@"', "sh", *program], stdin=subprocess.PIPE)
+        waiting = subprocess.Popen(shell, stdin=subprocess.PIPE, pass_fds=[int(guard)])
     except OSError:  # there is no shell
         yield
         return
@@ -93,16 +96,17 @@ def successor(*args: str) -> Generator[None]:
         yield
     except OSError:
         pass  # the files are gone, and the next watchdog would fail like this one
-    shell.communicate(b"done\n")
+    waiting.communicate(b"done\n")
 
 
-def end_unused(home: str, kind: str, socket: str) -> None:
+def end_unused(guard: int, home: str, kind: str, socket: str) -> None:
     """Wait until no user is left, then end the server. New users wait until this is done.
 
     The server that is ended may be a newer one than the one that was started or adopted: whichever runs is unused.
     """
     with open(os.path.join(home, "users"), "r+b") as users, open(os.path.join(home, "server.lock"), "r+b") as lock:
         fcntl.flock(users, fcntl.LOCK_EX)
+        fcntl.flock(guard, fcntl.LOCK_UN)  # the shell's as well: the next server gets a watchdog of its own
         if not ends(lock.fileno()):
             return
         # Both locks are ours: nobody starts a server now.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 from rx_runat.errors import Refused, StoreError
+from rx_runat.model.safe_log import warn
 from rx_runat.store.connection import DedicatedConnection
-
-log = logging.getLogger("rx_runat")
 
 
 class EvictionCheck:
@@ -36,7 +34,7 @@ class EvictionCheck:
             return
         found = re.search(rb"maxmemory_policy:(allkeys[\w-]*)", said)
         if found:
-            log.warning(
+            warn(
                 "%s may evict the whole schedule when its memory is full, because its maxmemory-policy is %s; set it "
                 "to noeviction",
                 self._where,

@@ -2,7 +2,9 @@
 
 Whoever may write in a directory can put a symbolic link in the place of a file that we are about to write, and whoever
 owns one can read all that we write. So the directory must be ours, with mode 0700; and what lies in it must be ours as
-well, because it may have been open to others before.
+well, because it may have been open to others before. Whoever may write in a directory above it can put another one in
+its place; so each of these belongs to us or to root, and nobody else may write in it, or only where it is sticky, as
+/tmp is: there, others cannot rename what is ours.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ def private_dir(directory: str) -> Path:
     """Returns the real path of a directory that is ours alone; makes it, and its parents, if it is not there.
 
     Raises:
-        ServerError: it is no directory that we can use, it belongs to somebody else, or others may enter it.
+        ServerError: it is no directory that we can use, it belongs to somebody else, others may enter it, or others may
+            replace it.
     """
     path, where = Path(directory), f"embedded://{directory}"
     try:
@@ -43,9 +46,31 @@ def private_dir(directory: str) -> Path:
             )
         if not os.access(home, os.W_OK | os.X_OK):
             raise PermissionError(13, "not writable", directory)
+        _check_parents(home, where)
     except OSError as error:
         raise ServerError(f"{where} needs a directory that can be written: {error}") from error
     return home
+
+
+def _check_parents(home: Path, where: str) -> None:
+    """Check that nobody but us, and who may do everything anyway, can put another directory in the place of `home`."""
+    ours = os.geteuid()
+    owners = {ours, 0, os.stat("/").st_uid}  # in a user namespace, root's files may belong to an id that stands for it
+    groups = {ours, 0}  # a group with the number of a user is that user's alone, by the custom of useradd
+    for parent in home.parents:
+        found = parent.stat()
+        if found.st_uid not in owners:
+            wrong = f"{parent} belongs to {_owner(found)}, who"
+        elif found.st_mode & stat.S_ISVTX:
+            continue
+        elif found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid not in groups):
+            wrong = f"other users may write in {parent} (its mode is {stat.S_IMODE(found.st_mode):03o}), and"
+        else:
+            continue
+        raise ServerError(
+            f"{where}: {wrong} could put another directory in the place of {home}; name one where only you can do "
+            "that, such as one below your home"
+        )
 
 
 def open_private(path: Path, flags: int) -> int:

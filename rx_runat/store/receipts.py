@@ -10,7 +10,6 @@ later claim would overwrite the receipt.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,11 +17,10 @@ from rx_runat.errors import OutcomeUnknown, StoreError
 from rx_runat.model.batch import Claimed, Entry, Leased
 from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
+from rx_runat.model.safe_log import warn
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, receipt_key
 from rx_runat.store.request import Request
-
-log = logging.getLogger("rx_runat")
 
 RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage through which a process waits for the reply to a claim
 
@@ -124,7 +122,7 @@ class ReceiptHolder:
             taken = self._rest_of_receipt(taken, left)
         taken = taken[len(self._token) :]
         if odd:
-            log.warning("the record of a lease on %r cannot be read, and counts as none", to_key(odd))
+            warn("the record of a lease on %r cannot be read, and counts as none", to_key(odd))
         self._token = None
         self._written = self._written or bool(taken)
         self._go_on()

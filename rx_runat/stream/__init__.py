@@ -27,6 +27,8 @@ A due key on its way out:
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
     taps             observers of claims, for the drawings of a queue
+    unrun            refuses a callback that would run nothing, such as an `async def`
+    endless_waits    refuses a `run()` that could not end
     look_lock        one look at a time; under the same lock the source ends, after the look in progress
 
 Subscribers:
@@ -44,7 +46,6 @@ Claims, which outlive the look that brought them:
     acks             leases of finished work, settled in bulk
     renewals         leases of work that goes on, extended in bulk
     lease_thread     where both happen; it runs no code of the user's
-    safe_log         logs from there, whatever the user's handlers raise
     stoppable        work on claims, which `stop` must wait for
 
 A whole queue:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.model.batch import REFUSED, Verb
 from rx_runat.model.claim import Lease, Manager
+from rx_runat.model.safe_log import debug, warn
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
 from rx_runat.stream.renewals import Renewals
-from rx_runat.stream.safe_log import debug, warn
 from rx_runat.stream.stoppable import LeaseHolder
 
 # While more requests are expected, a call is made as soon as this many wait: the server then works while our threads

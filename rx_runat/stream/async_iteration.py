@@ -64,6 +64,11 @@ class _IteratorSubscriber(Subscriber[_T]):
         if not offer.is_received:
             raise NotReceived(for_good=self.has_left or loop.is_closed())
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the source waits for; None once the iterator was left."""
+        return None if self.has_left else self._rendezvous.loop
+
     def unblock_source(self) -> None:
         """Resolve the value on offer, and all later ones, as not received."""
         self._rendezvous.close()
@@ -72,9 +77,10 @@ class _IteratorSubscriber(Subscriber[_T]):
         """Run an action on the event loop, soon."""
         self._rendezvous.post(action)
 
-    def fail(self, error: BaseException) -> None:
-        """End the iteration with an error, which `__anext__` raises."""
-        self.run(lambda: self._end(error))
+    def fail(self, error: BaseException, has_left: bool = False) -> None:
+        """End the iteration with an error, which `__anext__` raises; after the iterator was left nobody calls it."""
+        if not has_left:
+            self.run(lambda: self._end(error))
 
     def complete(self) -> None:
         """End the iteration."""

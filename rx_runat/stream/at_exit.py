@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rx_runat.model.forks import in_child
-from rx_runat.stream.safe_log import warn
+from rx_runat.model.safe_log import warn
 from rx_runat.stream.sources import Sources
 
 LONGEST_AT_EXIT = 5.0  # seconds; an on_next that does not return must not keep the interpreter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -15,15 +16,21 @@ class Broadcast(Generic[_T]):
     """A publisher that calls its subscribers on the thread that publishes, or soon on the event loop that they named.
 
     A source waits for its subscribers, one key at a time; a broadcast waits for no event loop.
+
+    Args:
+        is_inside: returns True on a thread that publishes only after it has returned from the user's code it is in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_inside: Callable[[], bool] = lambda: False) -> None:
+        self._is_inside = is_inside
         self._lock = threading.Lock()  # guards both below
         self._subscribers: tuple[Subscriber[_T], ...] = ()
         self._has_ended = False
 
     def join(self, subscriber: Subscriber[_T]) -> None:
         """Give a subscriber what is published from now on; after the end it completes at once."""
+        if not self._has_ended and self._is_inside():
+            subscriber.refuse_to_wait()
         with self._lock:
             has_ended = self._has_ended
             if not has_ended:
@@ -54,5 +61,6 @@ class Broadcast(Generic[_T]):
             try:
                 subscriber.handler(value)
             except BaseException as error:  # a bug of one subscriber does not reach the others
+                has_left = subscriber not in self._subscribers
                 self.leave(subscriber)
-                subscriber.fail(error)
+                subscriber.fail(error, has_left)

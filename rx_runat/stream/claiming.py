@@ -20,6 +20,11 @@ class Claiming(Protocol[C]):
         """How many keys a claim may take."""
         ...
 
+    @property
+    def is_exhausted(self) -> bool:
+        """True if no claim can take a key before the present thread goes on."""
+        ...
+
     def claimer(self) -> Claimer[C]:
         """Returns a new claimer of the store. A source uses it until its last subscriber leaves."""
         ...
@@ -44,6 +49,7 @@ class PlainClaiming:
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self.demand: Demand = Pace(limit)
+        self.is_exhausted = False  # nothing limits how many keys may be out
 
     def claimer(self) -> Claimer[Claimed]:
         """Returns a new claimer of the store."""

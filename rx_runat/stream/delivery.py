@@ -147,7 +147,7 @@ def _remove(subscribers: Subscribers, subscriber: Subscriber[Any], error: BaseEx
     A subscriber that did not receive this key, but may receive later ones, stays.
     """
     if not isinstance(error, NotReceived):
-        subscribers.leave(subscriber)
-        subscriber.fail(error)
+        was_there = subscribers.leave(subscriber)
+        subscriber.fail(error, has_left=not was_there)
     elif error.for_good:
         subscribers.leave(subscriber)

@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 from rx_runat.model.forks import in_child
 from rx_runat.model.monotonic import monotonic
+from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.demand import HOLD_SECONDS
-from rx_runat.stream.hot import unhandled
 
 _JOIN_SECONDS = 1.0  # a thread that is woken to end does so at once, unless the machine is very busy
 

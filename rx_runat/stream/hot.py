@@ -8,21 +8,21 @@ Here the publisher calls each subscriber itself, and so knows whether it receive
 
 from __future__ import annotations
 
-import sys
-import threading
+import asyncio
+import inspect
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
-from reactivex.run import _default_scheduler as _run_scheduler  # pyright: ignore[reportPrivateUsage]
+from reactivex.run import run
 
 from rx_runat.errors import InvalidSetting
-from rx_runat.model.checks import show
 from rx_runat.model.forks import only_here
-from rx_runat.model.functions import is_coroutine_function, is_generator_function
-from rx_runat.stream.rendezvous import LoopHandler, event_loop
+from rx_runat.model.safe_log import unhandled
+from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
+from rx_runat.stream.unrun import refuse_unrun
 
 _T = TypeVar("_T")
 
@@ -70,14 +70,20 @@ class Subscriber(Generic[_T]):
 
         self._loop_handler.handler = wrapped
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, has_left: bool = False) -> None:
         """End with an error, given to the user's `on_error`, whatever its kind: somebody may wait for the end.
 
         It is shown as well where nobody may handle it: without an `on_error`, or if the observer has ended already (an
         operator's `on_error` raised), and for `SystemExit` and its like, which an `on_error` does not expect.
+
+        Args:
+            error: what ends the stream.
+            has_left: True if the subscription was disposed of before, as operators do when they have ended.
         """
         on_error = self._on_error
-        is_shown = on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
+        # RxPY's own `on_error` passes nothing on after its observer has ended; the user's is called all the same.
+        is_lost = has_left and str(getattr(on_error, "__module__", "")).startswith("reactivex.")
+        is_shown = is_lost or on_error is None or not isinstance(error, Exception) or _has_ended(on_error)
         if is_shown:
             unhandled(error)
         if on_error is not None:
@@ -94,16 +100,30 @@ class Subscriber(Generic[_T]):
             self._loop_handler.close()
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the publisher waits for with each value; None if it waits for none."""
+        return None if self._loop_handler is None else self._loop_handler.loop
+
+    @property
     def is_waited_for(self) -> bool:
-        """True if `run()` subscribes: it blocks this thread until the stream ends. Only its scheduler shows that."""
-        return self.scheduler is _run_scheduler
+        """True if `run()` subscribes: it blocks this thread until the stream ends. To be asked while it subscribes.
+
+        A `run()` on this thread's stack has passed its scheduler on. The scheduler alone proves nothing, because an
+        operator such as `ops.flat_map` uses it again later, on the publisher's thread, which then waits for nobody.
+        """
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_code is run.__code__ and frame.f_locals.get("scheduler") is self.scheduler:
+                return True
+            frame = frame.f_back
+        return False
 
     def refuse_to_wait(self) -> None:
-        """Raise InvalidSetting if `run()` subscribes: it is about to wait on the publisher's own thread."""
+        """Raise InvalidSetting if `run()` subscribes: the publisher waits for this thread to return from a callback."""
         if self.is_waited_for:
             raise InvalidSetting(
-                "run() in an on_next of the same stream would wait for ever: the next value comes when that on_next "
-                "has returned; subscribe instead"
+                "run() in an on_next of the same stream would wait for ever, because the next value comes when that "
+                "on_next has returned; subscribe instead"
             )
 
     def run(self, action: Callable[[], object]) -> None:
@@ -118,7 +138,7 @@ class Subscriber(Generic[_T]):
             try:
                 action()
             except BaseException as error:  # the subscription has ended: only the hook is left to report it
-                if error is not shown:  # RxPY's own `on_error` raises what it is given
+                if error is not shown and not tell_awaiting(error):  # RxPY's own `on_error` raises what it is given
                     unhandled(error)
 
         self.run(guarded)
@@ -193,45 +213,18 @@ class Hot(Observable[_T]):
             The subscription; dispose of it to leave.
 
         Raises:
-            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or `run()` in an `on_next`
-                of this stream, which would wait for itself.
+            InvalidSetting: a callback of which a call runs no line, such as an `async def`; or a `run()` that would
+                wait for ever, such as one in an `on_next` of this stream.
         """
         if callable(getattr(on_next, "on_next", None)):
             observer = cast("abc.ObserverBase[_T]", on_next)
             on_next, on_error, on_completed = observer.on_next, observer.on_error, observer.on_completed
         for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
-            _refuse_unrun(name, callback)
+            refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         publisher = self._publisher
         publisher.join(subscriber)
         return Disposable(only_here(lambda: publisher.leave(subscriber)))
-
-
-def unhandled(error: BaseException) -> None:
-    """Report an exception that nobody handles, as Python reports one that ends a thread.
-
-    The hook for threads hides `SystemExit`, so that one goes to `sys.excepthook`.
-    """
-    hook_args = (type(error), error, error.__traceback__, threading.current_thread())
-    if not issubclass(hook_args[0], SystemExit):
-        try:
-            threading.excepthook(threading.ExceptHookArgs(hook_args))
-            return
-        except BaseException:  # a broken hook must not end the loop
-            pass
-    with suppress(BaseException):
-        sys.excepthook(*hook_args[:3])
-
-
-def _refuse_unrun(name: str, callback: object) -> None:
-    """Raise InvalidSetting if a call of this callback only makes a coroutine or a generator, of which nothing runs."""
-    if is_coroutine_function(callback):
-        raise InvalidSetting(
-            f"{name}: got {show(callback)}, a coroutine function, which nobody would await: give a plain function; "
-            f"for keys, take `async for`, or `queue.claims().pipe(settle(work))`, whose work may be one"
-        )
-    if is_generator_function(callback):
-        raise InvalidSetting(f"{name}: got {show(callback)}, a generator function, of which a call runs no line")
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

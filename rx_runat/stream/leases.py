@@ -99,6 +99,12 @@ class LeaseManager:
         """As many keys as there are free slots, if the holders of the leases want so many."""
         return self.slots
 
+    @property
+    def is_exhausted(self) -> bool:
+        """True if work that waits for this thread holds all slots."""
+        blocked = [lease for holder in tuple(self._holders) for lease in holder.held_here]
+        return sum(lease.manager is self for lease in blocked) >= self.slots.max_in_flight
+
     def claimer(self) -> Claimer[Leased]:
         """Returns a new claimer of the store."""
         return self._store.leasing_claimer(self._lease_ms, self._counting)

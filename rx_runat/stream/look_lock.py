@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from rx_runat.model.monotonic import monotonic
 from rx_runat.stream.hold import Hold
+from rx_runat.stream.rendezvous import running_loop
 
 
 class LookLock:
@@ -27,11 +29,16 @@ class LookLock:
         """True if the current thread is in a look, or in a handler that a look waits for."""
         return getattr(self._thread, "is_inside", False)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that ran on this thread when it came inside; None if none did."""
+        return getattr(self._thread, "loop", None)
+
     @contextmanager
     def inside(self) -> Generator[None]:
         """Count this thread as inside a look: an event loop's thread, while a look waits for a handler on it."""
         before = self.is_inside
-        self._thread.is_inside = True
+        self._come_in()
         try:
             yield
         finally:
@@ -41,7 +48,7 @@ class LookLock:
         """Acquire the lock, within so many seconds if that is not negative. Returns True if it was acquired."""
         acquired = self._lock.acquire(timeout=timeout)
         if acquired:
-            self._thread.is_inside = True
+            self._come_in()
         return acquired
 
     def acquire_after_look(self, hold: Hold[Any], longest: float) -> bool:
@@ -66,6 +73,10 @@ class LookLock:
         """Release the lock."""
         self._thread.is_inside = False
         self._lock.release()
+
+    def _come_in(self) -> None:
+        self._thread.is_inside = True
+        self._thread.loop = running_loop()
 
     def __enter__(self) -> None:
         self.acquire()

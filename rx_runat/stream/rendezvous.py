@@ -143,7 +143,9 @@ class LoopHandler(Rendezvous[_T]):
             NotReceived: the subscriber left, or its event loop does not run, before the handler was called.
         """
         if running_loop() is self.loop:  # the source ticks on this very event loop
-            self.handler(value)
+            error = self._call(value)
+            if error is not None:
+                raise error
             return
         if not self.loop.is_running():
             raise NotReceived(for_good=self.loop.is_closed())
@@ -160,14 +162,39 @@ class LoopHandler(Rendezvous[_T]):
             raise offer.error
 
     def _receive(self, offer: Offer[_T]) -> None:
-        if not offer.resolve(received=True):
-            return
-        error: BaseException | None = None
+        if offer.resolve(received=True):
+            offer.finish(self._call(offer.value))
+
+    def _call(self, value: _T) -> BaseException | None:
+        """Call the handler. Returns what it raised, for the source to decide what follows from it."""
         try:
-            self.handler(offer.value)
-        except BaseException as raised:  # the source decides what follows from it
-            error = raised
-        offer.finish(error)
+            self.handler(value)
+        except BaseException as error:
+            return None if tell_awaiting(error) else error
+        return None
+
+
+def tell_awaiting(error: BaseException) -> bool:
+    """End the `await` of a pipeline that raised StopIteration, on its event loop. Returns True if it was one.
+
+    Before Python 3.12.1 a Future refuses a StopIteration with a TypeError, and then nobody would end the wait for it.
+    Here it gets a RuntimeError, as from later Pythons. The Future is a local of the call that its TypeError ended.
+
+    Args:
+        error: what a callback of the pipeline raised.
+    """
+    trace = error.__traceback__
+    if type(error) is not TypeError or "StopIteration" not in str(error) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    for each in trace.tb_frame.f_locals.values():
+        if isinstance(each, asyncio.Future) and not each.done():
+            instead = RuntimeError(str(error))
+            instead.__cause__ = error
+            each.set_exception(instead)
+            return True
+    return False
 
 
 def event_loop(scheduler: abc.SchedulerBase | None) -> asyncio.AbstractEventLoop | None:

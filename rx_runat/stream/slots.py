@@ -31,6 +31,9 @@ class Slots:
         now: monotonic seconds; virtual seconds in virtual time.
         freed: called when a claim may take keys again after the source was told that it may take none.
         wanted: returns how many more claims those who work on them want; inf: any number.
+
+    Attributes:
+        max_in_flight: as above.
     """
 
     # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
@@ -43,7 +46,7 @@ class Slots:
         freed: Callable[[], None],
         wanted: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        self._max = max_in_flight
+        self.max_in_flight = max_in_flight
         self._now = now
         self._freed = freed
         self._wanted = wanted
@@ -66,7 +69,7 @@ class Slots:
                 self._first_end = min(self._ends.values(), default=math.inf)
             self._told_none = True  # set before `wanted` is read: when more is wanted after that, `look_again` wakes
             most = 1 if self._is_first else _LARGEST_CLAIM
-            keys = max(0, int(min(self._max - len(self._ends), self._wanted(), most)))
+            keys = max(0, int(min(self.max_in_flight - len(self._ends), self._wanted(), most)))
             self._told_none = not keys
             return keys
 
@@ -77,7 +80,7 @@ class Slots:
         None if slots are free, and no claim is wanted: `freed` is called when that changes.
         """
         with self._lock:
-            if len(self._ends) < self._max:
+            if len(self._ends) < self.max_in_flight:
                 return None if self._told_none else 0.0
             self._first_end = min(self._ends.values())
             return max(0.0, self._first_end - self._now())

@@ -11,7 +11,7 @@ join and leave at any time, and no subscriber is called under the lock that guar
 
 from __future__ import annotations
 
-import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
@@ -20,20 +20,20 @@ from reactivex import Observable, abc
 
 from rx_runat.errors import Refused, StoreError
 from rx_runat.model.job import Due
+from rx_runat.model.safe_log import fault
 from rx_runat.stream.broadcast import Broadcast
 from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.endless_waits import refuse_endless_wait
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.look_lock import LookLock
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.outage import Outage
+from rx_runat.stream.outage import Outage, Refusals
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
 from rx_runat.stream.taps import Taps
 from rx_runat.stream.ticks import Seconds, Ticker
-
-log = logging.getLogger("rx_runat")
 
 # Seconds. A backlog is claimed in one look, because to plan another tick takes a tenth as long as to claim a thousand
 # keys. A look ends after this time, because the scheduler may be the user's, and its other actions wait meanwhile.
@@ -53,6 +53,7 @@ class Source(Generic[C]):
         heads: the schedule's head whenever others may have changed it.
         contention: delays looks where other sources compete for the same key.
         errors: publishes the errors that were survived, or that ended the stream.
+        refusals: of all sources of the queue that claim in this way.
         taps: told of each claim and delivery.
         loops: threads of this source alone; they end with it.
         ticks: told, from any thread, when this source begins to tick and when it ends.
@@ -75,6 +76,7 @@ class Source(Generic[C]):
         heads: Observable[float],
         contention: ContentionDelay,
         errors: Broadcast[StoreError],
+        refusals: Refusals,
         taps: Taps,
         loops: tuple[Loop, ...],
         ticks: Callable[[Source[Any], bool], None],
@@ -89,7 +91,7 @@ class Source(Generic[C]):
         self._errors = errors
         self._taps = taps
         self._finished = finished
-        self._outage = Outage(where, scheduler, errors)
+        self._outage = Outage(where, scheduler, errors, refusals)
         self._sleep = Sleep(now, contention)
         self._ticker = Ticker(
             self._look,
@@ -98,7 +100,7 @@ class Source(Generic[C]):
             heads=heads,
             wake_filter=self._sleep.wake_filter,
             outage=self._outage,
-            failed=self._fail,
+            failed=self._fail_without_ticks,
             ticking=partial(ticks, self),
         )
         self.loops = loops
@@ -112,8 +114,8 @@ class Source(Generic[C]):
 
     def join(self, subscriber: Subscriber[Any]) -> None:
         """Give a subscriber the next key; the first one starts the ticks. After `stop` it completes at once."""
-        if self.is_inside:
-            subscriber.refuse_to_wait()
+        if not self.subscribers.is_stopped:
+            refuse_endless_wait(subscriber, self._look_lock, self._scheduler, self.subscribers.present, self._claiming)
         subscriber.wrap_handler(self._look_lock.inside)
         self.subscribers.join(subscriber)
 
@@ -164,7 +166,7 @@ class Source(Generic[C]):
                 self._sleep.begin_backoff()
                 return self._outage.note_failure(error, self._now() - self._asked_at)
             except Exception as error:  # a bug of ours: a stream that fails with it is better than a silent one
-                log.exception("the source of %s failed", self._where)
+                fault("the source of %s failed", self._where, error=error)
                 self._fail(error)
             finally:
                 if self.subscribers.is_stopped:
@@ -258,7 +260,7 @@ class Source(Generic[C]):
         if self.is_inside:
             return
         if waits and not self._look_lock.acquire_after_look(self._hold, longest):
-            log.error(
+            fault(
                 "stopped, but an on_next did not return: "
                 "a plain key in delivery is lost if the process ends before that on_next returns"
             )
@@ -283,7 +285,7 @@ class Source(Generic[C]):
         try:
             notice = self._hold.hand_back_everything()
             if notice is not None:
-                log.error("%s", notice)
+                fault("%s", notice)
                 self._errors.publish(notice)
         finally:
             self.subscribers.complete()
@@ -291,11 +293,20 @@ class Source(Generic[C]):
                 loop.dispose()
             self._finished()
 
+    def _fail_without_ticks(self, error: Exception) -> None:
+        """Fail because nothing can be planned: no thread can be started. So the pause after the last time is here.
+
+        Whoever subscribes again in `on_error`, as `ops.retry` does, does that on the thread of its first `subscribe`.
+        """
+        if self.loops:
+            threading.Event().wait(self._outage.pause_after_refusal)
+        self._fail(error)
+
     def _fail(self, error: Exception) -> None:
         """End the stream for all who subscribe now; a new subscription starts afresh."""
         failing = self.subscribers.remove_all()
         self._outage.note_refusal()
-        log.error("%s", error)
+        fault("%s", error)
         if isinstance(error, StoreError):
             self._errors.publish(error)
         for subscriber in failing:

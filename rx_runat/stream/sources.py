@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from rx_runat.stream.claiming import C, Claiming
 from rx_runat.stream.hold import Hold
 from rx_runat.stream.hold_timer import timer
 from rx_runat.stream.loop import Loop
+from rx_runat.stream.outage import Refusals
 from rx_runat.stream.sleep import ContentionDelay
 from rx_runat.stream.source import Source
 from rx_runat.stream.stoppable import Stoppable
@@ -57,9 +59,11 @@ class Sources:
         clock: Clock | None,
         finished: Callable[[], None],
     ) -> None:
-        self.errors: Broadcast[StoreError] = Broadcast()
+        self.errors: Broadcast[StoreError] = Broadcast(lambda: any(source.is_inside for source in self._ticking))
         self.taps = Taps()
         self.now: Callable[[], float] = monotonic if clock is None else lambda: clock() / 1e6
+        # By the kind of the claiming: what Redis refuses to sources of claims, it may allow to those of bare keys.
+        self._refusals: defaultdict[type, Refusals] = defaultdict(lambda: Refusals(self.now))
         self._store = store
         self._name = name
         self._interval = interval
@@ -106,6 +110,7 @@ class Sources:
             heads=heads,
             contention=ContentionDelay(0.0) if self._is_virtual else ContentionDelay(),
             errors=self.errors,
+            refusals=self._refusals[type(claiming)],
             taps=self.taps,
             loops=loops,
             ticks=self._note_ticks,

@@ -41,6 +41,11 @@ class LeaseHolder(Stoppable, Protocol):
         """How many more claims a source may take for this holder; from any thread."""
         ...
 
+    @property
+    def held_here(self) -> list[Lease]:
+        """The leases whose work cannot end before the present thread, or its event loop, goes on."""
+        ...
+
     def check(self, now: float) -> None:
         """Look for claims that have waited for too long. Called before each renewal, every third of a lease.
 

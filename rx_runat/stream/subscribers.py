@@ -48,18 +48,20 @@ class Subscribers:
         if stopped:
             subscriber.complete()
 
-    def leave(self, subscriber: Subscriber[Any]) -> None:
-        """Give a subscriber no more keys; may be repeated.
+    def leave(self, subscriber: Subscriber[Any]) -> bool:
+        """Give a subscriber no more keys; may be repeated. Returns False if it had left before.
 
         When the last one has left, one more look hands back what is held and ends the ticks.
         """
         with self._lock:
+            was_there = subscriber in self.present or subscriber in self._to_complete
             self.present = tuple(each for each in self.present if each is not subscriber)
             self._to_complete = tuple(each for each in self._to_complete if each is not subscriber)
             is_last = not self.present
         subscriber.unblock_source()
         if is_last:
             self._ticker.wake()
+        return was_there
 
     def pause_ticks_without_any(self) -> bool:
         """End the ticks if nobody subscribes; the next one to join starts them again. Returns True if they ended."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,9 +12,8 @@ from reactivex.disposable import Disposable, SerialDisposable
 
 from rx_runat.errors import Refused, StoreError
 from rx_runat.model.protocols import HeadTracker
+from rx_runat.model.safe_log import inform
 from rx_runat.stream.outage import backoff
-
-log = logging.getLogger("rx_runat")
 
 CHECK_SECONDS = 5.0  # a connection may die without an error: it must prove itself by a read this often
 _FIRST_PAUSE = 0.001
@@ -73,7 +71,7 @@ def head_changes(new_tracker: Callable[[], HeadTracker], scheduler: abc.Schedule
                 tracker.wait(CHECK_SECONDS)
                 wait = pause - (at.now - read_at).total_seconds()
             except Refused as error:
-                log.info("only the heartbeat finds what others write: %s", error)
+                inform("only the heartbeat finds what others write: %s", error)
                 return
             except StoreError:
                 wait = backoff(failures)

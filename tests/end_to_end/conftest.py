@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.refusals import Laboratory
+from tests.support.refusals import SHARE, Laboratory
 from tests.support.servers import Server
 
-ALL = [f"all cells, {name}" for name in ("valkey-9", "redis-6.2", "redis-7")]
+MANY = ["all cells, valkey-9", "a share of the cells, redis-6.2", "a share of the cells, redis-7"]
 
 
-@pytest.fixture(scope="module", params=["valkey-9", *(pytest.param(name, marks=pytest.mark.slow) for name in ALL)])
+@pytest.fixture(scope="module", params=["valkey-9", *(pytest.param(name, marks=pytest.mark.slow) for name in MANY)])
 def laboratory(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Iterator[Laboratory]:
     """Runs cells on one server. In the default run: on Valkey, and of the cells only those that differ most."""
-    laboratory = Laboratory(servers(request.param.removeprefix("all cells, ")), thorough=request.param in ALL)
+    share = SHARE if "share" in request.param else 1
+    laboratory = Laboratory(servers(request.param.split(", ")[-1]), thorough=request.param in MANY, share=share)
     yield laboratory
     laboratory.close()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from reactivex import operators as ops
 
 from rx_runat import Claim, Job, RunAt, settle
+from rx_runat.model.monotonic import monotonic
+from rx_runat.stream.outage import backoff
+from tests.support.script import run_script
+from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 
@@ -67,12 +73,34 @@ def test_21_a_thread_that_cannot_be_started_ends_the_stream_with_an_error(
     assert len(errors) == 1
 
 
-def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
+def test_21_a_retry_without_a_thread_pauses_and_works_when_one_can_be_started(
     make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = make()
+    told: list[float] = []
+    got: list[str] = []
+
+    def note(_: Exception) -> None:
+        told.append(monotonic())
+
+    retried = queue.pipe(ops.do_action(on_error=note), ops.retry())
+    retrying = threading.Thread(target=lambda: retried.subscribe(got.append))
+    with no_thread(monkeypatch, "RunAt~default"):
+        retrying.start()
+        wait_until(lambda: len(told) > 3, "it was told four times")
+        pauses = [after - before for before, after in pairwise(told)]
+        assert all(pause > 0.9 * backoff(i) for i, pause in enumerate(pauses))
+    retrying.join()
+    queue.schedule("a", 0)
+    wait_until(lambda: got == ["a"], "the key came")
+
+
+def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch, go_on: threading.Event
+) -> None:
+    queue = make()
     errors: list[Exception] = []
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
 
     def work(claim: Claim) -> None:
         begun.set()
@@ -82,7 +110,7 @@ def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
     claims.pipe(settle(work)).subscribe(on_error=errors.append)
     queue.schedule("a", 0)
     begun.wait(20)
-    manager = claims._publisher._claiming
+    manager = claims._publisher.publisher._claiming
     manager.thread._loop.dispose()  # as if its thread had ended, which happens where nothing is planned
     manager.thread._loop.join()
     manager.thread._loop._is_disposed, manager.thread._loop._thread = False, None
@@ -91,6 +119,60 @@ def test_21_acks_without_a_thread_end_the_stream_and_stop_returns(
         wait_until(lambda: errors, "the subscriber is told")
         queue.stop()
     assert [str(error) for error in errors] == ["can't start new thread"]
+
+
+# The limit counts the processes of a user, and root is exempt, so root becomes another user. What that user could not
+# import from root's home is imported by the first use.
+LIMITED = """
+import os, resource, sys, threading
+from reactivex import operators as ops
+from rx_runat import RunAt, settle
+
+STREAMS = {
+    "queue": lambda queue: queue.pipe(ops.map(str)),
+    "claims": lambda queue: queue.claims().pipe(ops.map(lambda claim: claim.key)),
+    "settle": lambda queue: queue.claims().pipe(settle(str), ops.map(lambda outcome: outcome.claim.key)),
+}
+
+def limit(soft):
+    resource.setrlimit(resource.RLIMIT_NPROC, (soft, most))
+
+for stream in STREAMS:
+    with RunAt(sys.argv[1], queue_name=f"first use of {stream}") as queue:
+        queue.schedule("a", 0)
+        STREAMS[stream](queue).pipe(ops.first()).run()
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+limit(1)
+try:
+    threading.Thread(target=print, daemon=True).start()
+    print("no limit holds here")
+except RuntimeError as error:
+    print(error)
+for stream in STREAMS:
+    limit(1)
+    with RunAt(sys.argv[1], queue_name=stream) as queue:
+        errors, got, came = [], [], threading.Event()
+        STREAMS[stream](queue).subscribe(got.append, errors.append)
+        limit(most)
+        STREAMS[stream](queue).pipe(ops.take(1)).subscribe(got.append, errors.append, came.set)
+        queue.schedule("a", 0)
+        came.wait(20)
+        print(stream, *errors, *got)
+"""
+
+
+def test_21_under_a_real_limit_of_threads_whoever_subscribes_is_told_and_later_works() -> None:
+    server = Server("--unixsocketperm", "777")
+    server.home.chmod(0o711)
+    try:
+        done = run_script(LIMITED, server.url)
+    finally:
+        server.end()
+    no_thread = "can't start new thread"
+    assert done.stdout.splitlines() == [no_thread, *(f"{stream} {no_thread} a" for stream in STREAMS)], done.stderr
 
 
 @pytest.mark.parametrize("interval", [1e10, 1e300, 1e6])

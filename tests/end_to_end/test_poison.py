@@ -47,6 +47,7 @@ def highest_attempts(log: WorkLog, event: str) -> dict[str, int]:
     return attempts
 
 
+@pytest.mark.slow
 def test_23_a_key_whose_work_kills_its_process_buries_only_itself(
     pool: WorkerPool, make: Callable[..., RunAt], client: redis.Redis, log: WorkLog
 ) -> None:

@@ -150,16 +150,16 @@ def test_stop_ends_though_the_event_loop_was_closed_before(make: Callable[..., R
 
 
 def test_a_coroutine_whose_event_loop_was_closed_is_no_failed_attempt(
-    make: Callable[..., RunAt], client: redis.Redis
+    make: Callable[..., RunAt], client: redis.Redis, go_on: threading.Event
 ) -> None:
     queue = make()
-    begun, closed = threading.Event(), threading.Event()
+    begun = threading.Event()
 
     async def later() -> None: ...
 
     def work(_: Claim) -> Any:
         begun.set()
-        closed.wait(20)
+        go_on.wait(20)  # until the loop is closed
         return later()
 
     async def main() -> None:
@@ -170,7 +170,7 @@ def test_a_coroutine_whose_event_loop_was_closed_is_no_failed_attempt(
 
     queue.on_next(jobs(3))
     asyncio.run(main())
-    closed.set()
+    go_on.set()
     wait_until(lambda: client.zcard(Q) == 3, "all are back")
     assert client.zrange(Q, 0, -1, withscores=True) == [(job.key.encode(), 1000.0) for job in jobs(3)]
     wait_until(lambda: client.keys() == [Q.encode()], "no attempt is counted")

@@ -173,11 +173,12 @@ def test_a_redis_that_refuses_ends_the_stream(faults: Faults) -> None:
 # With a real server.
 
 
-def test_acks_and_renewals_whose_answers_are_cut(make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis) -> None:
+def test_acks_and_renewals_whose_answers_are_cut(
+    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis, go_on: threading.Event
+) -> None:
     queue = make(proxy.url, interval=0.05)
     queue.size()
     got: list[Outcome[None]] = []
-    go_on = threading.Event()
     queue.claims(lease=0.6, max_in_flight=20).pipe(settle(lambda _: go_on.wait(20), max_concurrent=20)).subscribe(
         got.append
     )

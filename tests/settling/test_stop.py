@@ -20,10 +20,12 @@ from tests.support.settling import PAST, Q, jobs, verdicts
 from tests.support.waiting import wait_until
 
 
-def test_stop_waits_for_a_function_under_way_and_its_ack(make: Callable[..., RunAt], client: redis.Redis) -> None:
+def test_stop_waits_for_a_function_under_way_and_its_ack(
+    make: Callable[..., RunAt], client: redis.Redis, go_on: threading.Event
+) -> None:
     queue = make()
     got: list[Any] = []
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
 
     def work(claim: Claim) -> None:
         begun.set()
@@ -121,11 +123,11 @@ def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(own_server
 
 
 def test_a_stop_waits_for_its_own_queue_though_claims_of_another_are_merged_in(
-    make: Callable[..., RunAt], client: redis.Redis
+    make: Callable[..., RunAt], client: redis.Redis, go_on: threading.Event
 ) -> None:
     """The other queue's source goes on for another subscription, and so does its leases thread."""
     one, other = make(), make(queue_name="other")
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
     merged: list[str] = []
     got: list[Outcome[Any]] = []
 

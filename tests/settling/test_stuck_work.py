@@ -76,20 +76,19 @@ def test_a_source_finds_back_to_its_pace_when_work_goes_on() -> None:
     assert queue.size() == 0
 
 
-def test_a_subscriber_that_is_stuck_keeps_no_claims_either(make: Callable[..., RunAt], client: redis.Redis) -> None:
+def test_a_subscriber_that_is_stuck_keeps_no_claims_either(
+    make: Callable[..., RunAt], client: redis.Redis, go_on: threading.Event
+) -> None:
     queue = make(interval=0.05)
-    go_on = threading.Event()
     worked: list[str] = []
     queue.claims(lease=0.2, max_in_flight=50).pipe(
         settle(lambda claim: worked.append(claim.key), max_concurrent=2)
     ).subscribe(lambda _: go_on.wait(20))
     queue.on_next(jobs(400))
-    try:
-        wait_until(lambda: len(worked) >= 100, "outcomes wait for the subscriber")
-        wait_until(lambda: (queue.size(), client.zcard(CLAIMED)) == (400 - len(worked), 0), "the rest went back")
-        assert len(worked) <= 150  # besides those that were in flight when a hundred outcomes waited
-    finally:
-        go_on.set()  # `stop` waits for the subscriber
+    wait_until(lambda: len(worked) >= 100, "outcomes wait for the subscriber")
+    wait_until(lambda: (queue.size(), client.zcard(CLAIMED)) == (400 - len(worked), 0), "the rest went back")
+    assert len(worked) <= 150  # besides those that were in flight when a hundred outcomes waited
+    go_on.set()
     wait_until(lambda: queue.size() == 0, "it goes on")
 
 

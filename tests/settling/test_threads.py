@@ -50,11 +50,10 @@ def test_work_may_be_a_future_of_the_user_s_own_threads(make: Callable[..., RunA
     assert {str(outcome.result)[:4] for outcome in got} == {"mine"}
 
 
-def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt]) -> None:
+def test_a_slow_subscriber_slows_work_down(make: Callable[..., RunAt], go_on: threading.Event) -> None:
     """Outcomes do not pile up in memory: the backlog waits in Redis."""
     queue = make()
     ran: list[str] = []
-    go_on = threading.Event()
     got: list[Outcome[None]] = []
 
     def receive(outcome: Outcome[None]) -> None:

@@ -413,7 +413,8 @@ def test_a_server_whose_watchdog_was_killed_ends_with_its_last_user(
     deadly: int, tmp_path: Path, join: Callable[..., Connected]
 ) -> None:
     home = tmp_path / "home"
-    one, other = join(), join()
+    with interruptible():
+        one, other = join(), join()
     before = run_id(one)
     (watchdog,) = watchdogs(home)
     os.kill(watchdog, deadly)
@@ -454,6 +455,43 @@ def test_a_server_that_was_started_after_the_first_one_died_ends_with_its_last_u
     leave(other)
     wait_until_over(tmp_path / "home")
     assert join().client.call("PING") == b"PONG"
+
+
+def kill_watchdog_and_shell(home: Path) -> None:
+    """Kill the shell first: else it becomes a watchdog."""
+    listed = [line for line in processes(home) if "embedded_watchdog.py" in line]
+    for line in sorted(listed, key=is_shell, reverse=True):
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+    wait_until(lambda: not any("embedded_watchdog.py" in line for line in processes(home)), "nobody watches")
+
+
+def test_a_server_whose_watchdog_and_shell_were_killed_is_watched_again_by_who_comes_or_leaves(
+    tmp_path: Path, join: Callable[..., Connected]
+) -> None:
+    home = tmp_path / "home"
+    one = join()
+    before = run_id(one)
+    kill_watchdog_and_shell(home)
+    other = join()
+    assert run_id(other) == before
+    assert len(watchdogs(home)) == 1
+    leave(join())
+    assert len(watchdogs(home)) == 1, "one is enough"
+    leave(one)
+    assert other.client.call("PING") == b"PONG"
+    kill_watchdog_and_shell(home)
+    leave(other)
+    wait_until_over(home)
+
+
+def test_a_private_server_whose_watchdog_and_shell_were_killed_ends_with_its_queue(
+    join: Callable[..., Connected],
+) -> None:
+    one = join("embedded://")
+    home = one.server._home  # type: ignore[union-attr]
+    kill_watchdog_and_shell(home)
+    leave(one)
+    assert not home.exists()
 
 
 def test_without_a_shell_a_watchdog_does_its_work(
@@ -780,7 +818,7 @@ def test_a_dir_that_cannot_be_written_is_said(path: str, join: Callable[..., Con
         join(f"embedded://{path}")
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "watchdog"])
 def test_something_in_the_place_of_our_files_is_said(
     name: str, tmp_path: Path, join: Callable[..., Connected], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -851,7 +889,55 @@ def test_a_dir_of_somebody_else_is_refused(tmp_path: Path, join: Callable[..., C
     assert list(home.iterdir()) == []
 
 
-NAMES = ["users", "server.lock", "socket", "server.log", "server.sock", "appendonlydir", "temp-rewriteaof-1.aof"]
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o770, 0o775])
+def test_a_dir_that_others_may_replace_is_refused(mode: int, tmp_path: Path, join: Callable[..., Connected]) -> None:
+    """Somebody may write in a directory above it, though not in the dir itself, nor in the one in which that lies."""
+    shared = tmp_path / "shared"
+    home = shared / "mine" / "home"
+    home.mkdir(mode=0o700, parents=True)
+    os.chown(shared, -1, 12345 if os.geteuid() == 0 else -1)
+    shared.chmod(mode)
+    if mode & stat.S_IWOTH or os.geteuid() == 0:
+        with pytest.raises(ServerError, match=rf"other users may write in {shared} .*{mode:o}.* the place of {home};"):
+            join(f"embedded://{home}")
+        assert list(home.iterdir()) == []
+    shared.chmod(mode | stat.S_ISVTX)
+    assert join(f"embedded://{home}").client.call("PING") == b"PONG"
+
+
+@pytest.mark.skipif(
+    os.geteuid() not in {0, os.getegid(), *os.getgroups()}, reason="users have no groups of their own here"
+)
+def test_a_group_of_the_users_own_may_write_above_a_dir(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    """As where the umask is 002, because each user has a group of the same number."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, -1, os.geteuid())
+    shared.chmod(0o775)
+    assert join(f"embedded://{shared}/home").client.call("PING") == b"PONG"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_dir_below_one_of_somebody_else_is_refused(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    other = tmp_path / "other"
+    home = other / "home"
+    home.mkdir(mode=0o700, parents=True)
+    os.chown(other, 65534, 65534)
+    with pytest.raises(ServerError, match=rf"{other} belongs to another user \(uid 65534\), who could put another .*"):
+        join(f"embedded://{home}")
+    assert list(home.iterdir()) == []
+
+
+NAMES = [
+    "users",
+    "server.lock",
+    "watchdog",
+    "socket",
+    "server.log",
+    "server.sock",
+    "appendonlydir",
+    "temp-rewriteaof-1.aof",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -886,7 +972,7 @@ def test_a_symbolic_link_beside_the_data_is_refused(
     assert victim.read_text() == "dear to me"
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_hard_link_in_the_dir_is_refused(
     name: str, tmp_path: Path, victim: Path, join: Callable[..., Connected]
 ) -> None:
@@ -897,7 +983,7 @@ def test_a_hard_link_in_the_dir_is_refused(
     assert victim.read_text() == "dear to me"
 
 
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_pipe_in_the_dir_does_not_keep_us_waiting(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = open_dir(tmp_path / "home")
     os.mkfifo(home / name)
@@ -906,7 +992,7 @@ def test_a_pipe_in_the_dir_does_not_keep_us_waiting(name: str, tmp_path: Path, j
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log"])
+@pytest.mark.parametrize("name", ["users", "server.lock", "socket", "server.log", "watchdog"])
 def test_a_file_of_somebody_else_is_refused(name: str, tmp_path: Path, join: Callable[..., Connected]) -> None:
     home = open_dir(tmp_path / "home")
     (home / name).write_text("")

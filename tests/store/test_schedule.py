@@ -110,6 +110,7 @@ def test_a_list_that_is_refused_writes_nothing(
     assert keys_of(flaky) == [Q.encode()]
 
 
+@pytest.mark.slow
 def test_13_a_list_of_a_hundred_thousand_moments_is_one_round_trip(real_flaky: FlakyClient) -> None:
     jobs = [Job(f"k{number}", T + number) for number in range(MOMENTS)]
     store = RedisStore(real_flaky, Q)
@@ -119,6 +120,7 @@ def test_13_a_list_of_a_hundred_thousand_moments_is_one_round_trip(real_flaky: F
     assert store.when("k99999") == at(MS + 99_999_000)
 
 
+@pytest.mark.slow
 def test_13_one_moment_more_is_a_second_step(real_flaky: FlakyClient) -> None:
     jobs = [Job(f"k{number}", T - number) for number in range(MOMENTS + 1)]
     store = RedisStore(real_flaky, Q)

@@ -203,9 +203,11 @@ def test_while_redis_is_away_a_renewal_is_tried_once_not_for_every_five_hundred_
         assert all_are_kept.wait(20)
 
     leases.thread.run(wait_for_all)  # no renewal begins before, however slow this machine is
-    for n in range(1200):
-        leases.keep(f"k{n}")
-    all_are_kept.set()
+    try:
+        for n in range(1200):
+            leases.keep(f"k{n}")
+    finally:
+        all_are_kept.set()
     wait_until(lambda: len(manager.calls) >= 4, "they are renewed")
     assert [len(call) for call in manager.calls[:4]] == [500, 500, 500, 200]
 

@@ -22,8 +22,10 @@ class Present:
     def __init__(self, *present: Subscriber[str]) -> None:
         self.present = present
 
-    def leave(self, subscriber: Subscriber[str]) -> None:
+    def leave(self, subscriber: Subscriber[str]) -> bool:
+        was_there = subscriber in self.present
         self.present = tuple(each for each in self.present if each is not subscriber)
+        return was_there
 
 
 @pytest.fixture

@@ -50,8 +50,10 @@ def test_an_action_that_blocks_delays_no_other(hold_timer: HoldTimer) -> None:
     release, called = threading.Event(), threading.Event()
     hold_timer.arm(lambda: release.wait(20))
     hold_timer.arm(called.set)
-    assert called.wait(20)
-    release.set()
+    try:
+        assert called.wait(20)
+    finally:
+        release.set()
 
 
 def test_an_action_that_raises_is_shown_and_delays_no_other(

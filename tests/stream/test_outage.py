@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import reactivex as rx
 import redis
 from reactivex import operators as ops
 
-from rx_runat import Job, OutcomeUnknown, Recovered, Refused, RunAt
+from rx_runat import Job, OutcomeUnknown, Recovered, Refused, RunAt, settle
 from rx_runat.store.request import Arg
 from rx_runat.stream.outage import backoff
 from rx_runat.testing import Faults, virtual_queue
@@ -76,15 +78,77 @@ def refusals(queue: RunAt, scheduler: Any, stream: Any, until: float) -> list[fl
     return [round(each, 3) for each in told]
 
 
-@pytest.mark.parametrize("kind", ["keys", "jobs", "claims"])
+def settled(claims: Any) -> Any:
+    return claims.pipe(settle(lambda claim: claim.key))
+
+
+REFUSED: dict[str, Callable[[RunAt], Any]] = {
+    "keys": lambda queue: queue,
+    "jobs": lambda queue: queue.jobs,
+    "claims": lambda queue: queue.claims(),
+    "outcomes": lambda queue: settled(queue.claims()),
+    "claims of each subscription": lambda queue: rx.defer(lambda _: queue.claims()),
+    "outcomes of each subscription": lambda queue: rx.defer(lambda _: settled(queue.claims())),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
 def test_a_stream_that_is_refused_and_retried_at_once_is_told_with_a_backoff(kind: str) -> None:
     faults = Faults()
     queue, scheduler = virtual_queue(faults=faults)
     faults.refusal = "NOPERM"
-    stream: Any = {"keys": queue, "jobs": queue.jobs, "claims": queue.claims()}[kind]
     moments = [round(sum(map(backoff, range(n))), 3) for n in range(8)]
     assert moments[-1] < 6
-    assert refusals(queue, scheduler, stream, until=6) == moments
+    assert refusals(queue, scheduler, REFUSED[kind](queue), until=6) == moments
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_21_a_queue_of_the_wrong_type_is_asked_no_faster_than_one_that_is_away(kind: str) -> None:
+    faults = Faults()
+    queue, scheduler = virtual_queue(faults=faults)
+    faults.call("SET", "RunAt~default", "a string")
+    told = refusals(queue, scheduler, REFUSED[kind](queue), until=100)
+    assert 50 < len(told) < 60
+    queue.stop()
+
+
+def test_each_of_many_that_are_refused_waits_for_one_pause_alone() -> None:
+    faults = Faults()
+    queue, scheduler = virtual_queue(faults=faults)
+    faults.refusal = "NOPERM"
+    told: list[tuple[int, float]] = []
+    for i in range(100):
+        since = scheduler.clock
+
+        def note(_: Exception, i: int = i, since: float = since) -> None:
+            told.append((i, scheduler.clock - since))
+
+        queue.claims().subscribe(on_error=note)
+        scheduler.advance_by(0.1)
+    scheduler.advance_by(2)
+    assert sorted(i for i, _ in told) == list(range(100))
+    assert max(waited for _, waited in told) <= 2
+
+
+class RefusesLongLeases(Faults):
+    """Refuses claims with a lease of 77 s, and no others."""
+
+    def call(self, *command: Arg) -> Any:
+        if 77_000 in command:
+            raise Refused("too long")
+        return super().call(*command)
+
+
+def test_a_source_that_works_neither_waits_for_one_that_is_refused_nor_hurries_it() -> None:
+    queue, scheduler = virtual_queue(faults=RefusesLongLeases())
+    got: list[tuple[str, float]] = []
+    queue.claims().subscribe(lambda claim: got.append((claim.key, scheduler.clock)))
+    scheduler.advance_to(1)
+    keys = [(f"k{i}", 1 + i / 10) for i in range(90)]
+    queue.on_next([Job(*key) for key in keys])
+    told = refusals(queue, scheduler, rx.defer(lambda _: queue.claims(lease=77)), until=10)
+    assert got == keys
+    assert len(told) < 12
 
 
 def test_the_first_refusal_comes_at_once_and_so_does_one_after_a_success() -> None:

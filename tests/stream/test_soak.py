@@ -121,7 +121,7 @@ def test_in_virtual_time_nothing_is_left_either(act: Callable[[RunAt], None]) ->
 def test_a_stream_that_is_refused_again_and_again_leaves_nothing(
     faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rx_runat.stream.source.log.disabled", True)  # pytest keeps each error that is logged
+    monkeypatch.setattr("rx_runat.model.safe_log._log.disabled", True)  # pytest keeps each error that is logged
     queue, scheduler = virtual_queue(faults=faults)
     faults.refusal = "NOPERM"
 

@@ -6,6 +6,7 @@ proxy           a proxy between client and server that cuts connections
 tls             a server behind TLS, with certificates made for the test
 listening       what both proxies share: who connects
 jobs            jobs that are due at once
+teardown_limit  a time limit for the teardown of each test, which tells what every thread did
 blocking        a handler that is quick for a while, and then blocks until a test releases it
 awkward_values  values that misbehave, such as one whose repr raises
 

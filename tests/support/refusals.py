@@ -40,6 +40,7 @@ from tests.support.whereabouts import (
     writes,
 )
 
+SHARE = 5  # on the Redis servers, of the cells that Valkey runs all
 T = TypeVar("T")
 WORKER = "worker"
 RECEIPT = "the receipt"
@@ -109,19 +110,26 @@ DEMOTED = Fault("read-only", (("REPLICAOF", "127.0.0.1", "1"),), (("REPLICAOF", 
 NONE = Fault("no fault")
 
 
+def share_of(items: Sequence[T], share: int, turn: int) -> Sequence[T]:
+    """Returns one item in `share`; the next turn gets the next ones, so that `share` turns in a row meet all items."""
+    return items[turn % share :: share]
+
+
 class Laboratory:
     """Runs cells on one server, which nothing else uses meanwhile.
 
     Args:
         server: is emptied at each cell.
         thorough: False: leave out cells that differ little from others.
+        share: see `share_of`; of the cells that only a thorough one runs.
 
     Attributes:
         cells: how many it ran.
     """
 
-    def __init__(self, server: Server, thorough: bool = True) -> None:
+    def __init__(self, server: Server, thorough: bool = True, share: int = 1) -> None:
         self._thorough = thorough
+        self._share = share
         self._admin_client = server.client(protocol=3)
         self._admin = self._admin_client.connection_pool.get_connection()
         user = ("ACL", "SETUSER", WORKER, "reset", "on", "nopass", "~*", "&*", "+@all")
@@ -140,9 +148,9 @@ class Laboratory:
         batch(self._admin, [("FLUSHALL",), ("CONFIG", "SET", "appendonly", "yes"), ("ACL", "DELUSER", WORKER)])
         self._admin_client.close()
 
-    def some(self, items: Sequence[T], n: int) -> Sequence[T]:
-        """Returns all items; unless it is thorough, the first n."""
-        return items if self._thorough else items[:n]
+    def some(self, items: Sequence[T], n: int, turn: int) -> Sequence[T]:
+        """Returns the first n items, which differ most; if it is thorough, its share of the others as well."""
+        return [*items[:n], *(share_of(items[n:], self._share, turn) if self._thorough else ())]
 
     def can_forbid(self, command: str) -> bool:
         """True if an ACL of this server knows the command; subcommands came with Redis 7."""

@@ -16,7 +16,7 @@ from tests.support.quick_nbformat import nbformat
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-QUEUE_DIR = "/tmp/rx-runat-notebook"  # where the text of a notebook keeps a durable queue
+HOME = "/home/ada"  # in what is committed, instead of the home of whoever executed it
 README_PICTURES = {
     "timeline.svg": ("1-schedule-and-receive.ipynb", -1),
     "marbles.svg": ("2-compose.ipynb", 0),
@@ -26,27 +26,30 @@ README_PICTURES = {
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-async def execute(path: Path, queue_dir: str = QUEUE_DIR) -> Any:
+async def execute(path: Path, home: str) -> Any:
     """A notebook with its outputs; raises what a cell raises.
 
     Args:
         path: of the notebook.
-        queue_dir: where it keeps its durable queue instead of in `QUEUE_DIR`.
+        home: a directory that it takes for its user's home, where it keeps a durable queue.
     """
     from jupyter_client.manager import AsyncKernelManager  # here, because tests that execute nothing import this module
     from nbclient import NotebookClient
 
     book = nbformat.read(path, as_version=4)
+    sources = [cell.source for cell in book.cells]
     for cell in book.cells:
-        cell.source = cell.source.replace(QUEUE_DIR, queue_dir)
+        cell.source = cell.source.replace("Path.home()", f"Path({home!r})")
     resources = {"metadata": {"path": str(FOLDER)}}
-    with tempfile.TemporaryDirectory(prefix="rxn-") as home:  # unix sockets in a private directory, no open TCP ports
+    with tempfile.TemporaryDirectory(prefix="rxn-") as place:  # unix sockets in a private directory, no open TCP ports
         kernel = AsyncKernelManager(
-            kernel_name="python3", transport="ipc", ip=f"{home}/socket", connection_file=f"{home}/kernel.json"
+            kernel_name="python3", transport="ipc", ip=f"{place}/socket", connection_file=f"{place}/kernel.json"
         )
         client = NotebookClient(book, km=kernel, timeout=60, coalesce_streams=True, resources=resources)
         await client.async_execute(cleanup_kc=True)
-    return book
+    for cell, source in zip(book.cells, sources, strict=True):
+        cell.source = source
+    return nbformat.from_dict(json.loads(json.dumps(book).replace(home, HOME)))
 
 
 def outputs(book: Any) -> list[Any]:
@@ -79,9 +82,9 @@ async def execute_for_tests(jobs: list[tuple[str, str, str]]) -> None:
     """Execute notebooks side by side, because most of their time is waiting.
 
     Args:
-        jobs: of each notebook its path, the path to write it to with its outputs, and its `queue_dir`.
+        jobs: of each notebook its path, the path to write it to with its outputs, and its `home`.
     """
-    books = await asyncio.gather(*(execute(Path(source), queue_dir) for source, _, queue_dir in jobs))
+    books = await asyncio.gather(*(execute(Path(source), home) for source, _, home in jobs))
     for book, (_, target, _) in zip(books, jobs, strict=True):
         nbformat.write(book, target)
 
@@ -89,7 +92,8 @@ async def execute_for_tests(jobs: list[tuple[str, str, str]]) -> None:
 def update_committed() -> None:
     """Execute all notebooks in place, one after the other, and write the README's pictures."""
     for path in PATHS:
-        done = asyncio.run(execute(path))
+        with tempfile.TemporaryDirectory(prefix="rxn-home-", ignore_cleanup_errors=True) as home:  # a server ends
+            done = asyncio.run(execute(path, home))
         if standard_error(done):
             sys.exit(f"{path.name}: {standard_error(done)}")
         nbformat.write(tidy(done), path)

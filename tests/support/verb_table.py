@@ -122,6 +122,9 @@ SIMILAR = {
 }
 """Names of verbs that differ so little from others that the default run leaves them out."""
 
+TURNS = {name: turn for turn, name in enumerate(VERBS)}
+"""The number of each verb; see `share_of` in `refusals.py`."""
+
 
 def each_verb(verbs: Mapping[str, Verb] = VERBS) -> pytest.MarkDecorator:
     """Returns a parameter `verb`."""

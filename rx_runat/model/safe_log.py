@@ -1,0 +1,62 @@
+"""The logger `rx_runat`, and errors that nobody handles: both call code of the user's, which may raise.
+
+What a logger's handler or filter raises is reported like an error that nobody handles, and goes no further: it must not
+end a source, and not lose the keys that the source holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from contextlib import suppress
+
+_log = logging.getLogger("rx_runat")
+
+
+def fault(message: str, *arguments: object, error: BaseException | None = None) -> None:
+    """Log an error, with the traceback of an exception if one is given."""
+    _say(logging.ERROR, message, arguments, error)
+
+
+def warn(message: str, *arguments: object) -> None:
+    """Log a warning."""
+    _say(logging.WARNING, message, arguments)
+
+
+def inform(message: str, *arguments: object) -> None:
+    """Log what is good to know."""
+    _say(logging.INFO, message, arguments)
+
+
+def debug(message: str, *arguments: object) -> None:
+    """Log what only matters to those who look for a fault."""
+    _say(logging.DEBUG, message, arguments)
+
+
+def unhandled(error: BaseException) -> None:
+    """Report an exception that nobody handles, as Python reports one that ends a thread.
+
+    The hook for threads hides `SystemExit`, so that one goes to `sys.excepthook`.
+    """
+    hook_args = (type(error), error, error.__traceback__, threading.current_thread())
+    if not issubclass(hook_args[0], SystemExit):
+        try:
+            threading.excepthook(threading.ExceptHookArgs(hook_args))
+            return
+        except BaseException:  # a broken hook must not end the loop
+            pass
+    with suppress(BaseException):
+        sys.excepthook(*hook_args[:3])
+
+
+def _say(level: int, message: str, arguments: tuple[object, ...], error: BaseException | None = None) -> None:
+    # A tuple, because an error may be false, and then `logging` takes it for none.
+    shown = None if error is None else (type(error), error, error.__traceback__)
+    try:
+        _log.log(level, message, *arguments, exc_info=shown, stacklevel=3)  # the record names the caller's caller
+    except BaseException as raised:
+        # Ctrl-C comes on the main thread, whose call may end; no source lives there, unless time is virtual.
+        if isinstance(raised, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        unhandled(raised)

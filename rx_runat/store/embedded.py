@@ -116,6 +116,7 @@ class EmbeddedServer:
                 else:
                     self._use()
                     self.socket = self._start_or_join()
+                    self._watch(self.socket)
             except BaseException as error:
                 self.forget()
                 if self._private and isinstance(error, FileNotFoundError | BlockingIOError):
@@ -137,21 +138,15 @@ class EmbeddedServer:
 
     def _is_unused(self) -> bool:
         try:
-            users = open_private(self._home / "users", os.O_RDWR)
+            with _opened(self._home / "users", os.O_RDWR) as users:
+                try:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                except BlockingIOError:
+                    fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return False  # a user has it
         except (OSError, ServerError):
-            return True  # its files are about to be removed
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            try:
-                fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True  # the watchdog has it
-            return False  # a user has it
-        else:
-            return True
-        finally:
-            os.close(users)
+            return True  # the watchdog has it, or its files are about to be removed
 
     def __del__(self) -> None:
         self.forget()
@@ -212,9 +207,7 @@ class EmbeddedServer:
             lock: the descriptor of our lock on server.lock, for a server that is to be started.
             server: the command that starts it.
         """
-        guard = open_private(self._home / "watchdog", os.O_RDWR | os.O_CREAT)
-        _locks.add(guard)
-        try:
+        with _opened(self._home / "watchdog") as guard:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:  # a watchdog is there; if the server that it started was killed, we start another
@@ -230,9 +223,6 @@ class EmbeddedServer:
                 program, pass_fds=inherited, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
             return said.stderr.strip() or "its watchdog failed" if said.returncode else ""
-        finally:
-            _locks.discard(guard)
-            os.close(guard)
 
     def _check_files(self) -> None:
         """Check all that the server may write to: it would follow a symbolic link."""
@@ -291,19 +281,26 @@ def find_server() -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[int | None]:
     """Yields the descriptor of an exclusive lock, closed at the end; or None, if another process has the lock."""
-    with _opening:
-        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
-        _locks.add(descriptor)
-    try:
+    with _opened(path) as descriptor:
         is_ours = False
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_ours = True
         yield descriptor if is_ours else None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Generator[int]:
+    """Yields a descriptor for a lock. A child that is forked meanwhile closes it."""
+    with _opening:
+        descriptor = open_private(path, flags)
+        _locks.add(descriptor)
+    try:
+        yield descriptor
     finally:
         with _opening:
             _locks.discard(descriptor)
-            os.close(descriptor)  # not LOCK_UN: that would also release the lock of the server that inherited it
+            os.close(descriptor)  # not LOCK_UN: that would also release the lock of a process that inherited it
 
 
 def _is_ours(path: str) -> bool:

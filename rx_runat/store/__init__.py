@@ -8,6 +8,7 @@ connect             from a URL, a mapping or a client of the user's to connectio
 urls                reads a server's URL; says what is wrong with it, and shows no password
 embedded            a real server for one queue or one directory, started and ended by its users
 embedded_watchdog   the process that ends such a server after its last user
+file_locks          locks on its files, of which a forked child keeps none that is not its own
 private_dir         the directory of such a server: ours alone, or refused
 redis_store         the verbs of the `Store` protocol, most of them one request
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means

@@ -29,12 +29,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator
 from pathlib import Path
 
 from rx_runat.errors import ServerError
-from rx_runat.model.forks import in_child, renew_in_child
+from rx_runat.model.forks import renew_in_child
 from rx_runat.model.monotonic import monotonic
+from rx_runat.store.file_locks import locked, opened, opening
 from rx_runat.store.private_dir import check_private, open_private, private_dir
 
 START_SECONDS = 20.0  # a server with millions of jobs in its file needs several seconds to load it
@@ -132,13 +132,13 @@ class EmbeddedServer:
             self._joining = None
 
     def _use(self, flags: int = os.O_RDWR | os.O_CREAT, lock: int = fcntl.LOCK_SH) -> None:
-        with _opening:
+        with opening:
             self._users = open_private(self._home / "users", flags)
         fcntl.flock(self._users, lock)
 
     def _is_unused(self) -> bool:
         try:
-            with _opened(self._home / "users", os.O_RDWR) as users:
+            with opened(self._home / "users", os.O_RDWR) as users:
                 try:
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     return True
@@ -153,7 +153,7 @@ class EmbeddedServer:
 
     def forget(self) -> bool:
         """Release the lock on `users`, without waiting. Returns False if it was released before."""
-        with _opening:
+        with opening:
             users, self._users = self._users, -1
             if users >= 0:
                 os.close(users)
@@ -163,7 +163,7 @@ class EmbeddedServer:
         started = False
         deadline = monotonic() + START_SECONDS
         while monotonic() < deadline:
-            with _locked(self._home / "server.lock") as lock:
+            with locked(self._home / "server.lock") as lock:
                 if lock is not None and started:
                     raise ServerError(f"the server for {self.where} ended at once: {self._last_words()}. {_WAYS}")
                 if lock is not None:
@@ -207,7 +207,7 @@ class EmbeddedServer:
             lock: the descriptor of our lock on server.lock, for a server that is to be started.
             server: the command that starts it.
         """
-        with _opened(self._home / "watchdog") as guard:
+        with opened(self._home / "watchdog") as guard:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:  # a watchdog is there; if the server that it started was killed, we start another
@@ -278,31 +278,6 @@ def find_server() -> str:
     return found
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Generator[int | None]:
-    """Yields the descriptor of an exclusive lock, closed at the end; or None, if another process has the lock."""
-    with _opened(path) as descriptor:
-        is_ours = False
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        yield descriptor if is_ours else None
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Generator[int]:
-    """Yields a descriptor for a lock. A child that is forked meanwhile closes it."""
-    with _opening:
-        descriptor = open_private(path, flags)
-        _locks.add(descriptor)
-    try:
-        yield descriptor
-    finally:
-        with _opening:
-            _locks.discard(descriptor)
-            os.close(descriptor)  # not LOCK_UN: that would also release the lock of a process that inherited it
-
-
 def _is_ours(path: str) -> bool:
     try:
         check_private(Path(path), stat.S_IFSOCK)
@@ -323,19 +298,3 @@ def _answers(path: str) -> bool:
 
 def _pause() -> None:
     threading.Event().wait(0.005)
-
-
-def _close_locks() -> None:
-    """In a forked child: release what another thread locked for a moment. It is not here to do so."""
-    for descriptor in _locks:
-        os.close(descriptor)
-    _locks.clear()
-
-
-# No thread forks while another one has opened a file and has not noted it yet: the child could not close it, and would
-# keep its lock. Reentrant, because a signal handler may fork.
-_opening = threading.RLock()
-_locks: set[int] = set()
-in_child(_close_locks)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)

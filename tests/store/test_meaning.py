@@ -257,7 +257,7 @@ FULL = """
     said = {name: what(call) for name, call in calls.items()}
     got = []
     full.subscribe(got.append, lambda error: got.append(error))
-    full.claims().subscribe(got.append, lambda error: got.append(error))
+    full.claims().subscribe(lambda claim: got.append(claim.key), lambda error: got.append(error))
     while len(heard) < 2:
         pass
     said["stream"], said["claims"] = (f"{type(each).__module__}.{type(each).__name__}: {each}" for each in heard[:2])

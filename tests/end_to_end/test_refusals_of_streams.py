@@ -146,7 +146,7 @@ def test_19_a_forbidden_command_ends_the_stream_in_words_and_takes_nothing(
     queue: RunAt, admin: redis.Redis, open_stream: Open, command: str
 ) -> None:
     """However often the stream is retried; allowed again, every key comes once."""
-    refuse_one_command(queue, admin, open_stream, command, ops.retry(5))
+    refuse_one_command(queue, admin, open_stream, command, ops.retry(3))
 
 
 @pytest.mark.slow

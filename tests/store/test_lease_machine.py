@@ -470,4 +470,4 @@ def test_any_history_of_claims_is_that_of_a_list_of_runs() -> None:
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(1200)
 def test_many_long_histories_of_claims_are_those_of_a_list_of_runs() -> None:
-    run_machine(300, 80)
+    run_machine(200, 80)

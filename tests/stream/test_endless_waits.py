@@ -207,7 +207,9 @@ ENDING: dict[str, Callable[[RunAt], Any]] = {
     "catch": lambda queue: queue.pipe(ops.map(bad), ops.catch(queue)),
     "the next claim, in work": settled,
     "the next claim, in one work of two": lambda queue: settled(queue, max_in_flight=2),
-    "the queue, in work": lambda queue: queue.claims().pipe(settle(lambda _: queue.pipe(ops.first()).run())),
+    "the queue, in work": lambda queue: queue.claims(max_in_flight=1).pipe(
+        settle(lambda _: queue.pipe(ops.first()).run())
+    ),
 }
 
 

@@ -5,9 +5,10 @@
     child     the same queue, with a store and sources of its own; nobody subscribes yet -->
 
 Only the thread that forks exists in the child. A lock that another thread held at that moment stays locked for ever,
-and a source's thread ticks no more. So nothing inherited is repaired, nor even asked: its owner makes everything anew.
-What was there before is kept, unused, until the child ends. Else finalizers would run, which hand back keys of the
-parent's, or write on its connections.
+and a source's thread ticks no more. So the child uses nothing that it inherited: the owner makes everything anew. What
+was there before is kept until the child ends; else finalizers would run, which hand back keys of the parent's, or write
+on its connections. If the thread that forks is in a callback of the user's, it returns to inherited code, which then
+has nothing left to do: see the methods `leave_to_parent`.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class RedisClient:
         """In a forked child: refuse all calls from now on, and touch no connection: they are the parent's.
 
         Args:
-            why: the message. It may be called when a lock of the pool is held by a thread that does not exist here.
+            why: the message of the refusals.
         """
         self._closed = True
         self._forked = why
@@ -161,11 +161,11 @@ class RedisClient:
     def renewed(self, join: Callable[[], None] | None = None) -> RedisClient:
         """Returns a client of the same server with connections of its own, for a forked child.
 
-        Args:
-            join: called before each connection is made, to join the server; raises OSError if that fails.
-
         fakeredis lives in the process that made it: what the child wrote to its copy, nobody would read. So there all
         calls are refused.
+
+        Args:
+            join: called before each connection is made, to join the server; raises OSError if that fails.
         """
         former = self._former or self.pool
         pool = own_pool(former.connection_class, former.connection_kwargs, join)

@@ -65,9 +65,7 @@ class EmbeddedServer:
         self.where = "embedded://" if self._private else f"embedded://{self._home}"
         renew_in_child(self, EmbeddedServer.leave_to_parent)  # now: another thread may fork while this one starts it
         try:
-            self._use()
-            self.socket = self._start_or_join()
-            self._watch(self.socket)
+            self._join()
         except BaseException as error:
             self.forget()
             if self._private:
@@ -91,7 +89,7 @@ class EmbeddedServer:
                 _pause()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: do not use the server. To close the lock that was inherited leaves the parent's alone."""
+        """In a forked child: do not use the server. The lock stays locked, because the parent has it open, too."""
         if self.forget() or self._joining is not None:
             self._joining = threading.Lock()
 
@@ -114,9 +112,7 @@ class EmbeddedServer:
                 if self._private:
                     self._use(os.O_RDWR, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 else:
-                    self._use()
-                    self.socket = self._start_or_join()
-                    self._watch(self.socket)
+                    self._join()
             except BaseException as error:
                 self.forget()
                 if self._private and isinstance(error, FileNotFoundError | BlockingIOError):
@@ -130,6 +126,12 @@ class EmbeddedServer:
             if self._joining is not joining:
                 self.forget()  # another thread has left meanwhile
             self._joining = None
+
+    def _join(self) -> None:
+        """Use the server, and start it if it does not run."""
+        self._use()
+        self.socket = self._start_or_join()
+        self._watch(self.socket)
 
     def _use(self, flags: int = os.O_RDWR | os.O_CREAT, lock: int = fcntl.LOCK_SH) -> None:
         with opening:

@@ -145,7 +145,7 @@ class Iteration(AsyncIterator[_T]):
         return self._generation != generation()
 
     async def __anext__(self) -> _T:
-        """Returns the next value. In a forked child it ends: who subscribed is the parent."""
+        """Returns the next value. In a forked child the iteration is over, because it is the parent's."""
         if self._is_inherited:
             raise StopAsyncIteration
         subscriber = self._subscriber

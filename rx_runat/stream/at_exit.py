@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from rx_runat.model.forks import in_child
+from rx_runat.model.forks import generation, in_child
 from rx_runat.model.safe_log import warn
 from rx_runat.stream.sources import Sources
 
@@ -35,8 +35,10 @@ def forget(sources: Sources) -> None:
 
 
 def _stop_all() -> None:
-    # After an uncaught error (`last_type`), and at a prompt (`ps1`), nobody expects more keys.
-    if not hasattr(sys, "last_type") and not hasattr(sys, "ps1") and any(each.are_live for each in list(_open)):
+    # Nobody expects more keys after an uncaught error (`last_type`), at a prompt (`ps1`), and in a forked process, such
+    # as a server's worker, whose end is the parent's business.
+    is_expected = hasattr(sys, "last_type") or hasattr(sys, "ps1") or generation() > 0
+    if not is_expected and any(each.are_live for each in list(_open)):
         warn(
             "the interpreter exits, and nobody receives keys any more: subscribe() does not wait. "
             "Wait with run(), or by threading.Event().wait(), and stop() the queue at the end"

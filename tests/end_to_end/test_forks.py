@@ -507,7 +507,7 @@ def test_24_a_child_that_exits_hands_back_what_it_holds(
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, server.url, parent], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (run.returncode, "Error" in run.stderr) == (7, False), run.stderr
+    assert (run.returncode, run.stderr) == (7, "")
     assert Counter(run.stdout.split() + left(client)) == Counter(keys)
     assert {*client.scan_iter()} <= {Q.encode()}
 

@@ -30,12 +30,12 @@ class Lease:
         is_unsure: True if Redis may have ended the lease in a call whose answer was lost.
         ending: how the lease ended, in words; empty while no end is known.
         manager: ends and extends the lease.
-        is_counted: True if this attempt counts. If not, a lease that ends is as if the key had not been claimed, and
-            `begin` must be asked before the work begins.
-        is_suspect: True if the attempt before was not settled: perhaps the work killed its process.
+        counts: when this attempt counts, as the claim said.
+        is_counted: True if this attempt counts by now. If not, a lease that ends is as if the key had not been
+            claimed, and `begin` must be asked before the work begins.
     """
 
-    __slots__ = ("deadline_ms", "ending", "fence", "is_counted", "is_suspect", "is_unsure", "key", "manager")
+    __slots__ = ("counts", "deadline_ms", "ending", "fence", "is_counted", "is_unsure", "key", "manager")
 
     def __init__(
         self,
@@ -51,8 +51,13 @@ class Lease:
         self.is_unsure = False
         self.ending = ""
         self.manager = manager
+        self.counts = counts
         self.is_counted = counts == "now"
-        self.is_suspect = counts == "suspect"
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if the attempt before was not settled: perhaps the work killed its process."""
+        return self.counts == "suspect"
 
     def __str__(self) -> str:
         """The state of the lease in words, as far as this process knows it."""

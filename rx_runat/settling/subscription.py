@@ -130,13 +130,23 @@ class Subscription:
             self._leave.append(manager.register(self))
         try:
             manager.renewals.renew(lease, self)
-            is_queued = self._limiter.put((claim, manager.thread.now()), claim if lease.is_suspect else None)
+            is_queued = not self._counts_too_early(claim) and self._limiter.put(
+                (claim, manager.thread.now()), claim if lease.is_suspect else None
+            )
         except BaseException:  # no thread can be started: the source hands the claim back, and ends this subscription
             manager.renewals.release(lease, self)
             self._claims_ended()
             raise
         if not is_queued:
             self._settle(claim, Decision("back"))
+
+    def _counts_too_early(self, claim: Claim) -> bool:
+        """True if the attempt counts already, and should count only when its work begins.
+
+        The first claim of a source is made before the source knows that `settle` takes its claims. After a crash the
+        key of that claim may be one whose work ended the process: it must be known as a suspect.
+        """
+        return lease_of(claim).counts == "now" and claim.attempt > self.counts_up_to
 
     def _add(self, manager: LeaseManager) -> None:
         """With the lock held. The first claim shows whether time is real; if it is, threads are needed."""

@@ -17,7 +17,7 @@ from rx_runat import Claim, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
 from rx_runat.store.keys import leases_key
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.settling import Q, Works, fail, jobs, short, wait_10
+from tests.support.settling import Q, Works, fail, jobs, short, verdicts, wait_10
 
 
 def record(faults: Faults, key: str) -> str:
@@ -80,6 +80,24 @@ def test_keys_whose_process_died_work_one_at_a_time_beside_others() -> None:
     for job in jobs(4):
         works.done(job.key)
     assert list(works.begun) == ["k000", "new", "k001", "k002", "k003"]
+
+
+def test_23_a_process_that_starts_after_the_leases_ended_works_on_the_first_key_alone_too() -> None:
+    """The first claim, of one key, is made before `settle` is known."""
+    queue, scheduler = virtual_queue()
+    queue.on_next(jobs(4))
+    dead = queue.claims(lease=3).subscribe()
+    scheduler.advance_to(2)
+    dead.dispose()
+    scheduler.advance_to(10)
+    works = Works()
+    got: list[Outcome[Any]] = []
+    queue.claims(lease=3).pipe(settle(works, max_concurrent=5)).subscribe(got.append)
+    scheduler.advance_to(11)
+    assert list(works.begun) == ["k000"]
+    for job in jobs(4):
+        works.done(job.key)
+    assert verdicts(got) == [(job.key, 2, "acked") for job in jobs(4)]
 
 
 def test_work_that_is_stuck_holds_up_the_keys_whose_process_died_for_a_lease_at_most() -> None:

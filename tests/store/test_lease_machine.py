@@ -301,7 +301,6 @@ class Leases(RuleBasedStateMachine):
             run.is_counted = False
             if run.number <= self.counting[number].up_to:
                 run.count()
-                run.crashed = False
             run.fence, run.deadline = got.fence, self.up + LEASE_MS
             self.out[run.key] = run
             self.held.append(Held(run.key, got.fence, run.deadline))

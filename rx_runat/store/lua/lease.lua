@@ -115,7 +115,7 @@ else
         end
         local counts = 'now'
         if attempt > counted then counts = ended_with_lease and 'suspect' or 'later' end
-        local number, suspicion = counts == 'now' and attempt or -attempt, counts == 'suspect' and '?' or '-'
+        local number, suspicion = counts == 'now' and attempt or -attempt, ended_with_lease and '?' or '-'
         add(records, key, table.concat({token, number, score, suspicion, '-'}, ' '))
         add(deadlines, deadline, key)
         local k = #items

@@ -7,7 +7,7 @@
 --            with its lease, so perhaps the work killed its process, and the key is a suspect
 --   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts
 --   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run.
---            While the key of a suspect is leased: '?', so that it stays a suspect if it goes back
+--            While a suspect is leased: '?', so that it stays a suspect if it goes back
 --   waiting  the run_at of a newer run, which is parked in Q under that mark until the lease has ended
 --
 -- read_record(text)  -> fence, attempt, run_at, mark, waiting: as above, but numbers for attempt, run_at and waiting,

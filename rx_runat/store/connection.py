@@ -4,6 +4,8 @@
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
+import contextlib
+import socket
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused
+from rx_runat.store.credentials import renew_with
 from rx_runat.store.request import Arg
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
@@ -52,14 +55,22 @@ class OwnPool(redis.ConnectionPool):
     moment, and not elsewhere: then the next caller would read the reply to somebody else's request. So nothing is done
     when an exception comes. A connection proves that it can be used, by `exchange`: the socket of its last reply is the
     socket that it has now.
+
+    Attributes:
+        join: called before each connection is made: joins an embedded server, and returns the path of its socket. It
+            raises OSError if that fails. None: the server is not ours.
+        has_ended: True after `end`.
+        generation: of the primary that they lead to; see `Route`.
     """
 
-    join: Callable[[], None] | None = None
+    generation = 0
+    join: Callable[[], str] | None = None
+    has_ended = False
 
     def make_connection(self) -> Any:
         """Make a connection, which is not open yet."""
         if self.join is not None:
-            self.join()
+            self.connection_kwargs["path"] = self.join()
         return super().make_connection()
 
     def reset(self) -> None:
@@ -67,26 +78,83 @@ class OwnPool(redis.ConnectionPool):
         super().reset()
         # Weak: a call that an exception ended before it could release its connection leaves none open.
         self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
+        self._outdated: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
+
+    def dedicate(self, exchange: Callable[..., Any]) -> DedicatedConnection:
+        """Returns a connection for one caller, made at its first command. It ends with this pool."""
+        connection = DedicatedConnection(exchange, self.make_connection())
+        self._dedicated.add(connection)
+        if self.has_ended:
+            connection.close()
+        return connection
+
+    @property
+    def has_listeners(self) -> bool:
+        """True while a dedicated connection is open."""
+        return any(connection.is_open for connection in tuple(self._dedicated))
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        if connection.__dict__.get("replied_on") is not connection._sock:
+        is_usable = connection.__dict__.get("replied_on") is connection._sock
+        if not is_usable or self.has_ended or connection in self._outdated:
             connection.disconnect()
+            self._outdated.discard(connection)
         super().release(connection)
 
+    def renew(self) -> None:
+        """Connect anew from now on, because what was presented at the beginning of each connection has changed.
 
-def own_pool(connection_class: type, settings: Mapping[str, Any], join: Callable[[], None] | None = None) -> OwnPool:
-    """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes.
+        Calls under way end first. Who listens is woken, and opens another connection.
+        """
+        with self._lock:
+            self._outdated.update(self._in_use_connections)
+        self.disconnect(inuse_connections=False)
+        for connection in tuple(self._dedicated):
+            connection.close()
+
+    def end(self) -> None:
+        """Close all connections for good, which ends the calls under way. May be repeated."""
+        self.has_ended = True
+        for connection in tuple(self._dedicated):
+            connection.close()
+        self.disconnect(inuse_connections=False)
+        with self._lock:
+            in_use = tuple(self._in_use_connections)
+        for connection in in_use:
+            cut(connection)
+
+
+def own_pool(
+    connection_class: type, settings: Mapping[str, Any], join: Callable[[], str] | None = None, protocol: int = 3
+) -> OwnPool:
+    """Returns a pool of our own, by a client's settings: without hidden retries, and with bytes.
 
     Args:
         connection_class: of redis-py's.
         settings: of each connection.
-        join: called before a connection is made.
+        join: see `OwnPool.join`.
+        protocol: the version of RESP.
     """
-    kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
-    pool = OwnPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+    kept: dict[str, Any] = {name: value for name, value in settings.items() if name not in _NOT_OURS}
+    kept |= _OURS
+    kept["protocol"] = protocol
+    pool = OwnPool(connection_class=connection_class, max_connections=2**31, **kept)
     pool.join = join
+    renew_with(kept.get("credential_provider"), pool)
     return pool
+
+
+def cut(connection: Any) -> None:
+    """End a call under way on a connection, from another thread.
+
+    Only who uses the socket closes it. If another thread closed it, its number could be given to a new file at once,
+    and the call would go on there.
+    """
+    sock = connection._sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:

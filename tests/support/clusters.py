@@ -185,16 +185,18 @@ class Cluster:
 
     @property
     def primaries(self) -> list[ClusterNode]:
-        """The nodes that run and hold slots at the moment."""
-        owners = {self._owner(slots[0]) for slots in self._homes}
-        return [node for node in self.nodes if node in owners]
+        """The nodes that run and are primaries of slots at the moment."""
+        return [node for node in self.nodes if any(node is self._claimant(slots[0]) for slots in self._homes)]
 
     def slot(self, key: str) -> int:
         """Returns the slot of a key."""
         return key_slot(key.encode())  # type: ignore[no-untyped-call]
 
     def node_of(self, key: str) -> ClusterNode:
-        """Returns the primary of a key's slot at the moment: of the running nodes that claim it, the latest one."""
+        """Returns the primary of a key's slot at the moment: of the running nodes that claim it, the latest one.
+
+        Waits while none does: its primary was killed, or hands over in this moment.
+        """
         return self._owner(self.slot(key))
 
     def replica_of(self, key: str) -> ClusterNode:
@@ -203,9 +205,19 @@ class Cluster:
         return next(node for node in self._running() if node.myself().primary == primary.id)
 
     def _owner(self, slot: int) -> ClusterNode:
+        found: list[ClusterNode] = []
+
+        def look() -> bool:
+            if claimant := self._claimant(slot):
+                found.append(claimant)
+            return bool(found)
+
+        wait_until(look, f"a node that runs has slot {slot}")
+        return found[0]
+
+    def _claimant(self, slot: int) -> ClusterNode | None:
         claims = [(entry.epoch, node.port, node) for node in self._running() if slot in (entry := node.myself()).slots]
-        assert claims, f"no running node has slot {slot}"
-        return max(claims)[2]
+        return max(claims)[2] if claims else None
 
     def _running(self) -> list[ClusterNode]:
         return [node for node in self.nodes if node.is_running]

@@ -121,7 +121,7 @@ class OwnPool(redis.ConnectionPool):
         for connection in tuple(self._dedicated):
             connection.close()
         with self._lock:
-            idle: list[Any] = list(self._available_connections)
+            idle: list[Any] = [*self._available_connections]
             in_use = tuple(self._in_use_connections)
         for connection in idle:
             connection.disconnect()

@@ -41,6 +41,7 @@ from rx_runat.model.rich import Cards, load_cards_with
 from rx_runat.queue import RunAt
 from rx_runat.settling.backoff import exponential
 from rx_runat.settling.operator import settle
+from rx_runat.stream.signals import signals
 
 __all__ = [
     "Claim",
@@ -62,6 +63,7 @@ __all__ = [
     "Unavailable",
     "exponential",
     "settle",
+    "signals",
 ]
 
 

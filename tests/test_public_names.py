@@ -31,6 +31,7 @@ NAMES = [
     "Unavailable",
     "exponential",
     "settle",
+    "signals",
 ]
 OURS = {
     "cancel",

@@ -33,6 +33,7 @@ def settle(
     backoff: Backoff = ...,
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -42,6 +43,7 @@ def settle(
     backoff: Backoff = ...,
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -51,6 +53,7 @@ def settle(
     backoff: Backoff = ...,
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 def settle(
     work: Callable[[Claim], Any],
@@ -59,6 +62,7 @@ def settle(
     backoff: Backoff = _DEFAULT,
     max_concurrent: int = 8,
     timeout: Seconds | None = None,
+    until: Observable[Any] | None = None,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
     """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
@@ -107,7 +111,7 @@ def settle(
                  Futures and coroutines are cancelled; their claims go back when they have ended, and the attempt does
                  not count. A plain function goes on, and its claim is settled when it returns. `queue.stop()` does the
                  same, waits until it is done, and completes the stream, even if claims of another queue are merged in.
-                 To let all work finish instead: `queue.claims().pipe(ops.take_until(enough), settle(work))`.
+                 To let work that has begun finish instead, use `until`.
     Redis:       claims are settled in bulk: those whose work ends during one call are in the next call, and so is the
                  question whether a later attempt may begin; no thread waits for its answer. Leases are
                  renewed after a third of their length, in bulk, up to 500 in one call, also those of claims whose work
@@ -128,6 +132,9 @@ def settle(
             already, a coroutine that has not ended 5 s after it was cancelled) goes on, and nobody waits for it, not
             even `stop`: its key is logged, its thread is replaced by a new one, and its result is dropped. None: any
             time; work that is under way for longer than ten leases is logged.
+        until: an Observable, such as `signals()`. When its first item comes, no new work begins, claims whose work has
+            not begun go back as they were, work under way ends and is settled, and then the stream completes. If it
+            fails, the stream ends with its error, and if it completes without an item, nothing happens.
 
     Raises:
         InvalidSetting: an argument that cannot be used, such as a generator function as `work`: a call of it would run
@@ -161,10 +168,14 @@ def settle(
     max_attempts = check_count(max_attempts, "max_attempts", "a count from 1", 1)
     max_concurrent = check_count(max_concurrent, "max_concurrent", "a count from 1", 1)
     seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
+    if until is not None and not isinstance(until, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidSetting(f"until: got {show(until)}; it must be an Observable, such as signals()")
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
         policy = Policy(max_attempts, backoff, seconds)
-        return Hot(_Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, subscriber)))
+        return Hot(
+            _Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, until, subscriber))
+        )
 
     return operator
 

@@ -49,6 +49,7 @@ class Subscription:
         work: the user's function.
         policy: what becomes of claims whose work fails.
         max_concurrent: how much work may be under way.
+        until: when it fires, no new work begins; None: nothing does.
         subscriber: receives the outcomes.
     """
 
@@ -57,6 +58,7 @@ class Subscription:
         work: Callable[[Claim], Any],
         policy: Policy,
         max_concurrent: int,
+        until: Observable[Any] | None,
         subscriber: Subscriber[Outcome[Any]],
     ) -> None:
         self._is_asynchronous = is_coroutine_function(work)
@@ -66,6 +68,8 @@ class Subscription:
         if self._loop is None and not subscriber.is_waited_for:  # `run()` blocks the event loop that it is called on
             self._loop = running_loop()
         self._upstream = SingleAssignmentDisposable()
+        self._until = until
+        self._until_subscription = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
         self._work = Work(
@@ -97,6 +101,10 @@ class Subscription:
         if self._is_asynchronous and (self._loop is None or self._loop.is_closed()):
             self._subscriber.fail(InvalidSetting(NO_LOOP))
             return
+        if self._until is not None:
+            self._until_subscription.disposable = self._until.subscribe(
+                lambda _: self._end_in_order(), self._fail, scheduler=self._subscriber.scheduler
+            )
         self._upstream.disposable = claims.subscribe(
             self._on_next,
             lambda error: self._finish(partial(self._subscriber.fail, error)),
@@ -285,14 +293,24 @@ class Subscription:
         That stream might never end: claims of another, running queue may be merged into it, and a closed event loop
         does not deliver its `on_completed`.
         """
-        try:
-            self._upstream.dispose()
-        except BaseException as error:  # a bug of an operator before `settle`
-            unhandled(error)
-        for claim, _ in self._limiter.stop():
-            self._settle(claim, Decision("back"))
+        self._begin_no_more()
         self._work.cancel_all()
         self._finish(self._subscriber.complete)
+
+    def _end_in_order(self) -> None:
+        """`until` has fired: what was not begun goes back, and the stream ends when the work under way has ended."""
+        self._begin_no_more()
+        self._finish(self._subscriber.complete)
+
+    def _begin_no_more(self) -> None:
+        for disposable in (self._until_subscription, self._upstream):
+            try:
+                disposable.dispose()
+            except BaseException as error:  # a bug of an operator before `settle`
+                unhandled(error)
+        self._work.begin_no_more()
+        for claim, _ in self._limiter.stop():
+            self._settle(claim, Decision("back"))
 
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once. What is under way is settled all the same."""
@@ -322,6 +340,7 @@ class Subscription:
             if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
+            self._until_subscription.dispose()
             self._work.end()
             self._limiter.threads.end()
             self._outcomes.thread.end()

@@ -69,6 +69,7 @@ class Work:
         self._lock = threading.Lock()  # over the flag below, `Call.thread`, `Call.run`, and each write-off as a whole
         self.has_followed = False
         self._is_cancelling = False  # a run that begins now is cancelled
+        self._begins = True
 
     def begin(self, claim: Claim) -> bool:
         """Work on a claim. Returns False if its end will come later, or if this thread was written off.
@@ -78,6 +79,9 @@ class Work:
         """
         lease = lease_of(claim)
         manager = manager_of(lease)
+        if not self._begins:
+            self._settle(claim, Decision("back"))
+            return True
         if not manager.lives(lease):  # lost while the claim waited, or while the process was suspended
             self._settle(claim, None)
             return True
@@ -117,6 +121,10 @@ class Work:
         if result is not None and is_asynchronous(result):
             return self._follow(call, result)
         return self._over(call, result, error)
+
+    def begin_no_more(self) -> None:
+        """Give claims back from now on, instead of calling the function."""
+        self._begins = False
 
     def cancel(self, lease: Lease) -> None:
         """Cancel the work that goes on under a lease, if there is any."""

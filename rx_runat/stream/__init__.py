@@ -55,4 +55,5 @@ A whole queue:
     gate             a verb of a stopped queue raises `Stopped`
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends
+    signals          SIGTERM and SIGINT as an Observable
 """

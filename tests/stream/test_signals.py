@@ -1,0 +1,149 @@
+"""`signals`: in this process where a handler of the test's catches the second signal, else in real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from rx_runat import InvalidSetting, signals
+from tests.support.forks import in_child
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def caught() -> Iterator[list[int]]:
+    """The signals that reach the handlers that were there before."""
+    caught: list[int] = []
+    numbers = signal.SIGTERM, signal.SIGINT
+    earlier = [signal.signal(number, lambda number, _: caught.append(number)) for number in numbers]
+    yield caught
+    for number, handler in zip(numbers, earlier, strict=True):
+        signal.signal(number, handler)
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "rx_runat signals"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_the_only_item(number: signal.Signals, caught: list[int]) -> None:
+    got: list[object] = []
+    signals().subscribe(got.append, on_completed=lambda: got.append("end"))
+    os.kill(os.getpid(), number)
+    wait_until(lambda: got == [number, "end"], "the signal came")
+    assert caught == []
+    os.kill(os.getpid(), number)
+    assert caught == [number], "the earlier handlers are back"
+    assert got == [number, "end"]
+
+
+def test_all_who_are_subscribed_receive_it_on_another_thread(caught: list[int]) -> None:
+    got: list[threading.Thread] = []
+    for _ in range(3):
+        signals().subscribe(lambda _: got.append(threading.current_thread()))
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: len(got) == 3, "the signal came to all")
+    assert threading.main_thread() not in got
+    wait_until(lambda: not threads(), "the thread has ended")
+
+
+def test_a_subscriber_that_raises_takes_it_from_no_other(shown: list[object]) -> None:
+    got: list[object] = []
+
+    def fail(_: object) -> None:
+        raise ValueError
+
+    signals().subscribe(fail, lambda _: None)
+    signals().subscribe(got.append)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: got == [signal.SIGTERM], "the signal came to the other one")
+
+
+def test_disposal_puts_the_earlier_handlers_back(caught: list[int]) -> None:
+    got: list[object] = []
+    first, second = signals().subscribe(got.append), signals().subscribe(got.append)
+    first.dispose()
+    first.dispose()
+    second.dispose()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (caught, got) == ([signal.SIGTERM], [])
+    wait_until(lambda: not threads(), "the thread has ended")
+
+
+def test_disposed_of_on_another_thread_the_next_signal_does_what_it_did_before(caught: list[int]) -> None:
+    got: list[object] = []
+    subscription = signals().subscribe(got.append)
+    disposing = threading.Thread(target=subscription.dispose)
+    disposing.start()
+    disposing.join()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert (caught, got) == ([signal.SIGINT], [])
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert caught == [signal.SIGINT, signal.SIGTERM]
+
+
+def test_subscribed_to_again_it_waits_for_the_next_one(caught: list[int]) -> None:
+    got: list[object] = []
+    for n in (1, 2):
+        signals().subscribe(got.append)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda n=n: got == [signal.SIGTERM] * n, "the signal came")  # type: ignore[misc]
+    assert caught == []
+
+
+def test_on_another_thread_it_fails_in_words() -> None:
+    errors: list[Exception] = []
+    thread = threading.Thread(target=lambda: signals().subscribe(print, errors.append))
+    thread.start()
+    thread.join()
+    (error,) = errors
+    assert isinstance(error, InvalidSetting)
+    assert "main thread" in str(error)
+    assert not threads()
+
+
+def test_a_handler_that_somebody_has_set_since_stays(caught: list[int]) -> None:
+    subscription = signals().subscribe(print)
+    other: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: other.append(number))
+    subscription.dispose()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (caught, other) == ([], [signal.SIGTERM])
+
+
+def test_24_a_signal_to_a_forked_child_is_none_of_the_parent(caught: list[int]) -> None:
+    got: list[object] = []
+    subscription = signals().subscribe(got.append)
+
+    def receive() -> list[int]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return caught
+
+    assert in_child(receive) == [signal.SIGTERM]
+    os.kill(os.getpid(), signal.SIGINT)
+    wait_until(lambda: got == [signal.SIGINT], "the parent's own signal came")
+    subscription.dispose()
+
+
+def test_a_second_signal_kills() -> None:
+    code = """
+import signal, threading
+from rx_runat import signals
+signals().subscribe(lambda number: print(number.name, flush=True))
+print("ready", flush=True)
+while True:
+    threading.Event().wait(1)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "SIGTERM\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM

@@ -11,13 +11,14 @@ embedded            a real server for one queue or one directory, started and en
 embedded_watchdog   the process that ends such a server after its last user
 file_locks          locks on its files, of which a forked child keeps none that is not its own
 private_dir         the directory of such a server: ours alone, or refused
-redis_store         the verbs of the `Store` protocol, most of them one request
+redis_store         the verbs of the `Store` protocol
+plans               each verb as the requests that it needs, one or more
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means
 verbs               the requests: schedule, cancel, when, peek, size, snapshot, locate, settle
 steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
 receipts            what a claim took is written down, so that a lost reply loses no key
-dead_letter_store   the requests on dead letters, one or all
+dead_letter_store   the requests and plans on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
 eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis

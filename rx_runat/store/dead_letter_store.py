@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,9 +14,8 @@ from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.safe_log import warn
 from rx_runat.model.times import EPOCH, from_score
-from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.request import Arg, Request, Script, new_token
+from rx_runat.store.request import Arg, Plan, Request, Script, new_token
 
 STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
 LONGEST_RAW = 1000  # characters of a letter that cannot be read: as many as a reason has
@@ -67,33 +66,39 @@ def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[Moved]:
 
 
 class RedisDeadLetters:
-    """The verbs on dead letters that may need many requests; each request is bounded.
+    """The plans on dead letters, which may need many requests; each request is bounded.
 
     The letters are one hash: a key that is buried a second time replaces its letter. A letter stays whatever happens to
     its key in the schedule.
 
     Args:
-        client: connections that do not retry.
         keys: of the queue.
     """
 
-    def __init__(self, client: RedisClient, keys: QueueKeys) -> None:
-        self._client = client
+    def __init__(self, keys: QueueKeys) -> None:
         self._keys = keys
         self._warned = False  # of a letter that cannot be read: once, because every `peek` finds it again
 
-    def peek(self, n: int) -> list[DeadLetter]:
-        """Returns the n oldest letters, by time of burial and then by key.
+    def size(self) -> Plan[int]:
+        """Count the letters."""
+        return (yield size(self._keys))
+
+    def peek(self, n: int) -> Plan[list[DeadLetter]]:
+        """List the n oldest letters, by time of burial and then by key.
 
         A letter that cannot be read, because another client wrote it, is shown raw, and a warning is logged once: its
         text is the reason, it has 0 attempts, and its times are the beginning of 1970, so that it comes first.
 
         Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
         """
-        seen = {member: self._letter(member, value) for found in self._steps() for member, value in found.items()}
+        seen: dict[bytes, DeadLetter] = {}
+        cursor: bytes | None = b"0"
+        while cursor is not None:
+            cursor, found = yield from self._step(cursor)
+            seen |= {member: self._letter(member, value) for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
-    def revive(self, key: str | None) -> int:
+    def revive(self, key: str | None) -> Plan[int]:
         """Move the letter of a key back to the schedule, or all letters; returns how many.
 
         The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
@@ -106,18 +111,24 @@ class RedisDeadLetters:
         """
         return self._each(key, revive, "revived")
 
-    def drop(self, key: str | None) -> int:
+    def drop(self, key: str | None) -> Plan[int]:
         """Delete the letter of a key, or all letters; returns how many. Raises as `revive`."""
         return self._each(key, drop, "dropped")
 
-    def _each(self, key: str | None, verb: Callable[[QueueKeys, Sequence[bytes]], Request[Moved]], past: str) -> int:
+    def _each(
+        self, key: str | None, verb: Callable[[QueueKeys, Sequence[bytes]], Request[Moved]], past: str
+    ) -> Plan[int]:
         if key is not None:
-            return self._client.send(verb(self._keys, [to_member(key)])).done
+            moved: Moved = yield verb(self._keys, [to_member(key)])
+            return moved.done
         done = 0
+        cursor: bytes | None = b"0"
         try:
-            for found in self._steps():
+            while cursor is not None:
+                cursor, found = yield from self._step(cursor)
                 if found:
-                    done += self._client.send(verb(self._keys, list(found))).done
+                    moved = yield verb(self._keys, list(found))
+                    done += moved.done
         except StoreError as error:
             if done:
                 error.args = (f"{error}; {done:,} dead letters were {past} before that",)
@@ -142,14 +153,13 @@ class RedisDeadLetters:
         raw = text if len(text) <= LONGEST_RAW else text[: LONGEST_RAW - 1] + "…"
         return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
-    def _steps(self) -> Iterator[dict[bytes, bytes]]:
-        """Yields every letter that exists from the first step to the last; a letter may come twice."""
-        cursor = b"0"
-        while True:
-            cursor, found = self._client.send(step(self._keys, cursor))
-            yield found
-            if int(cursor) == 0:
-                return
+    def _step(self, cursor: bytes) -> Plan[tuple[bytes | None, dict[bytes, bytes]]]:
+        """Read some letters: in all steps each that exists from the first to the last; a letter may come twice.
+
+        Returns the cursor of the next step, or None after the last one, and the letters.
+        """
+        following, found = yield step(self._keys, cursor)
+        return following if int(following) else None, found
 
 
 def _who_took(asked: int, moved: Moved) -> str | None:

@@ -1,29 +1,28 @@
-"""A `Store` on Redis: the verbs of the protocol as requests, sent on connections of our own. Knows no Rx.
-
-Each verb is one request, but for `size` with a delay, the verbs on all dead letters, and the hints to other sources.
-"""
+"""A `Store` on Redis: the verbs of the protocol, sent on connections of our own. Knows no Rx."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
-from rx_runat.errors import OutcomeUnknown, Refused, StoreError
+from rx_runat.errors import Refused, StoreError
 from rx_runat.model.batch import Counting, SettleReply, SettleRequest
-from rx_runat.model.checks import short
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
 from rx_runat.model.snapshot import Place, Snapshot
-from rx_runat.model.times import RunAtTime, to_time
-from rx_runat.store import dead_letter_store, verbs
+from rx_runat.model.times import RunAtTime
+from rx_runat.store import verbs
 from rx_runat.store.claimers import LeasingClaimer, PlainClaimer
 from rx_runat.store.client import RedisClient
-from rx_runat.store.dead_letter_store import RedisDeadLetters
 from rx_runat.store.eviction import EvictionCheck
 from rx_runat.store.keys import queue_keys, wake_channel
+from rx_runat.store.plans import Plans
+from rx_runat.store.request import Plan
 from rx_runat.store.tracking import RedisHeadTracker
+
+T = TypeVar("T")
 
 
 class RedisStore:
@@ -36,6 +35,9 @@ class RedisStore:
         client: connections that do not retry; ours to close.
         queue_name: the zset's name, checked.
         clock: epoch microseconds in virtual time; None: Redis's own clock decides.
+
+    Attributes:
+        plans: the verbs as plans.
     """
 
     def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None = None) -> None:
@@ -45,49 +47,48 @@ class RedisStore:
         self._keys = queue_keys(queue_name)
         self._clock = clock
         self._tracked: bool | None = None  # whether the server tracks reads; None: not asked yet
-        self._dead = RedisDeadLetters(client, self._keys)
         self._eviction = EvictionCheck(client.where)
+        self.plans = Plans(self._keys, clock, self._announces, self._announce, client.error_of)
+
+    def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
+        """Send the requests of a plan one after the other, and return its result.
+
+        Args:
+            plan: of a verb.
+            sent_at: of its first request; see `RedisClient.send`.
+        """
+        try:
+            request = next(plan)
+            while True:
+                try:
+                    result = self._client.send(request, sent_at)
+                except BaseException as error:
+                    request = plan.throw(error)
+                else:
+                    request = plan.send(result)
+                sent_at = None
+        except StopIteration as end:
+            return end.value
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
-        """Write jobs, a long list in steps; see `verbs.schedule`.
-
-        An error in a step of a long list keeps its class, and its message says how far the list is written.
-        """
-        announces = self._announces()
-        earliest = math.inf
-        for places, request in verbs.schedule(self._keys, jobs, keep, self._now()):
-            try:
-                run_at = self._client.send(request)
-            except StoreError as error:
-                if len(places) < len(jobs):
-                    error.args = (f"{error}; {_how_far(jobs, places.start, isinstance(error, OutcomeUnknown))}",)
-                raise
-            earliest = min(earliest, run_at)
-            if announces:
-                self._announce()
-        return earliest
+        """Write jobs, a long list in steps; see `Plans.schedule`."""
+        return self.do(self.plans.schedule(jobs, keep))
 
     def cancel(self, key: str) -> bool:
         """Cancel a key; see `verbs.cancel`."""
-        return self._client.send(verbs.cancel(self._keys, key))
+        return self.do(self.plans.cancel(key))
 
     def when(self, key: str) -> datetime | None:
         """Returns the run_at of a key that waits."""
-        return self._client.send(verbs.when(self._keys, key))
+        return self.do(self.plans.when(key))
 
     def peek(self, n: int) -> list[Due]:
         """Returns the next n keys, in order."""
-        if n == 0:
-            return []  # peek.lua would read from 0 to -1, which is all of them
-        return self._client.send(verbs.peek(self._keys, n, self._now()))
+        return self.do(self.plans.peek(n))
 
     def size(self, until: RunAtTime | None) -> int:
         """Returns how many keys wait, all or until a moment; a delay costs one round trip more, for Redis's clock."""
-        if until is None:
-            return self._client.send(verbs.size(self._keys))
-        time = to_time(until, "until")
-        start = self._now_ms() if time[0] == "+" else 0
-        return self._client.send(verbs.size(self._keys, start + int(time)))
+        return self.do(self.plans.size(until))
 
     def snapshot(self, n: int, window: float | None = None, slice_ms: int = 0) -> Snapshot:
         """Returns the counts of the queue and its next keys; see `verbs.snapshot`."""
@@ -122,36 +123,23 @@ class RedisStore:
 
     def settle(self, requests: Sequence[SettleRequest], sent_at: int | None = None) -> SettleReply:
         """End or extend leases; see `verbs.settle`, and `Store.settle` for `sent_at`."""
-        if not requests:
-            return SettleReply([], None)
-        announces = self._announces()
-        settled, refused = self._client.send(verbs.settle(self._keys, requests, self._now()), sent_at)
-        if announces and settled.earliest is not None:
-            self._announce()
-        return settled._replace(refusal=self._client.error_of(refused)) if refused else settled
+        return self.do(self.plans.settle(requests), sent_at) if requests else SettleReply([], None)
 
     def dead_peek(self, n: int) -> list[DeadLetter]:
         """Returns the n oldest dead letters; see `RedisDeadLetters.peek`."""
-        return self._dead.peek(n)
+        return self.do(self.plans.dead.peek(n))
 
     def dead_size(self) -> int:
         """Returns how many dead letters there are."""
-        return self._client.send(dead_letter_store.size(self._keys))
+        return self.do(self.plans.dead.size())
 
     def revive(self, key: str | None) -> int:
         """Move a dead letter back to the schedule, or all; see `RedisDeadLetters.revive`."""
-        announces = self._announces()
-        revived: int | None = None
-        try:
-            revived = self._dead.revive(key)
-            return revived
-        finally:
-            if announces and revived != 0:  # after an error, some letters may have been revived
-                self._announce()
+        return self.do(self.plans.revive(key))
 
     def drop(self, key: str | None) -> int:
         """Delete a dead letter, or all; see `RedisDeadLetters.drop`."""
-        return self._dead.drop(key)
+        return self.do(self.plans.dead.drop(key))
 
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on."""
@@ -189,15 +177,3 @@ class RedisStore:
 
     def _now(self) -> int | None:
         return None if self._clock is None else self._clock()
-
-    def _now_ms(self) -> int:
-        return self._client.send(verbs.server_ms()) if self._clock is None else self._clock() // 1000
-
-
-def _how_far(jobs: Sequence[Job], written: int, is_unknown: bool) -> str:
-    """Tells, for the message of an error, how far a list was written."""
-    first = "may not have been" if is_unknown else "was not"
-    return (
-        f"of the list's {len(jobs):,} jobs {written:,} were written before that; the first that {first} written is "
-        f"job {written} of the list, {short(jobs[written].key)}"
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -122,3 +122,7 @@ class Request(NamedTuple, Generic[T]):
         if unknown:
             raise OutcomeUnknown(f"{unknown} is unknown, because an earlier reply of {where} was lost")
         return result
+
+
+Plan = Generator[Request[Any], Any, T]
+"""A verb that needs any number of requests: it yields each, is sent its result, and returns the verb's."""

@@ -113,7 +113,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
         self._interval, self._limit = check_settings(interval, limit, scheduler)
-        self._begin(connect(redis), scheduler)
+        self._begin(connect(redis, self._queue_name), scheduler)
         self._keys: Current[str] = Current(self._source)
         self._dues: Current[Due] = Current(Dues(self._source))
         self._notices: Current[StoreError] = Current(self._sources.errors)

@@ -32,20 +32,20 @@ class FailingClient(RedisClient):
     """
 
     def __init__(self, client: RedisClient, where: str) -> None:
-        super().__init__(client.pool, where)
+        super().__init__(client.route, where)
         self.away = False
         self.lost = 0
         self.refusal: str | None = None
         self.commands: list[str] = []
 
-    def call(self, *command: Arg) -> Any:
+    def call(self, *command: Arg, generation: int | None = None) -> Any:
         """Send a command, unless a fault prevents it."""
         if self.away:
             raise Unavailable(f"nothing answers at {self.where}: away on demand")
         if self.refusal is not None:
             raise Refused(f"{self.where} refuses: {self.refusal}")
         self.commands.append(str(command[0]))
-        reply = super().call(*command)
+        reply = super().call(*command, generation=generation)
         if self.lost > 0:
             self.lost -= 1
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: lost on demand")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support import teardown_limit
 from tests.support.proxy import Proxy
-from tests.support.servers import PROGRAMS, Server
+from tests.support.servers import Server, program
 from tests.support.stores import Clock, FlakyClient
 from tests.support.waiting import wait_until
 
@@ -39,11 +38,7 @@ def servers(shared_server: Server) -> Iterator[Callable[[str], Server]]:
 
     def start(name: str) -> Server:
         if name not in running:
-            program = PROGRAMS[name]()
-            if program is None and not os.environ.get("CI"):
-                pytest.skip(f"no {name} on PATH; where CI is set, this is a failure")
-            assert program, f"no {name} on PATH"
-            running[name] = Server(program=program)
+            running[name] = Server(program=program(name))
         return running[name]
 
     yield start

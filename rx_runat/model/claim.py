@@ -27,7 +27,8 @@ class Lease:
         key: the key.
         fence: the token of the claim call, which proves the lease. It stays the same when the lease is extended.
         deadline_ms: the end of the lease as Redis last told it, epoch milliseconds.
-        is_unsure: True if Redis may have ended the lease in a call whose answer was lost.
+        sent_at: if Redis may have ended the lease in a call whose answer was lost: the generation (see `Store`) at
+            which that call was made; None: it was not.
         ending: how the lease ended, in words; empty while no end is known.
         manager: ends and extends the lease.
         counts: when this attempt counts, as the claim said.
@@ -35,7 +36,7 @@ class Lease:
             claimed, and `begin` must be asked before the work begins.
     """
 
-    __slots__ = ("counts", "deadline_ms", "ending", "fence", "is_counted", "is_unsure", "key", "manager")
+    __slots__ = ("counts", "deadline_ms", "ending", "fence", "is_counted", "key", "manager", "sent_at")
 
     def __init__(
         self,
@@ -48,11 +49,16 @@ class Lease:
         self.key = key
         self.fence = fence
         self.deadline_ms = deadline_ms
-        self.is_unsure = False
+        self.sent_at: int | None = None
         self.ending = ""
         self.manager = manager
         self.counts = counts
         self.is_counted = counts == "now"
+
+    @property
+    def is_unsure(self) -> bool:
+        """True if Redis may have ended the lease in a call whose answer was lost."""
+        return self.sent_at is not None
 
     @property
     def is_suspect(self) -> bool:

@@ -88,6 +88,19 @@ class Store(Protocol):
 
     where: str
 
+    @property
+    def generation(self) -> int:
+        """How many primaries there were before the present one: a number that changes with each failover.
+
+        A new primary may lack what the former one did last.
+        """
+        ...
+
+    @property
+    def fails_over(self) -> bool:
+        """True if another primary may take the place of the present one."""
+        ...
+
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
         """Write jobs; returns the earliest run_at that their keys now have, in epoch milliseconds.
 
@@ -129,12 +142,13 @@ class Store(Protocol):
         """Returns a new tracker of the schedule's head."""
         ...
 
-    def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
+    def settle(self, requests: Sequence[SettleRequest], sent_at: int | None = None) -> SettleReply:
         """Begin, end or extend leases. A request whose lease has ended changes nothing; see `SettleReply`.
 
         Args:
             requests: one for each lease.
-            resent: True if an earlier call with the same requests raised OutcomeUnknown.
+            sent_at: the generation before an earlier call with the same requests, which raised OutcomeUnknown; None:
+                there was no such call.
         """
         ...
 

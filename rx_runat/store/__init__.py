@@ -4,7 +4,8 @@
                                             a Request each            |
     bool, Due, Claimed, ...  <--  Request.read  <--  the reply  <-----'
 
-connect             from a URL, a mapping or a client of the user's to connections of our own
+connect             from a URL, a mapping or a client of the user's to a route
+clients             what a client of the user's knows of its server
 urls                reads a server's URL; says what is wrong with it, and shows no password
 embedded            a real server for one queue or one directory, started and ended by its users
 embedded_watchdog   the process that ends such a server after its last user
@@ -20,6 +21,12 @@ dead_letter_store   the requests on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes sources
 eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
+route               where Redis is at the moment: one of the three below
+address             one server, which stays where it is
+slot_route          the primary of the queue's slot in a cluster
+sentinel_route      the primary that Sentinel names
+primary             what these two share: another primary takes the place of the present one
+credentials         credentials that change while we are connected
 client              sends a request, up to three times if replies are lost
 meaning             what an error means: does it heal, or stay until somebody does something?
 connection          connections without hidden retries; when one can be used again; one that stays open for pushes

@@ -15,7 +15,7 @@ deadline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest
 from rx_runat.model.members import to_member
@@ -33,12 +33,29 @@ HAND_BACK = Script("hand_back")
 LEASE = Script("lease", "prelude", "record", "read_first")
 
 
+class _Proof(NamedTuple):
+    """What shows that Redis knows a claim.
+
+    Attributes:
+        receipt: the receipt key of the claim.
+        token: of the claim, which is in that receipt.
+        generation: of the primary, before the claim was sent.
+        back_token: of the last hand-back under the same receipt key, which took the place of the claim's; "": none.
+    """
+
+    receipt: str
+    token: str
+    generation: int
+    back_token: str = ""
+
+
 class PlainClaimer(ReceiptHolder):
     """A `Claimer[Claimed]` on Redis: takes keys for good. One call at a time."""
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
         super().__init__(client, queue_name, keys, clock)
         self._back_token: str | None = None  # of a hand-back that was not replied to
+        self._proof = _Proof("", "", 0)  # of the last claim
 
     def claim(self, limit: int) -> Claimed:
         """Take due keys, at most `limit` and at most `CLAIM_BYTES`; after a lost reply, the same keys again.
@@ -51,14 +68,20 @@ class PlainClaimer(ReceiptHolder):
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
         token = self._token = self._token or new_token()
         keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
+        proof = _Proof(self._receipt, token, self._client.generation)
         settings = (limit, token, RECEIPT_TTL_MS, 0, CLAIM_BYTES, PIECE_BYTES)
         words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
         now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=8))
         parts = to_parts(taken, token)
+        if parts:
+            self._proof = proof
         return Claimed(parts[::2], parts[1::2], now, wait)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries to the schedule; a newer schedule of a key stands. After an error, call it with the same ones.
+
+        A primary that took over after the claim may not know of it. Then the keys still wait there, unless somebody has
+        claimed or cancelled them since, and so nothing is returned.
 
         Redis: one round trip, `hand_back.lua`.
 
@@ -68,7 +91,12 @@ class PlainClaimer(ReceiptHolder):
         assert self._token is None, "a claim must be replied to before a hand-back: they share a receipt"
         token = self._back_token = self._back_token or new_token()
         pairs = [each for key, score in entries for each in (score, to_member(key))]
-        self._send(Request((2, self._keys.schedule, self._receipt, token, RECEIPT_TTL_MS, *pairs), int, HAND_BACK))
+        proof = self._proof
+        keys = (self._keys.schedule, self._receipt, proof.receipt)
+        words = (3, *keys, token, RECEIPT_TTL_MS, 0, proof.token, proof.back_token, *pairs)
+        self._send(Request(words, int, HAND_BACK, relies_on=proof.generation, moved_at=6))
+        if self._receipt == proof.receipt:
+            self._proof = proof._replace(back_token=token)
         self._back_token = None
         self._written = True
         self._go_on()

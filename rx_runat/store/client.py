@@ -8,90 +8,151 @@ times in all, because a `Request` knows what a reply means after an earlier one 
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
-import weakref
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
-from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, own_pool
+from rx_runat.model.monotonic import monotonic
+from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange
 from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
+from rx_runat.store.route import Route
 
 T = TypeVar("T")
 
+_LONGEST_REDIRECTION = 1.0  # seconds; a slot with a million keys takes longer to migrate, and then streams back off
+_REDIRECTION_PAUSE = 0.02  # seconds; a key takes a cluster less time to migrate
+
 TRIES = 3  # a request is sent at most three times: a proxy that restarts may cut two replies in a row
+
+
+class Redirected(Unavailable):
+    """Another node of the cluster has the slot, or it is on its way there: nothing was done, so it can be sent again.
+
+    Attributes:
+        moved: the error that names the node; None: the slot is on its way.
+    """
+
+    moved: MovedError | None = None
+
+
+class Overtaken(Unavailable):
+    """The primary has changed since the command was made: nothing was sent."""
 
 
 class RedisClient:
     """Sends commands on connections of our own, from any thread.
 
     Args:
-        pool: of connections that do not retry and do not decode; ours to close.
-        where: the server's name in messages, without its password.
+        route: leads to the server, by connections that do not retry and do not decode; ours to close.
+        where: the server's name in messages, without its password; None: that of the route.
         hint: what the user can do when nothing answers; messages say it after the cause.
+
+    Attributes:
+        where: as above.
     """
 
-    def __init__(self, pool: OwnPool, where: str, hint: str = "") -> None:
-        self.where = where
-        self.pool = pool
+    def __init__(self, route: Route, where: str | None = None, hint: str = "") -> None:
+        self.where = where or route.where
+        self._route = route
         self._hint = hint
-        self._former: OwnPool | None = None  # the pool before `shorten_timeout`: calls may still use it
-        self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
         self._closed = False
         self._forked = ""  # why all calls are refused in a forked child; "": they are not
 
-    def call(self, *command: Arg) -> Any:
-        """Send a command, once.
+    @property
+    def route(self) -> Route:
+        """Leads to the server."""
+        return self._route
+
+    def call(self, *command: Arg, generation: int | None = None) -> Any:
+        """Send a command, once; in a cluster to the node that has the queue's slot.
+
+        Args:
+            command: its words.
+            generation: the command is for the primary of this generation; None: for any.
 
         Raises:
             Unavailable: it was not done; trying again later can help.
             OutcomeUnknown: it was sent, and no reply came.
             Refused: it was not done, and trying again does not help.
         """
-        pool = self.pool
-        connection = self._connect(pool)
         try:
+            return self._call(command, generation)
+        except Redirected as error:
+            return self._follow(error, command, generation)
+
+    def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
+        pool, connection = self._connect()
+        try:
+            if generation is not None and generation != pool.generation:
+                raise Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
+        except (Redirected, Overtaken):
+            raise
         except Unavailable as error:
             if not isinstance(error, OutcomeUnknown):
                 pool.disconnect(inuse_connections=False)  # the idle ones may lead to a demoted primary, too
+            self._route.lost(pool)
             raise
         finally:
             pool.release(connection)
-            if self._closed:
-                connection.disconnect()  # redis-py may have connected it while `close` ran
 
-    def run(self, script: Script, *args: Arg) -> Any:
+    def _follow(self, error: Redirected, command: tuple[Arg, ...], generation: int | None) -> Any:
+        """Send a command again that a node of a cluster did not do, for a second at most.
+
+        While a slot migrates key by key, some of a script's keys are here and some there, and no node runs the script.
+        """
+        until = monotonic() + _LONGEST_REDIRECTION
+        while True:
+            self._note_move(error)
+            if monotonic() > until:
+                raise Unavailable(str(error)) from error
+            if error.moved is None:
+                threading.Event().wait(_REDIRECTION_PAUSE)
+            try:
+                return self._call(command, generation)
+            except Redirected as again:
+                if again.moved is not None and error.moved is not None:  # two nodes that each name the other
+                    threading.Event().wait(_REDIRECTION_PAUSE)
+                error = again
+
+    def _note_move(self, error: Redirected) -> None:
+        if error.moved is not None:
+            self._route = self._route.moved(error.moved) or self._route
+
+    def run(self, script: Script, *args: Arg, generation: int | None = None) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
         try:
-            return self.call("EVALSHA", script.sha, *args)
+            return self.call("EVALSHA", script.sha, *args, generation=generation)
         except Refused as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        return self.call("EVAL", script.body, *args)
+        return self.call("EVAL", script.body, *args, generation=generation)
 
-    def send(self, request: Request[T], resent: bool = False) -> T:
+    def send(self, request: Request[T], sent_at: int | None = None) -> T:
         """Send a request, up to `TRIES` times if replies are lost.
 
         Args:
             request: what to send.
-            resent: True if an earlier call with this request raised OutcomeUnknown.
+            sent_at: the generation before an earlier call with this request, which raised OutcomeUnknown; None: there
+                was no such call.
 
         Raises:
             OutcomeUnknown: no reply came, or the reply does not show what an earlier sending did.
             StoreError: it was not done.
         """
-        reply, resent = self.resend_lost(request, resent)
-        return request.result(reply, resent, self.where)
+        reply, sent_at = self.resend_lost(request, sent_at)
+        return request.result(reply, sent_at is not None, self.where)
 
-    def resend_lost(self, request: Request[Any], resent: bool = False) -> tuple[Any, bool]:
+    def resend_lost(self, request: Request[Any], sent_at: int | None = None) -> tuple[Any, int | None]:
         """Send a request, and again when the connection was cut before the reply, up to `TRIES` times in all.
 
         Returns:
-            The reply, and whether an earlier sending of the request may have been done.
+            The reply, and the generation before the first sending that may have been done without a reply, or None.
 
         Raises:
             OutcomeUnknown: it was sent at least once, and no sending was replied to.
@@ -99,18 +160,33 @@ class RedisClient:
         """
         lost: OutcomeUnknown | None = None
         for _ in range(TRIES):
-            words = request.to_send(resent)
+            generation = self.generation
+            words = request.to_send(generation, sent_at)
+            only = generation if request.depends_on_primary(sent_at) else None
             try:
-                return self.call(*words) if request.script is None else self.run(request.script, *words), resent
+                if request.script is None:
+                    return self.call(*words, generation=only), sent_at
+                return self.run(request.script, *words, generation=only), sent_at
             except OutcomeUnknown as error:
                 if request.once or isinstance(error.__cause__, redis.TimeoutError):
                     raise  # on a server that hangs, three sendings would take three times as long
-                lost, resent = error, True
+                lost, sent_at = error, generation if sent_at is None else sent_at
+            except Overtaken:
+                continue
             except StoreError:
                 if lost is None:
                     raise
-        assert lost is not None
-        raise lost
+        raise lost or Unavailable(f"{self.where} changes its primary all the time")
+
+    def publish(self, channel: str) -> None:
+        """Publish an empty message. Raises as `call`."""
+        if self.is_cluster:
+            try:
+                self.call("SPUBLISH", channel, "")
+                return
+            except Refused:
+                pass  # Redis 6.2 has no channels of shards: there a message goes to all nodes
+        self.call("PUBLISH", channel, "")
 
     def open(self) -> DedicatedConnection:
         """Returns a connection for one caller, made at its first command; `close` ends it too.
@@ -118,36 +194,40 @@ class RedisClient:
         Raises:
             Unavailable: this client is closed, or this process can open no more files.
         """
+        if self._closed:
+            raise self._gone()
         try:
-            connection = DedicatedConnection(self._exchange, self.pool.make_connection())
+            return self._route.pool().dedicate(self._exchange_apart)
         except BROKEN as error:  # to make one, redis-py reads a file
             raise self._not_done(error) from error
-        self._dedicated.add(connection)
-        if self._closed:
-            connection.close()
-            raise self._gone()
-        return connection
 
     def error_of(self, message: str) -> StoreError:
         """Returns the error that a server's message means, which a script has caught and returned."""
         return self._not_done(redis.ResponseError(message))
 
+    @property
+    def generation(self) -> int:
+        """How many primaries there were before the present one: a number that changes with each failover."""
+        return self._route.generation
+
+    @property
+    def fails_over(self) -> bool:
+        """True if another primary may take the place of the present one."""
+        return self._route.fails_over
+
+    @property
+    def is_cluster(self) -> bool:
+        """True if the server is a node of a cluster."""
+        return self._route.is_cluster
+
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
-        if self._former is None:
-            self._former = self.pool
-            settings = self.pool.connection_kwargs | {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-            self.pool = own_pool(self.pool.connection_class, settings, self.pool.join)
-            self._former.disconnect(inuse_connections=False)
+        self._route.shorten_timeout(seconds)
 
     def close(self) -> None:
         """Close all connections for good, which ends the calls under way. May be repeated."""
         self._closed = True
-        for connection in tuple(self._dedicated):
-            connection.close()
-        for pool in (self._former, self.pool):
-            if pool is not None:
-                pool.disconnect(inuse_connections=True)
+        self._route.close()
 
     def leave_to_parent(self, why: str) -> None:
         """In a forked child: refuse all calls from now on, and touch no connection: they are the parent's.
@@ -158,19 +238,18 @@ class RedisClient:
         self._closed = True
         self._forked = why
 
-    def renewed(self, join: Callable[[], None] | None = None) -> RedisClient:
+    def renewed(self, join: Callable[[], str] | None = None) -> RedisClient:
         """Returns a client of the same server with connections of its own, for a forked child.
 
         fakeredis lives in the process that made it: what the child wrote to its copy, nobody would read. So there all
         calls are refused.
 
         Args:
-            join: called before each connection is made, to join the server; raises OSError if that fails.
+            join: of an embedded server; see `OwnPool.join`.
         """
-        former = self._former or self.pool
-        pool = own_pool(former.connection_class, former.connection_kwargs, join)
-        client = RedisClient(pool, self.where, self._hint)
-        if former.connection_class.__module__.startswith("fakeredis"):
+        route = self._route
+        client = RedisClient(route.renewed(join), self.where, self._hint)
+        if route.settings.connection_class.__module__.startswith("fakeredis"):
             client.leave_to_parent(
                 f"{self.where} lives in the process that made it, and this process is a fork of that one; use "
                 "embedded:// or a Redis of your own, or make the queue after the fork"
@@ -187,19 +266,42 @@ class RedisClient:
             # LOADING and NOAUTH are ConnectionErrors too.
             if isinstance(error, redis.ResponseError) or first_word(error):
                 not_done = self._not_done(error)
-                if isinstance(not_done, Unavailable):
+                if isinstance(not_done, Unavailable) and not isinstance(not_done, Redirected):
                     connection.disconnect()  # after a failover this address may lead to another server
                 raise not_done from error
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
 
-    def _connect(self, pool: OwnPool) -> redis.Connection:
+    def _exchange_apart(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
+        """As `_exchange`, on a dedicated connection: the next one is opened where the slot is."""
+        try:
+            return self._exchange(connection, *command, pushed=pushed)
+        except Redirected as error:
+            self._note_move(error)
+            raise
+
+    def _connect(self) -> tuple[OwnPool, redis.Connection]:
+        """Returns a connection to the primary. If it cannot be reached, and another one is known, to that one."""
         if self._closed:
             raise self._gone()
+        pool = self._route.pool()
         try:
-            return pool.get_connection()
+            return pool, pool.get_connection()
         except BROKEN as error:
+            self._route.lost(pool)
+            other = self._route.pool() if self._route.is_cluster else pool
+            if other is pool:
+                raise self._not_done(error) from error
+        try:
+            return other, other.get_connection()
+        except BROKEN as error:
+            self._route.lost(other)
             raise self._not_done(error) from error
 
     def _not_done(self, error: Exception) -> StoreError:
-        return meaning(error, self.where, self.pool.connection_kwargs, self._hint)
+        means = meaning(error, self.where, self._route.settings.values, self._hint)
+        if not isinstance(error, AskError | TryAgainError):  # a MovedError is an AskError, too
+            return means
+        redirected = Redirected(str(means))
+        redirected.moved = error if isinstance(error, MovedError) else None
+        return redirected

@@ -1,12 +1,14 @@
-"""From what the user has (a URL, a mapping, a client) to the settings of connections of our own.
+"""From what the user has (a URL, a mapping, a client) to a route: where Redis is, and connections of our own.
 
     None                     $REDIS_URL, else redis://localhost:6379
-    redis:// rediss:// unix://   as redis-py reads them
+    redis:// rediss:// unix://   as redis-py reads them; valkey:// and valkeys:// are the same
+    redis+sentinel://s1,s2/name  the primary that Sentinel names; rediss+sentinel:// by TLS
+    redis+cluster://h1,h2        the primary of the queue's slot; rediss+cluster:// by TLS
     embedded://              a private server, gone with its owner
     embedded:///some/dir     a durable server, shared by every process that names the dir
     memory:// memory://name  fakeredis in this process
     {"host": ..., ...}       what redis.Redis takes
-    a redis.Redis            copied, never used, changed or closed
+    a client                 redis.Redis, RedisCluster, of Sentinel, or of asyncio: copied, never used or changed
 
 Our connections differ from the user's in three things: no hidden retries (only `RedisClient` sends a request again, up
 to three times in all, if replies were lost), RESP3, and bytes.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -26,17 +29,23 @@ import redis
 from rx_runat.errors import InvalidSetting, Unavailable
 from rx_runat.model.forks import in_child
 from rx_runat.store.client import RedisClient
+from rx_runat.store.clients import route_of
 from rx_runat.store.connection import own_pool
-from rx_runat.store.urls import client_of
+from rx_runat.store.route import Settings
+from rx_runat.store.sentinel_route import SentinelRoute
+from rx_runat.store.slot_route import SlotRoute
+from rx_runat.store.urls import Hosts, client_of, hosts_of
 
 if TYPE_CHECKING:
     from rx_runat.store.embedded import EmbeddedServer
 
 DEFAULT_URL = "redis://localhost:6379"
 
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+
 _FORMS = (
-    "a URL (redis://, rediss://, unix://, embedded://, memory://), a mapping such as "
-    '{"host": "localhost", "port": 6379}, or a redis.Redis'
+    "a URL (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, embedded://, memory://), a mapping such "
+    'as {"host": "localhost", "port": 6379}, or a client of redis-py'
 )
 _WAYS_OUT = (
     ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or use one that comes with an extra: "
@@ -71,16 +80,19 @@ class Connected(NamedTuple):
         if server is None:
             return Connected(self.client.renewed())
 
-        def join() -> None:
+        def join() -> str:
             server.rejoin()
-            client.pool.connection_kwargs["path"] = server.socket  # it may have been started anew, on another path
+            return server.socket  # it may have been started anew, on another path
 
-        client = self.client.renewed(join)
-        return Connected(client, server)
+        return Connected(self.client.renewed(join), server)
 
 
-def connect(target: object) -> Connected:
+def connect(target: object, queue_name: str = "") -> Connected:
     """Prepare connections to what the user named; none are opened yet. An embedded server is started or joined.
+
+    Args:
+        target: what the user named.
+        queue_name: tells the slot in a cluster.
 
     Raises:
         InvalidSetting: the target has none of the forms above; the message says what was passed, without secrets.
@@ -90,15 +102,15 @@ def connect(target: object) -> Connected:
     if isinstance(target, Connected):
         return target
     try:
-        return _prepare(target)
+        return _prepare(target, queue_name)
     except OSError as error:  # what redis-py or fakeredis reads from their own files
         raise Unavailable(f"no connection can be prepared: {error}") from error
 
 
-def _prepare(target: object) -> Connected:
+def _prepare(target: object, queue_name: str) -> Connected:
     if target is None:
         url = os.environ.get("REDIS_URL")
-        return _prepare(url) if url else _connected(_from_url(DEFAULT_URL), hint=_WAYS_OUT)
+        return _prepare(url, queue_name) if url else _connected(_from_url(DEFAULT_URL), queue_name, hint=_WAYS_OUT)
     if isinstance(target, str):
         scheme = target.split("://", 1)[0] if "://" in target else ""
         if scheme == "embedded":
@@ -106,33 +118,61 @@ def _prepare(target: object) -> Connected:
 
             server = EmbeddedServer(_embedded_dir(target))
             client = _from_url(f"unix://{quote(server.socket)}")
-            return Connected(_connected(client, server.where).client, server)
+            return Connected(_connected(client, queue_name, server.where).client, server)
         if scheme == "memory":
             return _memory(target)
-        return _connected(_from_url(target))
+        return _from_server_url(_as_redis(target), queue_name)
     if isinstance(target, Mapping):
-        return _connected(_from_mapping(cast("Mapping[str, Any]", target)))
-    if isinstance(target, redis.Redis):
-        return _connected(target)
+        return _connected(_from_mapping(cast("Mapping[str, Any]", target)), queue_name)
+    route = route_of(target, queue_name)
+    if route is not None:
+        return Connected(RedisClient(route))
     raise InvalidSetting(f"redis: got {_kind(target)}; it must be {_FORMS}")
 
 
-def _connected(client: redis.Redis, where: str | None = None, hint: str = "") -> Connected:
-    pool = client.connection_pool
-    if hasattr(pool, "sentinel_manager"):
-        raise InvalidSetting(f"redis: a client with a {type(pool).__name__} is not supported yet; pass {_FORMS}")
-    ours = own_pool(pool.connection_class, pool.connection_kwargs)
-    return Connected(RedisClient(ours, where or _where(pool), hint))
+def _connected(client: redis.Redis, queue_name: str, where: str | None = None, hint: str = "") -> Connected:
+    route = route_of(client, queue_name)
+    assert route is not None, "a redis.Redis has one"
+    return Connected(RedisClient(route, where, hint))
 
 
-def _where(pool: redis.ConnectionPool) -> str:
-    """Returns the server's name for messages and a `repr`: without user and password."""
-    settings = pool.connection_kwargs
-    db = f"/{settings['db']}" if settings.get("db") else ""
-    if settings.get("path"):
-        return f"unix://{settings['path']}{db}"
-    scheme = "rediss" if issubclass(pool.connection_class, redis.SSLConnection) else "redis"
-    return f"{scheme}://{settings.get('host', 'localhost')}:{settings.get('port', 6379)}{db}"
+def _as_redis(url: str) -> str:
+    """Returns a URL as redis-py spells it."""
+    return re.sub(r"^valkey(s?)(?=[+:])", r"redis\1", url)
+
+
+def _from_server_url(url: str, queue_name: str) -> Connected:
+    scheme = url.partition("://")[0]
+    if scheme in ("redis+cluster", "rediss+cluster"):
+        found = hosts_of(url, 6379, (), _tried, _FORMS)
+        if found.path not in ([], ["0"]):
+            raise InvalidSetting("redis: a URL of a cluster with a path; a cluster has one database, 0")
+        return Connected(RedisClient(SlotRoute(*_without_address(found.clients), queue_name)))
+    if scheme in ("redis+sentinel", "rediss+sentinel"):
+        return Connected(RedisClient(_sentinel_route(hosts_of(url, 26379, _SENTINEL_OPTIONS, _tried, _FORMS))))
+    return _connected(_from_url(url), queue_name)
+
+
+def _sentinel_route(found: Hosts) -> SentinelRoute:
+    name, db = [*found.path, "0"][:2] if found.path else ("", "0")
+    if not name or len(found.path) > 2 or not db.isdecimal():
+        raise InvalidSetting(
+            "redis: a URL of Sentinels needs the name of the primary, and may have the number of a database, such as "
+            "redis+sentinel://host:26379,host:26379/mymaster/0"
+        )
+    settings, addresses = _without_address(found.clients)
+    own = {name.removeprefix("sentinel_"): value for name, value in found.options.items()}
+    sentinels = settings.but(**{"username": None, "password": None, "db": 0} | own)
+    return SentinelRoute(settings.but(db=int(db)), sentinels, addresses, name)
+
+
+def _without_address(clients: list[redis.Redis]) -> tuple[Settings, list[tuple[str, int]]]:
+    """Returns the settings that the clients share, and the address of each."""
+    pools = [client.connection_pool for client in clients]
+    settings = dict(pools[0].connection_kwargs)
+    del settings["host"], settings["port"]
+    addresses = [(pool.connection_kwargs["host"], int(pool.connection_kwargs["port"])) for pool in pools]
+    return Settings(pools[0].connection_class, settings), addresses
 
 
 def _from_url(url: str) -> redis.Redis:
@@ -194,11 +234,9 @@ def _memory(url: str) -> Connected:
         server = _memory_servers.get(name) or fakeredis.FakeServer()
         if name:
             _memory_servers[name] = server
-    return _connected(fakeredis.FakeRedis(server=server), where=url)
+    return _connected(fakeredis.FakeRedis(server=server), "", url)
 
 
 def _kind(target: object) -> str:
     kind = type(target)
-    if kind.__module__.startswith(("redis.asyncio", "redis.cluster")):
-        return f"a {kind.__module__}.{kind.__name__}, which is not supported yet"
     return f"a {kind.__module__}.{kind.__name__}"

@@ -4,6 +4,7 @@
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import weakref
@@ -16,6 +17,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused
+from rx_runat.store.credentials import renew_with
 from rx_runat.store.request import Arg
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
@@ -54,14 +56,22 @@ class OwnPool(redis.ConnectionPool):
     moment, and not elsewhere: then the next caller would read the reply to somebody else's request. So nothing is done
     when an exception comes. A connection proves that it can be used, by `exchange`: the socket of its last reply is the
     socket that it has now.
+
+    Attributes:
+        join: called before each connection is made: joins an embedded server, and returns the path of its socket. It
+            raises OSError if that fails. None: the server is not ours.
+        has_ended: True after `end`.
+        generation: of the primary that they lead to; see `Route`.
     """
 
-    join: Callable[[], None] | None = None
+    generation = 0
+    join: Callable[[], str] | None = None
+    has_ended = False
 
     def make_connection(self) -> Any:
         """Make a connection, which is not open yet."""
         if self.join is not None:
-            self.join()
+            self.connection_kwargs["path"] = self.join()
         return super().make_connection()
 
     def reset(self) -> None:
@@ -69,26 +79,84 @@ class OwnPool(redis.ConnectionPool):
         super().reset()
         # Weak: a call that an exception ended before it could release its connection leaves none open.
         self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
+        self._outdated: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
+
+    def dedicate(self, exchange: Callable[..., Any]) -> DedicatedConnection:
+        """Returns a connection for one caller, made at its first command. It ends with this pool."""
+        connection = DedicatedConnection(exchange, self.make_connection())
+        self._dedicated.add(connection)
+        if self.has_ended:
+            connection.close()
+        return connection
+
+    @property
+    def has_listeners(self) -> bool:
+        """True while a dedicated connection is open."""
+        return any(connection.is_open for connection in tuple(self._dedicated))
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        if connection.__dict__.get("replied_on") is not connection._sock:
+        is_usable = connection.__dict__.get("replied_on") is connection._sock
+        if not is_usable or self.has_ended or connection in self._outdated:
             connection.disconnect()
+            self._outdated.discard(connection)
         super().release(connection)
 
+    def renew(self) -> None:
+        """Connect anew from now on, because what was presented at the beginning of each connection has changed.
 
-def own_pool(connection_class: type, settings: Mapping[str, Any], join: Callable[[], None] | None = None) -> OwnPool:
-    """Returns a pool of our own, by a client's settings: without hidden retries, with RESP3, and with bytes.
+        Calls under way end first. Who listens is woken, and opens another connection.
+        """
+        with self._lock:
+            self._outdated.update(self._in_use_connections)
+        self.disconnect(inuse_connections=False)
+        for connection in tuple(self._dedicated):
+            connection.close()
+
+    def end(self) -> None:
+        """Close all connections for good, which ends the calls under way. May be repeated."""
+        self.has_ended = True
+        for connection in tuple(self._dedicated):
+            connection.close()
+        self.disconnect(inuse_connections=False)
+        with self._lock:
+            in_use = tuple(self._in_use_connections)
+        for connection in in_use:
+            cut(connection)
+
+
+def own_pool(
+    connection_class: type, settings: Mapping[str, Any], join: Callable[[], str] | None = None, protocol: int = 3
+) -> OwnPool:
+    """Returns a pool of our own, by a client's settings: without hidden retries, and with bytes.
 
     Args:
         connection_class: of redis-py's.
         settings: of each connection.
-        join: called before a connection is made.
+        join: see `OwnPool.join`.
+        protocol: the version of RESP.
     """
-    kept = {name: value for name, value in settings.items() if name not in _NOT_OURS}
-    pool = OwnPool(connection_class=connection_class, max_connections=2**31, **(kept | _OURS))
+    kept: dict[str, Any] = {name: value for name, value in settings.items() if name not in _NOT_OURS}
+    kept |= _OURS
+    kept["protocol"] = protocol
+    pool = OwnPool(connection_class=connection_class, max_connections=2**31, **kept)
     pool.join = join
+    renew_with(kept.get("credential_provider"), pool)
     return pool
+
+
+def cut(connection: Any) -> None:
+    """End a call under way on a connection, from another thread.
+
+    Only who uses the socket closes it. If another thread closed it, its number could be given to a new file at once,
+    and the call would go on there.
+    """
+    sock = connection._sock
+    if isinstance(sock, socket.socket) and os.getpid() == connection.pid:  # in a forked child, the parent uses it
+        with contextlib.suppress(OSError):  # the server, or who uses it, was quicker
+            # Not the method of an SSLSocket: that one also drops the encryption, while the other thread may send.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
@@ -119,7 +187,7 @@ class DedicatedConnection:
         listening thread     takes the descriptor 7  ........................  polls 7  -->  closed, ends
         `close` elsewhere                             shuts the socket down
 
-    If `close` closed it, any other thread's new socket could become 7 before the poll, which would then wait for that.
+    See `cut` for what would happen if `close` closed it.
 
     Args:
         exchange: sends a command on a connection and returns the reply.
@@ -184,15 +252,11 @@ class DedicatedConnection:
         connection = self._connection
         # Because redis-py connects anew where it finds a connection closed.
         connection.connect = connection.connect_check_health = _refuse
-        used = connection._sock if self._is_used else None
-        if not self._is_used or (used is not None and not isinstance(used, socket.socket)):
-            connection.disconnect()  # a socket of fakeredis has no descriptor, and cannot be shut down
-        elif used is not None and os.getpid() == connection.pid:  # in a forked child, the parent uses it
-            try:
-                # Not the method of an SSLSocket: that one also ends the encryption, under the thread that sends.
-                socket.socket.shutdown(used, socket.SHUT_RDWR)
-            except OSError:  # the server or the other thread was quicker
-                pass
+        # A socket of fakeredis has no descriptor, and cannot be shut down.
+        if self._is_used and isinstance(connection._sock, socket.socket | None):
+            cut(connection)
+        else:
+            connection.disconnect()
 
     def _end_use(self) -> None:
         self._is_used = False

@@ -25,6 +25,8 @@ _HEALS = {
     "OOM",
     "CLUSTERDOWN",
     "TRYAGAIN",
+    "MOVED",
+    "ASK",
     "MASTERDOWN",
     "NOREPLICAS",
     "BUSY",
@@ -55,8 +57,6 @@ def meaning(error: Exception, where: str, settings: Mapping[str, Any], hint: str
         return Refused(f"{where} refuses our user or password: {text}")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
         return _not_connected(error, where, settings) or Unavailable(f"nothing answers at {where}: {text}{hint}")
-    if code in ("MOVED", "ASK"):
-        text += "; it is one node of a Redis Cluster, and the queue lies on another"
     return Refused(f"{where} refuses: {text}")
 
 

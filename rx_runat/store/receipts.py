@@ -66,7 +66,7 @@ class ReceiptHolder:
     """
 
     _receipt: str  # the receipt key in use
-    _lost: bool  # whether a reply to a request under that key was lost
+    _sent_at: int | None  # the generation before a request under that key whose reply was lost; None: none was lost
     _written: bool  # whether a receipt may exist under that key
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
@@ -115,7 +115,7 @@ class ReceiptHolder:
         except OutcomeUnknown:
             raise
         except StoreError:
-            if not self._lost:
+            if self._sent_at is None:
                 self._token = None
             raise
         if left:
@@ -140,18 +140,19 @@ class ReceiptHolder:
         return b"".join(pieces)
 
     def _send(self, request: Request[T]) -> T:
+        generation = self._client.generation
         try:
-            reply, self._lost = self._client.resend_lost(request, self._lost)
+            reply, self._sent_at = self._client.resend_lost(request, self._sent_at)
         except OutcomeUnknown:
-            self._lost = True
+            self._sent_at = generation if self._sent_at is None else self._sent_at
             raise
         return request.read(reply)
 
     def _go_on(self) -> None:
         """Keep the receipt key, unless a request of ours with this key may still be on its way."""
-        if self._lost:
+        if self._sent_at is not None:
             self._renew()
 
     def _renew(self) -> None:
         self._receipt = receipt_key(self._queue_name, secrets.token_hex(8))
-        self._lost = self._written = False
+        self._sent_at, self._written = None, False

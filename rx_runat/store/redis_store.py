@@ -110,12 +110,22 @@ class RedisStore:
         """Returns a tracker of the schedule's head, on a connection of its own; see `RedisHeadTracker`."""
         return RedisHeadTracker(self._client, self._queue_name, self._eviction)
 
-    def settle(self, requests: Sequence[SettleRequest], resent: bool = False) -> SettleReply:
-        """End or extend leases; see `verbs.settle`. `resent`: an earlier call with these raised OutcomeUnknown."""
+    @property
+    def generation(self) -> int:
+        """How many primaries there were before the present one."""
+        return self._client.generation
+
+    @property
+    def fails_over(self) -> bool:
+        """True if another primary may take the place of the present one."""
+        return self._client.fails_over
+
+    def settle(self, requests: Sequence[SettleRequest], sent_at: int | None = None) -> SettleReply:
+        """End or extend leases; see `verbs.settle`, and `Store.settle` for `sent_at`."""
         if not requests:
             return SettleReply([], None)
         announces = self._announces()
-        settled, refused = self._client.send(verbs.settle(self._keys, requests, self._now()), resent)
+        settled, refused = self._client.send(verbs.settle(self._keys, requests, self._now()), sent_at)
         if announces and settled.earliest is not None:
             self._announce()
         return settled._replace(refusal=self._client.error_of(refused)) if refused else settled
@@ -173,7 +183,7 @@ class RedisStore:
 
     def _announce(self) -> None:
         try:
-            self._client.call("PUBLISH", wake_channel(self._queue_name), "")
+            self._client.publish(wake_channel(self._queue_name))
         except StoreError:
             pass  # the write is done, and without this hint the heartbeat finds it
 

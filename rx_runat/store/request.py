@@ -62,11 +62,15 @@ class Request(NamedTuple, Generic[T]):
         words: a command; with a `script`: the number of its keys, the keys, then its ARGV.
         read: turns the reply into the result.
         script: the script to run; None: `words` are a command.
-        resent_at: the index of the word that is 0 at first and 1 when the request is sent once more; None: there is no
-            such word, because sending it once more does no harm.
+        resent_at: the index of the word that is 0 at first, 1 when the request is sent once more, and 2 when it is sent
+            once more to another primary, which may lack what the first one did; None: there is no such word, because
+            sending it once more does no harm.
         doubt: called with a result that came after an earlier reply was lost; returns what is unknown, in words, or
             None if the result is true all the same.
         once: True if the request is not sent once more after a lost reply, because the caller soon makes another one.
+        relies_on: the generation (see `Route`) of the primary that replied to what this request follows up; None: it
+            does not matter.
+        moved_at: the index of the word that is 1 if the request goes to a primary of another generation than that.
     """
 
     words: Sequence[Arg]
@@ -75,16 +79,32 @@ class Request(NamedTuple, Generic[T]):
     resent_at: int | None = None
     doubt: Callable[[T], str | None] = _no_doubt
     once: bool = False
+    relies_on: int | None = None
+    moved_at: int | None = None
 
-    def to_send(self, resent: bool) -> Sequence[Arg]:
-        """Returns the words to send; `resent`: an earlier sending may have been done.
+    def to_send(self, generation: int, sent_at: int | None) -> Sequence[Arg]:
+        """Returns the words to send.
 
-        >>> Request((1, "Q", 0, "token"), bytes, resent_at=2).to_send(resent=True)
-        (1, 'Q', 1, 'token')
+        Args:
+            generation: of the primary that they go to.
+            sent_at: the generation before an earlier sending, which may have been done; None: there was none.
+
+        >>> request = Request((1, "Q", 0, "token"), bytes, resent_at=2)
+        >>> request.to_send(generation=7, sent_at=7), request.to_send(generation=8, sent_at=7)
+        ((1, 'Q', 1, 'token'), (1, 'Q', 2, 'token'))
         """
-        if not resent or self.resent_at is None:
+        if not self.depends_on_primary(sent_at):
             return self.words
-        return (*self.words[: self.resent_at], 1, *self.words[self.resent_at + 1 :])
+        words = list(self.words)
+        if sent_at is not None and self.resent_at is not None:
+            words[self.resent_at] = 1 if sent_at == generation else 2
+        if self.relies_on is not None and self.moved_at is not None:
+            words[self.moved_at] = int(self.relies_on != generation)
+        return tuple(words)
+
+    def depends_on_primary(self, sent_at: int | None) -> bool:
+        """True if the words are for a primary of one generation only."""
+        return self.relies_on is not None or (sent_at is not None and self.resent_at is not None)
 
     def result(self, reply: Any, resent: bool, where: str) -> T:
         """Returns what the reply means.

@@ -101,8 +101,18 @@ class RedisHeadTracker:
             self._tracks = True
         except Refused:
             self._tracks = False
-            connection.call("SUBSCRIBE", wake_channel(self._queue_name), pushed=True)
+            self._subscribe(connection)
         return connection
+
+    def _subscribe(self, connection: DedicatedConnection) -> None:
+        channel = wake_channel(self._queue_name)
+        if self._client.is_cluster:
+            try:
+                connection.call("SSUBSCRIBE", channel, pushed=True)
+                return
+            except Refused:
+                pass  # as in `RedisClient.publish`
+        connection.call("SUBSCRIBE", channel, pushed=True)
 
 
 def _score(found: list[Any]) -> float:

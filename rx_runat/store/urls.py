@@ -7,8 +7,9 @@ No message shows a part of the URL that may be one of a password.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 import redis
 
@@ -53,6 +54,59 @@ def client_of(url: str, tried: Callable[[redis.Redis], redis.Redis], forms: str)
         advice = ": options for TLS go with rediss://" if elsewhere else ", or that redis-py does not take"
         raise _refusal(f"a URL with an option that cannot be read{advice}: {', '.join(wrong)}")
     raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}")
+
+
+class Hosts(NamedTuple):
+    """What a URL with several hosts says.
+
+    Attributes:
+        clients: redis-py's, one for each host.
+        path: the parts of the path.
+        options: those that were asked for.
+    """
+
+    clients: list[redis.Redis]
+    path: list[str]
+    options: dict[str, str]
+
+
+def hosts_of(
+    url: str, port: int, own: Collection[str], tried: Callable[[redis.Redis], redis.Redis], forms: str
+) -> Hosts:
+    """Returns redis-py's clients of a URL such as `redis+cluster://user:password@host:port,host:port/path?option=value`.
+
+    Args:
+        url: with a scheme such as `redis+cluster` or `rediss+cluster`: `rediss` stands for TLS.
+        port: the default one.
+        own: names of options that redis-py does not take, and that are returned.
+        tried: as in `client_of`.
+        forms: as in `client_of`.
+
+    Raises:
+        InvalidSetting: as in `client_of`.
+        OSError: it is not the URL's fault.
+    """
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}") from None
+    if "#" in url or _has_late_login(parts):
+        raise _refusal(f"a URL with a # in it, or an @ behind its hosts; {_ENCODE}")
+    login, at, hosts = parts.netloc.rpartition("@")
+    named = hosts.split(",")
+    if not all(named):
+        raise _refusal("a URL with an empty host; it must be such as host:port,host:port")
+    options = {name: value for name, value in query if name in own}
+    rest = urlencode([(name, value) for name, value in query if name not in own])
+    scheme = parts.scheme.partition("+")[0]
+    urls = [f"{scheme}://{login}{at}{_with_port(host, port)}{'?' if rest else ''}{rest}" for host in named]
+    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
+    return Hosts([client_of(each, tried, forms) for each in urls], path, options)
+
+
+def _with_port(host: str, port: int) -> str:
+    return host if re.search(r":\d*$", host.rpartition("]")[2]) else f"{host}:{port}"
 
 
 def _refusal(what: str) -> InvalidSetting:

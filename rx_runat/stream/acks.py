@@ -140,7 +140,7 @@ class Acks:
     def _settle(self, acks: list[Ack]) -> list[Ack]:
         """Settle these. Returns those that Redis did not answer, and that are to be asked for again."""
         left: list[Ack] = []
-        # A request that Redis may have carried out already is sent in a call of its own, with `resent`: the flag holds
+        # A request that Redis may have carried out already is sent in a call of its own, with `sent_at`: it holds
         # for the whole call, and would be false for the other requests.
         sure = [ack for ack in acks if not ack.lease.is_unsure]
         for part in [*parts(sure), *([ack] for ack in acks if ack.lease.is_unsure)]:

@@ -27,7 +27,9 @@ from rx_runat.stream.demand import HOLD_SECONDS
 from rx_runat.stream.hold_timer import timer
 from rx_runat.stream.outage import backoff
 
-LONGEST_PATIENCE = 5.0  # seconds; stop() gives up on a Redis that is away after one interval, and after this at most
+# Seconds; stop() gives up on a Redis that is away after one interval, and after this at most. Where another primary may
+# take over, it waits for so long whatever the interval: Sentinel and clusters need some seconds for that.
+LONGEST_PATIENCE = 5.0
 SHORTEST_SILENCE = 1.0  # seconds; a server or host that is only busy may be silent for longer than a short interval
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
@@ -204,7 +206,7 @@ class Hold(Generic[C]):
             None, or a notice of what could not be handed back.
         """
         self._store.shorten_timeout(self._longest_silence)
-        deadline = monotonic() + self._patience
+        deadline = monotonic() + (LONGEST_PATIENCE if self._store.fails_over else self._patience)
         while True:
             try:
                 self.hand_back(closes=True)

@@ -30,7 +30,7 @@ from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
 _ENDINGS: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
-_STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `resent`
+_STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `sent_at`
 
 
 class LeaseManager:
@@ -150,17 +150,19 @@ class LeaseManager:
     def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
         """Begin, end or extend leases in one round trip; see `Manager.settle`.
 
-        A request that may end a lease, and whose answer was lost, is sent again alone: `resent` holds for a whole call,
-        and would not be true of the others.
+        A request that may end a lease, and whose answer was lost, is sent again alone: `sent_at` holds for a whole
+        call, and would not be true of the others.
         """
-        resent = any(lease.is_unsure and verb not in _STAYS for lease, verb, _ in requests)
-        assert len(requests) == 1 or not resent
+        earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
+        assert len(requests) == 1 or not earlier
+        generation = self._store.generation
         asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
         try:
-            reply = self._writes.settle(asked, resent)
+            reply = self._writes.settle(asked, earlier[0] if earlier else None)
         except OutcomeUnknown:
             for lease, verb, _ in requests:
-                lease.is_unsure = lease.is_unsure or verb not in _STAYS
+                if not lease.is_unsure and verb not in _STAYS:
+                    lease.sent_at = generation
             raise
         ended: list[Lease] = []
         for (lease, verb, _), answer in zip(requests, reply.answers, strict=True):
@@ -172,10 +174,11 @@ class LeaseManager:
             elif verb == "begin" and answer:
                 lease.is_counted = True
             elif answer == SUPERSEDED:
-                lease.is_unsure, lease.ending = False, lease.ending or "nacked, and scheduled again"
+                lease.sent_at, lease.ending = None, lease.ending or "nacked, and scheduled again"
                 ended.append(lease)
             else:
-                lease.is_unsure = answer is None
+                if answer is not None:
+                    lease.sent_at = None
                 lease.ending = lease.ending or (LOST if answer == 0 else _ENDINGS[verb] if answer else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)

@@ -42,9 +42,9 @@ class Writes:
         finally:
             self._sources.wake_for(run_at)
 
-    def settle(self, requests: Sequence[SettleRequest], resent: bool) -> SettleReply:
+    def settle(self, requests: Sequence[SettleRequest], sent_at: int | None) -> SettleReply:
         """End or extend leases; see `Store.settle`."""
-        reply = self._store.settle(requests, resent)
+        reply = self._store.settle(requests, sent_at)
         if reply.earliest is not None:
             self._sources.wake_for(reply.earliest)
         return reply

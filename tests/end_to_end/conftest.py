@@ -1,12 +1,15 @@
-"""Fixtures of the refusal matrix."""
+"""Fixtures of the refusal matrix, and of deployments that fail over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from tests.support.clusters import Cluster
 from tests.support.refusals import SHARE, Laboratory
+from tests.support.sentinels import Sentinels
 from tests.support.servers import Server
 
 MANY = ["all cells, valkey-9", "a share of the cells, redis-6.2", "a share of the cells, redis-7"]
@@ -19,3 +22,59 @@ def laboratory(request: pytest.FixtureRequest, servers: Callable[[str], Server])
     laboratory = Laboratory(servers(request.param.split(", ")[-1]), thorough=request.param in MANY, share=share)
     yield laboratory
     laboratory.close()
+
+
+@pytest.fixture(scope="session")
+def shared_sentinels() -> Iterator[Sentinels]:
+    sentinels = Sentinels()
+    yield sentinels
+    sentinels.end()
+
+
+@pytest.fixture
+def sentinels(shared_sentinels: Sentinels) -> Sentinels:
+    """A primary, two replicas and three Sentinels, in step and empty. The test may kill, freeze and fail over."""
+    shared_sentinels.reset()
+    return shared_sentinels
+
+
+@pytest.fixture
+def own_sentinels() -> Iterator[Callable[..., Sentinels]]:
+    """Starts Sentinels with options of the test's choice: see `Sentinels`."""
+    started: list[Sentinels] = []
+
+    def start(*options: str, **settings: Any) -> Sentinels:
+        started.append(Sentinels(*options, **settings))
+        return started[-1]
+
+    yield start
+    for sentinels in started:
+        sentinels.end()
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    cluster = Cluster()
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """Three primaries and three replicas, in step and empty. The test may kill, freeze, fail over and move slots."""
+    shared_cluster.reset()
+    return shared_cluster
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Starts a cluster with options of the test's choice: see `Cluster`."""
+    started: list[Cluster] = []
+
+    def start(*options: str, **settings: Any) -> Cluster:
+        started.append(Cluster(*options, **settings))
+        return started[-1]
+
+    yield start
+    for cluster in started:
+        cluster.end()

@@ -56,13 +56,13 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 
 class AtOnce(RedisClient):
-    def run(self, *script):  # schedules and claims in one transaction, before any source can wake
-        with Redis(connection_pool=self.pool) as client, client.pipeline() as both:
+    def run(self, *script, generation):  # schedules and claims in one transaction, before any source can wake
+        with Redis(connection_pool=self.route.pool()) as client, client.pipeline() as both:
             both.zadd({Q!r}, {{sys.argv[1]: 1}})
             both.eval(script[0].body, *script[1:])
             return both.execute()[1]
 
-leased = RedisStore(AtOnce(connect({server.url!r}).client.pool, ""), {Q!r}).leasing_claimer(300).claim(1)
+leased = RedisStore(AtOnce(connect({server.url!r}).client.route, ""), {Q!r}).leasing_claimer(300).claim(1)
 print(*leased.keys, leased.deadline, flush=True)
 sys.stdin.readline()
 """

@@ -59,11 +59,11 @@ class RefusesOne(Faults):
 
     place = -1
 
-    def call(self, *command: Any) -> Any:
+    def call(self, *command: Any, **more: Any) -> Any:
         """Send a command, or refuse it."""
         self.place -= 1
         self.refusal = "not this one" if self.place == -1 else None
-        return super().call(*command)
+        return super().call(*command, **more)
 
 
 @pytest.mark.parametrize("refused", [0, 1, 2])

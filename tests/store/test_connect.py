@@ -81,7 +81,7 @@ def text_of(error: BaseException) -> str:
 
 def ours(target: object) -> Any:
     """A connection as we would make it; not connected."""
-    return connect(target).client.pool.make_connection()
+    return connect(target).client.route.pool().make_connection()
 
 
 def stream_of(target: Any) -> list[str]:
@@ -528,9 +528,7 @@ def test_a_password_that_the_server_refuses_is_nowhere_to_be_seen(
 # What is none of the forms.
 
 ODD: dict[str, Callable[[], object]] = {
-    "an asyncio client": redis.asyncio.Redis,
-    "a cluster": lambda: redis.cluster.RedisCluster.__new__(redis.cluster.RedisCluster),
-    "a sentinel's client": lambda: redis.sentinel.Sentinel([("localhost", 1)]).master_for("mine"),
+    "an asyncio pool": redis.asyncio.ConnectionPool,
     "a pool": redis.ConnectionPool,
     "a class": lambda: redis.Redis,
     "an int": lambda: 6379,
@@ -548,12 +546,6 @@ ODD: dict[str, Callable[[], object]] = {
 def test_what_is_none_of_the_forms_is_refused(what: str) -> None:
     with pytest.raises(InvalidSetting, match=r"^redis: .*embedded:.*"):
         RunAt(ODD[what]())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("what, kind", [("an asyncio client", "asyncio"), ("a cluster", "cluster")])
-def test_what_comes_later_says_not_yet(what: str, kind: str) -> None:
-    with pytest.raises(InvalidSetting, match=f"{kind}.*not supported yet"):
-        connect(ODD[what]())
 
 
 # memory://

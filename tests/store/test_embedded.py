@@ -139,7 +139,7 @@ def watchdogs(home: Path) -> list[int]:
 
 
 def socket_of(connected: Connected) -> Path:
-    return Path(connected.client.pool.connection_kwargs["path"])
+    return Path(connected.client.route.pool().connection_kwargs["path"])
 
 
 def run_id(connected: Connected) -> str:
@@ -165,7 +165,7 @@ OWNER = """
     from rx_runat import RunAt
     queue = RunAt(sys.argv[1])
     queue.schedule("a", 1.0)
-    print(queue._store._client.pool.connection_kwargs["path"], flush=True)
+    print(queue._store._client.route.pool().connection_kwargs["path"], flush=True)
     sys.stdin.read()
 """
 
@@ -185,7 +185,7 @@ def test_a_private_server_serves() -> None:
 def test_stop_ends_a_private_server_and_leaves_nothing() -> None:
     queue = RunAt("embedded://")
     queue.schedule("a", PAST)
-    home = Path(queue._store._client.pool.connection_kwargs["path"]).parent
+    home = Path(queue._store._client.route.pool().connection_kwargs["path"]).parent
     assert len(processes(home)) == 3, "a server, its watchdog, and the shell that would become the next"
     queue.stop()
     assert not home.exists()
@@ -230,7 +230,7 @@ def test_a_private_server_ends_with_an_owner_that_is_killed(child: Callable[...,
 
 def test_a_queue_that_is_forgotten_takes_its_private_server_along() -> None:
     queue: RunAt | None = RunAt("embedded://")
-    home = Path(queue._store._client.pool.connection_kwargs["path"]).parent  # type: ignore[union-attr]
+    home = Path(queue._store._client.route.pool().connection_kwargs["path"]).parent  # type: ignore[union-attr]
     queue = None
     gc.collect()
     wait_until_gone(home)

@@ -159,12 +159,12 @@ def test_a_receipt_that_vanishes_between_two_pieces_is_told(store: RedisStore, f
     RedisClient.call(flaky, "SET", receipt, RedisClient.call(flaky, "GETRANGE", receipt, 0, left - 3), "KEEPTTL")
     real_call, asked = flaky.call, 0
 
-    def vanishing(*command: object) -> object:
+    def vanishing(*command: object, **more: object) -> object:
         nonlocal asked
         asked += command[0] == "GETRANGE"
         if asked == 2:
             RedisClient.call(flaky, "DEL", receipt)
-        return real_call(*command)  # type: ignore[arg-type]
+        return real_call(*command, **more)  # type: ignore[arg-type]
 
     flaky.call = vanishing  # type: ignore[method-assign]
     with pytest.raises(OutcomeUnknown, match="receipt of the last claim is gone"):

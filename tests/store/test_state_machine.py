@@ -67,9 +67,9 @@ class DuplicatingClient(FlakyClient):
         self.wish = 0  # the number of the wish that the next calls belong to
         self.duplicates: list[Sent] = []
 
-    def call(self, *command: Arg) -> Any:
+    def call(self, *command: Arg, **more: Any) -> Any:
         try:
-            return super().call(*command)
+            return super().call(*command, **more)
         except OutcomeUnknown:
             sent = Sent(self.wish, command)
             if sent.may_be_late():
@@ -144,7 +144,7 @@ class Schedule(RuleBasedStateMachine):
                 del self.waiting[key]
         if sent.is_hand_back() and sent.wish not in self.returned:
             self.returned.add(sent.wish)
-            for score, member in zip(args[2::2], args[3::2], strict=True):
+            for score, member in zip(args[5::2], args[6::2], strict=True):
                 assert isinstance(member, bytes)
                 self.waiting.setdefault(to_key(member), int(score))
 

@@ -77,7 +77,7 @@ def test_a_password_that_ends_the_host_is_refused_with_the_way_to_write_it(url: 
 def test_a_password_is_read_as_it_was_encoded(password: str) -> None:
     from urllib.parse import quote
 
-    settings = connect(f"redis://me:{quote(password, safe='')}@host:1/2").client.pool.connection_kwargs
+    settings = connect(f"redis://me:{quote(password, safe='')}@host:1/2").client.route.pool().connection_kwargs
     assert (settings["username"], settings["password"], settings["host"]) == ("me", password, "host")
     assert (settings["port"], settings["db"]) == (1, 2)
 

@@ -22,11 +22,11 @@ class SilentServer(Faults):
     silent = 0.0
     scheduler: Any = None
 
-    def call(self, *command: Arg) -> Any:
+    def call(self, *command: Arg, **more: Any) -> Any:
         if self.silent:
             self.scheduler.sleep(self.silent)
             raise OutcomeUnknown("silent on demand") from redis.TimeoutError()
-        return super().call(*command)
+        return super().call(*command, **more)
 
 
 def test_an_outage_began_with_the_call_that_had_no_reply() -> None:
@@ -133,10 +133,10 @@ def test_each_of_many_that_are_refused_waits_for_one_pause_alone() -> None:
 class RefusesLongLeases(Faults):
     """Refuses claims with a lease of 77 s, and no others."""
 
-    def call(self, *command: Arg) -> Any:
+    def call(self, *command: Arg, **more: Any) -> Any:
         if 77_000 in command:
             raise Refused("too long")
-        return super().call(*command)
+        return super().call(*command, **more)
 
 
 def test_a_source_that_works_neither_waits_for_one_that_is_refused_nor_hurries_it() -> None:

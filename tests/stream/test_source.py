@@ -312,9 +312,9 @@ def test_looks_back_off_during_an_outage() -> None:
     class Counting(Faults):
         attempts = 0
 
-        def call(self, *command: Any) -> Any:
+        def call(self, *command: Any, **more: Any) -> Any:
             self.attempts += 1
-            return super().call(*command)
+            return super().call(*command, **more)
 
     faults = Counting()
     faults.away = True

@@ -1,7 +1,12 @@
 """What several tests use, one idea a file.
 
 waiting         wait until a condition holds, without sleeping
-servers         real servers that a test starts, kills, freezes and starts again
+server_process  a server that runs in a process of its own: a test starts it, kills it, freezes it and starts it again
+servers         real servers on a unix socket, and the kinds of servers that tests run on
+node            a real server on a TCP port, and how clients get into it
+sentinels       a primary with two replicas, and three Sentinels
+clusters        a cluster of three primaries and three replicas, and a slot that moves in steps
+guardian        kills the servers that a killed run of the tests has left behind
 proxy           a proxy between client and server that cuts connections
 tls             a server behind TLS, with certificates made for the test
 listening       what both proxies share: who connects

@@ -63,7 +63,7 @@ def to_settle(verb: Verb, leased: Leased, key: str = "a", argument: int | str | 
 
 
 def one(store: RedisStore, *requests: SettleRequest, resent: bool = False) -> list[int | None]:
-    return store.settle(requests, resent).answers
+    return store.settle(requests, 0 if resent else None).answers
 
 
 OUT = Whole({}, {b"a": MS + LEASE}, {b"a": f"1 {MS - 1} - -"}, {}, 1)

@@ -1,21 +1,19 @@
-"""Real servers that a test starts, kills, freezes and starts again."""
+"""Real servers on a unix socket, and the kinds of servers that tests run on."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
+import pytest
 import redis
 
 from rx_runat.store.embedded import find_server
-from tests.support.waiting import wait_until
+from tests.support.server_process import ServerProcess
 
 
 def valkey() -> str | None:
@@ -42,7 +40,16 @@ PROGRAMS: Mapping[str, Callable[[], str | None]] = MappingProxyType(
 )
 
 
-class Server:
+def program(name: str) -> str:
+    """Returns the path of a kind of server. Where it is missing, the test is skipped; where CI is set, it fails."""
+    found = PROGRAMS[name]()
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"no {name} on PATH; where CI is set, this is a failure")
+    assert found, f"no {name} on PATH"
+    return found
+
+
+class Server(ServerProcess):
     """A real server on a unix socket, with an append-only file: it keeps its data over `kill` and `start`.
 
     Args:
@@ -56,48 +63,24 @@ class Server:
     """
 
     def __init__(self, *options: str, program: str | None = None) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="rxt-"))
+        super().__init__()
         self.path = str(self.home / "s.sock")
         self.url = f"unix://{self.path}"
         self._options = options
         self._program = program or find_server()
         self.start()
 
-    def start(self) -> None:
-        """Start it, and wait until it replies."""
+    def command(self) -> list[str]:
+        assert self._program, "no server was found"
+        return [
+            *(self._program, "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
+            *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
+        ]
+
+    def launch(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
-        self._process = subprocess.Popen(
-            [
-                *(self._program, "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
-                *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
-            ],
-            start_new_session=True,
-        )
-        wait_until(self._is_up, "the server replies")
-
-    def _is_up(self) -> bool:
-        with contextlib.suppress(redis.RedisError), self.client() as client:
-            return bool(client.ping())
-        return False
+        super().launch()
 
     def client(self, **settings: object) -> redis.Redis:
         return redis.Redis(unix_socket_path=self.path, **settings)  # type: ignore[arg-type]
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        self._process.kill()
-        self._process.wait()
-
-    def freeze(self) -> None:
-        """Stop its process: it keeps its connections and replies to nothing."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Continue its process after `freeze`."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """Kill it and remove its directory."""
-        self.kill()
-        shutil.rmtree(self.home, ignore_errors=True)

@@ -57,10 +57,12 @@ class FlakyClient(FailingClient):
         self.late: list[tuple[Arg, ...]] = []
         self.sent: list[tuple[Arg, ...]] = []
 
-    def run(self, script: Script, *args: Arg) -> Any:
-        return self.call("EVAL", script.body, *args)  # always one command, so that it can be sent again
+    def run(self, script: Script, *args: Arg, generation: int | None = None) -> Any:
+        return self.call(
+            "EVAL", script.body, *args, generation=generation
+        )  # always one command, so that it can be sent again
 
-    def call(self, *command: Arg) -> Any:
+    def call(self, *command: Arg, generation: int | None = None) -> Any:
         fate = self.fates.pop(0) if self.fates else None
         self.away, self.lost, self.refusal = fate == "away", int(fate == "lost"), "no" if fate == "refused" else None
         if fate not in ("away", "refused"):
@@ -68,7 +70,7 @@ class FlakyClient(FailingClient):
         if fate == "late":
             self.late.append(command)
             raise OutcomeUnknown("late")
-        return super().call(*command)
+        return super().call(*command, generation=generation)
 
     def arrive(self) -> list[Any]:
         """Deliver what was late; returns the replies, which nobody receives."""

@@ -13,10 +13,10 @@ from tests.support.listening import accepted
 
 
 def certificate(folder: Path, name: str, host: str = "localhost") -> tuple[Path, Path]:
-    """Make a certificate for a host, signed by itself. Returns the files of the certificate and of its key."""
+    """Make a certificate for a host or an IP, signed by itself. Returns the files of the certificate and of its key."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    named = ("-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}")
+    named = ("-subj", f"/CN={host}", "-addext", f"subjectAltName={'IP' if host[0].isdigit() else 'DNS'}:{host}")
     command = ["openssl", "req", "-x509", *kind, *named, "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key

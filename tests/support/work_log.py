@@ -143,15 +143,24 @@ def check_work_log(
     begun: set[tuple[int, str, int]] = set()
     done: dict[str, list[int]] = defaultdict(list)
     verdicts: dict[tuple[str, int], str] = {}
+    firsts: dict[int, LogLine] = {}  # the first claim of each process
     for line in log.read():
         if line.event == "claimed":
-            for each in claimed[line.key]:  # an attempt that has not begun does not count, so it may come again
-                comes_again = each.ends <= line.began and (each.pid, each.key, each.attempt) not in begun
+            # An attempt that has not begun does not count, so it may come again. `settle` gives back the first claim of
+            # a process, if that is a later attempt: it counted at the claim, because the source did not know `settle`.
+            unbegun = [each for each in claimed[line.key] if (each.pid, each.key, each.attempt) not in begun]
+            for each in unbegun:
+                if each is firsts[each.pid] and each.attempt == line.attempt > 1:
+                    claimed[line.key].remove(each)
+            firsts.setdefault(line.pid, line)
+            for each in claimed[line.key]:
+                comes_again = each.ends <= line.began and each in unbegun
                 assert server_forgot or each.attempt != line.attempt or comes_again, f"one claim came twice: {line}"
             claimed[line.key].append(line)
         elif line.event == "begun":
             begun.add((line.pid, line.key, line.attempt))
         elif line.event == "done":
+            begun.add((line.pid, line.key, line.attempt))
             done[line.key].append(line.attempt)
         else:
             assert line.event in VERDICTS

@@ -7,7 +7,7 @@
 -- ARGV  1 limit   keys
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
---       4 resent  1 if an earlier reply to this token was lost, else 0
+--       4 resent  0; 1 or 2 if an earlier reply to this token was lost, as in settle.lua
 --       5 bytes   the most that `taken` may have, but for tokens, unless it is one key
 --       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
 --       7 now     epoch us; given in virtual time only, else Redis's own clock
@@ -32,7 +32,7 @@
 -- lease.lua. Any other key is taken, and its lease record removed; if its score was a mark
 -- (see record.lua), its own run_at is returned instead.
 local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
+local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
 local now = now_us(ARGV[7])
 local taken, left, odd = '', 0, false
 local marks, records, forgotten, over           -- only where there are leases

@@ -7,7 +7,7 @@
 -- ARGV  1 limit   keys; at 0 nothing is leased
 --       2 token   of this claim: random, so that it is part of no key; it is the fence of the leases
 --       3 ttl     of the receipt, ms
---       4 resent  1 if an earlier reply to this token was lost, else 0
+--       4 resent  0; 1 or 2 if an earlier reply to this token was lost, as in settle.lua
 --       5 lease   how long a lease lasts, ms
 --       6 bound   the most keys whose ended lease is handled
 --       7 bytes   the most that the keys of each of the two may have together, unless it is one key
@@ -29,7 +29,7 @@
 -- schedules are in whole ms too, so a score with half a ms is such a mark.
 -- The receipt and its DEL are as in claim.lua. If the second part is refused, the first is done all the same.
 local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] == '1'
+local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
 local bytes, counted = tonumber(ARGV[7]), tonumber(ARGV[9])
 local now = now_us(ARGV[10])
 local ms = math.floor(now / 1000)

@@ -4,7 +4,7 @@
 --       2 {Q}:claimed   as in lease.lua
 --       3 {Q}:leases    as in record.lua
 --       4 {Q}:dead, the dead letters: hash key -> time in epoch ms, attempts, run_at, reason; between them a space
--- ARGV  1 resent  1 if an earlier reply to these requests was lost, else 0
+-- ARGV  1 resent  0; 1 if an earlier reply to these requests was lost; 2 if it was lost by another primary
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3 token   random, so that it is no member and no field
 --       4.. verb, key, fence, argument, deadline, verb, ...
@@ -19,7 +19,8 @@
 --       1: done; for extend the new deadline, epoch ms
 --       2: done, and a newer schedule of the key stands, so the nack planned no attempt
 --       0: the lease was not the holder's any more, and nothing was done
---       -1: unknown: resent after the deadline; either the earlier sending ended the lease, or it ran out
+--       -1: unknown: resent after the deadline, and either the earlier sending ended the lease, or it ran out; or
+--           resent to another primary, which may never have known the lease
 --       -2: refused, and nothing was done
 --       refusal: the error of the first request that was refused, or ''
 -- cost  O(requests * log(size of Q + size of claimed))
@@ -32,7 +33,7 @@
 -- for a lease that it does not have.
 -- A request is refused alone: if this user may not bury, the other requests of the call are done all the same.
 local Q, claimed, leases, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local resent, now, token = ARGV[1] == '1', now_us(ARGV[2]), ARGV[3]
+local resent, now, token = tonumber(ARGV[1]), now_us(ARGV[2]), ARGV[3]
 local ms, up = math.floor(now / 1000), math.ceil(now / 1000)
 redis.call('ZREM', claimed, token)
 redis.call('HDEL', leases, token)
@@ -103,8 +104,8 @@ for i = 4, #ARGV, 5 do
       if is_refused(redis.pcall('HSET', dead, key, letter)) then result = -2
       else result = finish(key, run_at, mark, waiting) end
     end
-  elseif resent and not ours and verb ~= 'extend' and verb ~= 'begin' then
-    result = ms < tonumber(ARGV[i + 4]) and 1 or -1
+  elseif resent > 0 and not ours and verb ~= 'extend' and verb ~= 'begin' then
+    result = resent == 1 and ms < tonumber(ARGV[i + 4]) and 1 or -1
   end
   results[#results + 1] = result
 end

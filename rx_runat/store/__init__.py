@@ -19,7 +19,7 @@ steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests and plans on dead letters, one or all
-tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
+tracking            learns by pushes of the server that the head of the schedule may have changed; wakes sources
 eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
 route               where Redis is at the moment: one of the three below
@@ -28,6 +28,7 @@ slot_route          the primary of the queue's slot in a cluster
 sentinel_route      the primary that Sentinel names
 primary             what these two share: another primary takes the place of the present one
 credentials         credentials that change while we are connected
+batches             sends the next requests of many plans together, for awaits
 client              sends a request, up to three times if replies are lost
 meaning             what an error means: does it heal, or stay until somebody does something?
 connection          connections without hidden retries; when one can be used again; one that stays open for pushes

@@ -9,6 +9,7 @@ store         Redis: connections, scripts, claims
 stream        Rx: the sink, and the sources with their ticks and deliveries
 settling      `settle`: work on claims, and what became of them
 dead_letters  `queue.dead`
+aio           `queue.aio`: the verbs as coroutines
 queue         `RunAt`: a sink and a source on one store
 drawing       what a queue looks like
 notebook      live pictures, marble diagrams and cards

@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 import redis as redis_py
 from reactivex import abc
 
+from rx_runat.aio import Aio, Parts
 from rx_runat.dead_letters import Access, DeadLetters
-from rx_runat.errors import StoreError
+from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.batch import Leased
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
@@ -27,7 +28,7 @@ from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.gate import Gate
 from rx_runat.stream.hot import Current, Hot
-from rx_runat.stream.jobs import Dues, Jobs, Named
+from rx_runat.stream.jobs import AsyncStream, Dues, Jobs, Named
 from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.settings import check_settings, virtual_clock
 from rx_runat.stream.sink import Sink
@@ -119,6 +120,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._notices: Current[StoreError] = Current(self._sources.errors)
         super().__init__(self._keys)
         self._dead = DeadLetters(self._access, self.__repr__, self._card)
+        self._aio = Aio(self._parts, self.stop, self.__repr__)
         self._jobs = Jobs(self._dues, "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()
@@ -147,6 +149,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         inherited = self.__dict__.copy(), [claims.publisher for claims in self._claims]
         was_stopped = self._stopped
         self._sources.leave_to_parent()
+        self._store.batches.leave_to_parent()
         scheduler = self._scheduler if virtual_clock(self._scheduler) else None
         self._begin(self._connected.renewed(), scheduler)
         self._keys.publisher = self._source
@@ -157,6 +160,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         if was_stopped:
             self._sources.stop(-1)
         return inherited
+
+    def _parts(self) -> Parts:
+        return Parts(self._store, self._writes, self._reading, self._writing)
 
     def _access(self) -> Access:
         return Access(self._store, self._writes, self._reading, self._writing)
@@ -188,7 +194,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """
         return Iteration(self._keys)
 
-    def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> Hot[Claim]:
+    def claims(self, lease: Seconds = 30.0, max_in_flight: int = 100) -> AsyncStream[Claim]:
         """Keys as they fall due, each ours until it is acked or its lease ends: for work that must survive a crash.
 
             Redis        {a}         {}       {}           {a}      {}     {}
@@ -247,7 +253,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
         claims: Current[Claim] = Current(self._open_claims(seconds, max_in_flight))
         self._claims[claims] = seconds, max_in_flight
-        return Named(claims, name, self.__repr__, self._card)
+        return AsyncStream(claims, name, self.__repr__, self._card)
 
     def _open_claims(self, lease: float, max_in_flight: int) -> Source[Leased]:
         virtual = self._scheduler if virtual_clock(self._scheduler) else None
@@ -348,6 +354,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """The dead letters: keys whose work was given up. They have `peek`, `size`, `revive` and `drop`."""
         return self._dead
 
+    @property
+    def aio(self) -> Aio:
+        """The verbs as coroutines, which never block the event loop; many awaits share round trips."""
+        return self._aio
+
     # The end.
 
     def stop(self) -> None:
@@ -360,6 +371,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         before it gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards
         `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
         """
+        self._store.batches.stop(Stopped(f"{self!r} was stopped; make a new one to go on"))
         self._sources.stop(-1)
 
     def dispose(self) -> None:
@@ -368,6 +380,13 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def __enter__(self) -> Self:
         return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop the queue, without blocking the event loop."""
+        await self._aio.stop()
 
     def __repr__(self) -> str:
         state = ", stopped" if self._stopped else ""

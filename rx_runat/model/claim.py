@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -112,6 +113,10 @@ class Manager(Protocol):
         """
         ...
 
+    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+        """As `settle`, without blocking the event loop."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Claim(Due):
@@ -217,30 +222,84 @@ class Claim(Due):
             InvalidSetting: the reason is not a str.
             OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
-        if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSetting(f"reason: got {show(reason)}; it must be a str")
-        return self._settle("bury", reason)
+        return self._settle("bury", _check_reason(reason))
+
+    @property
+    def aio(self) -> ClaimAio:
+        """The verbs as coroutines, which never block the event loop."""
+        return ClaimAio(self, self._settle_async)
 
     def _settle(self, verb: Verb, argument: int | str) -> bool:
-        manager = self._lease.manager
+        with self._telling(verb):
+            return self._was_ours(verb, self._lease.manager.settle([(self._lease, verb, argument)]))
+
+    async def _settle_async(self, verb: Verb, argument: int | str) -> bool:
+        with self._telling(verb):
+            return self._was_ours(verb, await self._lease.manager.settle_async([(self._lease, verb, argument)]))
+
+    @contextmanager
+    def _telling(self, verb: Verb) -> Generator[None]:
+        """Raise Stopped, if the queue was stopped and so Redis did nothing."""
         try:
-            reply = manager.settle([(self._lease, verb, argument)])
-            if reply.refusal is not None:
-                raise reply.refusal
-        except Unavailable as error:
-            if not manager.is_stopped or isinstance(error, OutcomeUnknown):
+            yield
+        except (Unavailable, Stopped) as error:
+            if not self._lease.manager.is_stopped or isinstance(error, OutcomeUnknown):
                 raise
             raise Stopped(
                 f"{verb} of {self.key!r}: its queue was stopped, so this changes nothing any more: "
                 "the key comes again when its lease ends"
             ) from error
+
+    def _was_ours(self, verb: Verb, reply: SettleReply) -> bool:
+        if reply.refusal is not None:
+            raise reply.refusal
         (answer,) = reply.answers
         if answer is None:
             raise OutcomeUnknown(
                 f"{verb} of {self.key!r}: its lease has ended; whether this call ended it is unknown, because "
-                f"an earlier reply of {manager.where} was lost"
+                f"an earlier reply of {self._lease.manager.where} was lost"
             )
         return answer > 0
+
+
+class ClaimAio:
+    """The verbs of a claim as coroutines. Each does, returns and raises what the verb of the same name does.
+
+    Many awaits share round trips; see `Aio`. A coroutine that is the work of `settle` needs none of them.
+
+    Args:
+        claim: the claim.
+        settle: carries out a verb with its argument; returns whether the lease was still ours.
+    """
+
+    def __init__(self, claim: Claim, settle: Callable[[Verb, int | str], Awaitable[bool]]) -> None:
+        self._claim = claim
+        self._settle = settle
+
+    async def ack(self) -> bool:
+        """As `Claim.ack`."""
+        return await self._settle("ack", "")
+
+    async def nack(self, delay: float | timedelta = 0) -> bool:
+        """As `Claim.nack`."""
+        return await self._settle("nack", to_ms(delay, "delay", 0))
+
+    async def extend(self, by: float | timedelta) -> bool:
+        """As `Claim.extend`."""
+        return await self._settle("extend", to_ms(by, "by", 0.001))
+
+    async def bury(self, reason: str) -> bool:
+        """As `Claim.bury`."""
+        return await self._settle("bury", _check_reason(reason))
+
+    def __repr__(self) -> str:
+        return f"<aio of {self._claim!r}>"
+
+
+def _check_reason(reason: object) -> str:
+    if not isinstance(reason, str):
+        raise InvalidSetting(f"reason: got {show(reason)}; it must be a str")
+    return reason
 
 
 lease_of: Callable[[Claim], Lease] = attrgetter("_lease")

@@ -11,9 +11,9 @@ Nothing here knows Redis or Rx. The values that pass through are in `job.py`, `b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from rx_runat.model.batch import Claimed, Counting, Entry, Leased, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
@@ -23,6 +23,7 @@ from rx_runat.model.times import RunAtTime
 Clock: TypeAlias = Callable[[], int]
 """A virtual clock: returns epoch microseconds. None where Redis's own clock decides."""
 
+_T = TypeVar("_T")
 _C_co = TypeVar("_C_co", bound=Claimed | Leased, covariant=True)
 
 
@@ -79,6 +80,34 @@ class HeadTracker(Protocol):
         ...
 
 
+Plan: TypeAlias = Generator[Any, Any, _T]
+"""A verb that is not under way yet: a store carries it out, at once or together with others."""
+
+
+class Plans(Protocol):
+    """The verbs of a store as plans; each is documented at the verb of the same name."""
+
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
+        """See `Store.schedule`."""
+        ...
+
+    def settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
+        """See `Store.settle`."""
+        ...
+
+    def revive(self, key: str | None) -> Plan[int]:
+        """See `Store.revive`."""
+        ...
+
+
+class Awaits(Protocol):
+    """Carries out the plans of awaits, many in one round trip, on a thread of its own."""
+
+    async def do(self, plan: Plan[_T], sent_at: int | None = None) -> _T:
+        """Carry out a plan; see `Store.do`."""
+        ...
+
+
 class Store(Protocol):
     """Where schedules are kept. Every verb may raise `StoreError`.
 
@@ -87,6 +116,26 @@ class Store(Protocol):
     """
 
     where: str
+
+    @property
+    def plans(self) -> Plans:
+        """The verbs as plans."""
+        ...
+
+    @property
+    def batches(self) -> Awaits:
+        """Carries out plans for awaits."""
+        ...
+
+    def do(self, plan: Plan[_T], sent_at: int | None = None) -> _T:
+        """Carry out a plan on this thread.
+
+        Args:
+            plan: the plan.
+            sent_at: the generation before an earlier sending of its first request, which raised OutcomeUnknown; None:
+                there was none.
+        """
+        ...
 
     @property
     def generation(self) -> int:

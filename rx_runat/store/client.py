@@ -9,7 +9,8 @@ times in all, because a `Request` knows what a reply means after an earlier one 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import redis
@@ -17,7 +18,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
-from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange
+from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, exchange_many, known_scripts
 from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
 from rx_runat.store.route import Route
@@ -28,6 +29,32 @@ _LONGEST_REDIRECTION = 1.0  # seconds; a slot with a million keys takes longer t
 _REDIRECTION_PAUSE = 0.02  # seconds; a key takes a cluster less time to migrate
 
 TRIES = 3  # a request is sent at most three times: a proxy that restarts may cut two replies in a row
+
+
+class Sending:
+    """A request that is sent together with others, and what came of it.
+
+    Args:
+        request: what to send.
+        sent_at: as in `RedisClient.send`.
+
+    Attributes:
+        result: of the request.
+        error: what `RedisClient.send` would have raised; None: nothing.
+    """
+
+    __slots__ = ("error", "is_over", "request", "result", "sent_at")
+
+    def __init__(self, request: Request[Any], sent_at: int | None = None) -> None:
+        self.request = request
+        self.sent_at = sent_at
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_over = False
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Note what came of it."""
+        self.result, self.error, self.is_over = result, error, True
 
 
 class Redirected(Unavailable):
@@ -178,6 +205,64 @@ class RedisClient:
                     raise
         raise lost or Unavailable(f"{self.where} changes its primary all the time")
 
+    def send_many(self, sendings: Sequence[Sending]) -> None:
+        """Send requests in one round trip, in this order. Each gets its own result or error.
+
+        What is not replied to, or is to go elsewhere, is sent again by itself, in the same order.
+        """
+        together = [sending for sending in sendings if sending.sent_at is None]
+        if len(together) == len(sendings) > 1:
+            self._send_together(together)
+        away: StoreError | None = None
+        for sending in sendings:
+            if sending.is_over:
+                continue
+            if away is not None and sending.sent_at is not None:  # to find out once is enough: it may take seconds
+                sending.end(error=OutcomeUnknown(str(away)))
+                continue
+            try:
+                sending.end(self.send(sending.request, sending.sent_at))
+            except BaseException as error:
+                sending.end(error=error)
+                away = error if isinstance(error, Unavailable) else away
+
+    def _send_together(self, sendings: Sequence[Sending]) -> None:
+        try:
+            pool, connection = self._connect()
+        except StoreError as error:
+            for sending in sendings:
+                sending.end(error=error)
+            return
+        unread = deque(sendings)
+        try:
+            commands = [_words(sending.request, known_scripts(connection)) for sending in sendings]
+            for reply, refusal in exchange_many(connection, commands):
+                self._note_reply(unread.popleft(), reply, refusal)
+        except BROKEN as error:
+            connection.disconnect()
+            self._route.lost(pool)
+            hangs = isinstance(error, redis.TimeoutError)  # then nothing is sent again; see `resend_lost`
+            for sending in unread:
+                sending.sent_at = pool.generation
+                if hangs:
+                    sending.end(error=OutcomeUnknown(f"{self.where} did not answer: {text_of(error)}"))
+        finally:
+            pool.release(connection)
+
+    def _note_reply(self, sending: Sending, reply: Any, error: Exception | None) -> None:
+        """Note a first reply. A request that was not done, but can be done elsewhere or in another form, stays open."""
+        if error is None:
+            try:
+                sending.end(sending.request.result(reply, False, self.where))
+            except Exception as unreadable:
+                sending.end(error=unreadable)
+            return
+        not_done = self._not_done(error)
+        if isinstance(not_done, Redirected):
+            self._note_move(not_done)
+        elif not isinstance(error, NoScriptError):
+            sending.end(error=not_done)
+
     def publish(self, channel: str) -> None:
         """Publish an empty message. Raises as `call`."""
         if self.is_cluster:
@@ -305,3 +390,16 @@ class RedisClient:
         redirected = Redirected(str(means))
         redirected.moved = error if isinstance(error, MovedError) else None
         return redirected
+
+
+def _words(request: Request[Any], known: set[str]) -> tuple[Arg, ...]:
+    """Returns the words of a first sending. A script goes with its text the first time.
+
+    NOSCRIPT would come when the requests behind it are done already, and the order would be lost.
+    """
+    if request.script is None:
+        return tuple(request.words)
+    if request.script.sha in known:
+        return ("EVALSHA", request.script.sha, *request.words)
+    known.add(request.script.sha)
+    return ("EVAL", request.script.body, *request.words)

@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -180,6 +180,30 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
         raise
     connection.replied_on = connection._sock
     return reply
+
+
+def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterator[tuple[Any, Exception | None]]:
+    """Send commands together. Yields each reply, or the error that the server replied with, in order."""
+    connection.replied_on = None
+    connection.send_packed_command(connection.pack_commands(commands))
+    for _ in commands:
+        try:
+            reply, refusal = connection.read_response(), None
+        except redis.RedisError as error:
+            if not isinstance(error, redis.ResponseError) and not getattr(error, "status_code", None):
+                raise  # the connection is gone; LOADING is a ConnectionError, too
+            reply, refusal = None, error
+        yield reply, refusal
+    connection.replied_on = connection._sock
+
+
+def known_scripts(connection: Any) -> set[str]:
+    """Returns the hashes of the scripts that have been sent on this socket, for the caller to add to."""
+    sock, known = connection.__dict__.get("scripts", (None, None))
+    if known is None or sock is not connection._sock:
+        known = set()
+        connection.scripts = connection._sock, known
+    return known
 
 
 class DedicatedConnection:

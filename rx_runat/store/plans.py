@@ -100,6 +100,8 @@ class Plans:
 
     def settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
         """End or extend leases; see `verbs.settle`."""
+        if not requests:
+            return SettleReply([], None)
         announces = self._announces()
         settled, refused = yield verbs.settle(self._keys, requests, self._now())
         if announces and settled.earliest is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from rx_runat.errors import Refused, StoreError
+from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.batch import Counting, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
@@ -14,6 +14,7 @@ from rx_runat.model.protocols import Clock
 from rx_runat.model.snapshot import Place, Snapshot
 from rx_runat.model.times import RunAtTime
 from rx_runat.store import verbs
+from rx_runat.store.batches import Batches
 from rx_runat.store.claimers import LeasingClaimer, PlainClaimer
 from rx_runat.store.client import RedisClient
 from rx_runat.store.eviction import EvictionCheck
@@ -38,6 +39,7 @@ class RedisStore:
 
     Attributes:
         plans: the verbs as plans.
+        batches: carries out plans for awaits.
     """
 
     def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None = None) -> None:
@@ -48,6 +50,7 @@ class RedisStore:
         self._clock = clock
         self._tracked: bool | None = None  # whether the server tracks reads; None: not asked yet
         self._eviction = EvictionCheck(client.where)
+        self.batches = Batches(client, "rx_runat aio")
         self.plans = Plans(self._keys, clock, self._announces, self._announce, client.error_of)
 
     def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
@@ -123,7 +126,7 @@ class RedisStore:
 
     def settle(self, requests: Sequence[SettleRequest], sent_at: int | None = None) -> SettleReply:
         """End or extend leases; see `verbs.settle`, and `Store.settle` for `sent_at`."""
-        return self.do(self.plans.settle(requests), sent_at) if requests else SettleReply([], None)
+        return self.do(self.plans.settle(requests), sent_at)
 
     def dead_peek(self, n: int) -> list[DeadLetter]:
         """Returns the n oldest dead letters; see `RedisDeadLetters.peek`."""
@@ -147,6 +150,7 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections; may be repeated."""
+        self.batches.stop(Unavailable(f"the connections to {self.where} are closed"), waits=False)
         self._client.close()
 
     def _announces(self) -> bool:

@@ -38,11 +38,15 @@ class Named(Hot[_T]):
         return self._card(f"{self._name} of RunAt")
 
 
-class Jobs(Named[Due]):
-    """A hot stream of `Due`s, for `subscribe`, operators and `async for`."""
+class AsyncStream(Named[_T]):
+    """A hot stream with a name, for `subscribe`, operators and `async for`."""
 
-    def __aiter__(self) -> Iteration[Due]:
+    def __aiter__(self) -> Iteration[_T]:
         return Iteration(self._publisher)
+
+
+class Jobs(AsyncStream[Due]):
+    """The hot stream of `Due`s."""
 
 
 class Dues:

@@ -16,7 +16,7 @@ from reactivex import abc
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import EVERY, REFUSED, SUPERSEDED, Counting, Entry, Leased, SettleReply, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
-from rx_runat.model.protocols import Claimer, Store
+from rx_runat.model.protocols import Claimer, Plan, Store
 from rx_runat.model.times import from_score, lateness, to_ms
 from rx_runat.stream.acks import Acks
 from rx_runat.stream.delivery import Delivery
@@ -153,12 +153,23 @@ class LeaseManager:
         A request that may end a lease, and whose answer was lost, is sent again alone: `sent_at` holds for a whole
         call, and would not be true of the others.
         """
+        return self._store.do(*self._plan(requests))
+
+    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+        """As `settle`, without blocking the event loop."""
+        return await self._store.batches.do(*self._plan(requests))
+
+    def _plan(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> tuple[Plan[SettleReply], int | None]:
+        """Returns the plan, and the generation before an earlier sending of the request."""
         earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
+        return self._steps(requests), earlier[0] if earlier else None
+
+    def _steps(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> Plan[SettleReply]:
         generation = self._store.generation
         asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
         try:
-            reply = self._writes.settle(asked, earlier[0] if earlier else None)
+            reply = yield from self._writes.plan_settle(asked)
         except OutcomeUnknown:
             for lease, verb, _ in requests:
                 if not lease.is_unsure and verb not in _STAYS:

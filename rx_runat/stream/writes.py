@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rx_runat.model.batch import SettleReply, SettleRequest
 from rx_runat.model.job import Job, Keep
-from rx_runat.model.protocols import Store
+from rx_runat.model.protocols import Plan, Store
 from rx_runat.stream.sources import Sources
 
 
@@ -35,25 +35,33 @@ class Writes:
             The earliest run_at for which one of their keys is scheduled now, in epoch milliseconds. Depending on
             `keep`, an older run_at may have stayed.
         """
+        return self._store.do(self.plan_schedule(jobs, keep))
+
+    def plan_schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
+        """Returns the plan of `schedule`."""
         run_at = -math.inf  # after an error, some of a long list may be written, or all of it, with the reply lost
         try:
-            run_at = self._store.schedule(jobs, keep)
+            run_at = yield from self._store.plans.schedule(jobs, keep)
             return run_at
         finally:
             self._sources.wake_for(run_at)
 
-    def settle(self, requests: Sequence[SettleRequest], sent_at: int | None) -> SettleReply:
+    def plan_settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
         """End or extend leases; see `Store.settle`."""
-        reply = self._store.settle(requests, sent_at)
+        reply = yield from self._store.plans.settle(requests)
         if reply.earliest is not None:
             self._sources.wake_for(reply.earliest)
         return reply
 
     def revive(self, key: str | None) -> int:
         """Put one dead letter, or with None all of them, back into the schedule. Returns how many came back."""
+        return self._store.do(self.plan_revive(key))
+
+    def plan_revive(self, key: str | None) -> Plan[int]:
+        """Returns the plan of `revive`."""
         revived: int | None = None
         try:
-            revived = self._store.revive(key)
+            revived = yield from self._store.plans.revive(key)
             return revived
         finally:
             if revived != 0:  # after an error, some letters may have been revived

@@ -1,0 +1,178 @@
+"""`queue.aio`: the verbs of a queue as coroutines, which never block the event loop.
+
+    await queue.aio.schedule("a", t)  --plan-->  the queue's own thread  --many in one round trip-->  Redis
+                                      <--result--
+
+There is one implementation of each verb: see `store/plans.py`. A coroutine passes its plan to a thread of the queue's,
+and awaits the result, so a Redis that is silent delays the await and nothing else on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from rx_runat.model.checks import check_count
+from rx_runat.model.dead_letter import DeadLetter
+from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep, to_jobs
+from rx_runat.model.protocols import Plan
+from rx_runat.model.times import RunAtTime, from_score
+from rx_runat.store.redis_store import RedisStore
+from rx_runat.stream.gate import Gate
+from rx_runat.stream.writes import Writes
+
+T = TypeVar("T")
+
+
+class Parts(NamedTuple):
+    """What the verbs of a queue need at the moment; a forked child makes all of it anew.
+
+    Attributes:
+        store: where the queue lies.
+        writes: what writes to the schedule.
+        reading: raises Stopped instead of what a stopped queue's store raises.
+        writing: the same for verbs that change something.
+    """
+
+    store: RedisStore
+    writes: Writes
+    reading: Gate
+    writing: Gate
+
+
+class Aio:
+    """The verbs of a queue as coroutines. Each does, returns and raises what the verb of the same name does.
+
+    Order:       awaits are carried out in the order in which they were asked for, those of one `gather` included. There
+                 is no order between them and calls on other threads, nor within a verb that needs several requests.
+    Cancelling:  an await that is cancelled before its request was sent changes nothing. After that the request is
+                 carried out, and nobody is told the result.
+    Scheduler:   one thread of the queue's sends what many awaits ask for in one round trip; it ends when it is not
+                 needed. Any number of event loops may use it.
+    Redis:       as the verb; the first request of a script on a connection carries the script's text.
+
+    Args:
+        parts: returns what the verbs need.
+        stop: stops the queue; it blocks.
+        owner: returns the repr of the queue.
+    """
+
+    def __init__(self, parts: Callable[[], Parts], stop: Callable[[], None], owner: Callable[[], str]) -> None:
+        self._parts = parts
+        self._stop = stop
+        self._owner = owner
+        self._dead = DeadAio(parts, owner)
+
+    async def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
+        """As `RunAt.schedule`."""
+        jobs, keep = [Job(key, run_at)], check_keep(keep)
+        parts = self._parts()
+        with parts.writing:
+            return from_score(await parts.store.batches.do(parts.writes.plan_schedule(jobs, keep)))
+
+    async def on_next(self, value: Schedulable) -> None:
+        """As `RunAt.on_next`."""
+        jobs = to_jobs(value)
+        parts = self._parts()
+        with parts.writing:
+            if jobs:
+                await parts.store.batches.do(parts.writes.plan_schedule(jobs, "last"))
+
+    async def cancel(self, key: str) -> bool:
+        """As `RunAt.cancel`."""
+        parts = self._parts()
+        with parts.writing:
+            return await parts.store.batches.do(parts.store.plans.cancel(key))
+
+    async def when(self, key: str) -> datetime | None:
+        """As `RunAt.when`."""
+        return await _read(self._parts(), lambda store: store.plans.when(key))
+
+    async def peek(self, n: int = 10) -> list[Due]:
+        """As `RunAt.peek`."""
+        n = check_count(n, "n", "a count of keys, such as 10")
+        return await _read(self._parts(), lambda store: store.plans.peek(n))
+
+    async def size(self, until: RunAtTime | None = None) -> int:
+        """As `RunAt.size`."""
+        return await _read(self._parts(), lambda store: store.plans.size(until))
+
+    @property
+    def dead(self) -> DeadAio:
+        """The dead letters, as `RunAt.dead`."""
+        return self._dead
+
+    async def stop(self) -> None:
+        """As `RunAt.stop`. If this await is cancelled, the queue stops all the same."""
+        loop = asyncio.get_running_loop()
+        stopped: asyncio.Future[None] = loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if stopped.done():
+                return
+            if error is None:
+                stopped.set_result(None)
+            else:
+                stopped.set_exception(error)
+
+        def stop() -> None:
+            error: BaseException | None = None
+            try:
+                self._stop()
+            except BaseException as raised:
+                error = raised
+            try:
+                loop.call_soon_threadsafe(tell, error)
+            except RuntimeError:  # the event loop is closed: nobody waits any more
+                pass
+
+        threading.Thread(target=stop, name="rx_runat stop", daemon=True).start()
+        await asyncio.shield(stopped)
+
+    def __repr__(self) -> str:
+        return f"<aio of {self._owner()}>"
+
+
+class DeadAio:
+    """The verbs of `queue.dead` as coroutines; see `DeadLetters` and `Aio`.
+
+    Args:
+        parts: returns what the verbs need.
+        owner: returns the repr of the queue.
+    """
+
+    def __init__(self, parts: Callable[[], Parts], owner: Callable[[], str]) -> None:
+        self._parts = parts
+        self._owner = owner
+
+    async def peek(self, n: int = 10) -> list[DeadLetter]:
+        """As `DeadLetters.peek`."""
+        n = check_count(n, "n", "a count of letters, such as 10")
+        return await _read(self._parts(), lambda store: store.plans.dead.peek(n))
+
+    async def size(self) -> int:
+        """As `DeadLetters.size`."""
+        return await _read(self._parts(), lambda store: store.plans.dead.size())
+
+    async def revive(self, key: str | None) -> int:
+        """As `DeadLetters.revive`."""
+        parts = self._parts()
+        with parts.writing:
+            return await parts.store.batches.do(parts.writes.plan_revive(key))
+
+    async def drop(self, key: str | None) -> int:
+        """As `DeadLetters.drop`."""
+        parts = self._parts()
+        with parts.writing:
+            return await parts.store.batches.do(parts.store.plans.dead.drop(key))
+
+    def __repr__(self) -> str:
+        return f"<aio of the dead letters of {self._owner()}>"
+
+
+async def _read(parts: Parts, plan: Callable[[RedisStore], Plan[T]]) -> T:
+    with parts.reading:
+        return await parts.store.batches.do(plan(parts.store))

@@ -1,0 +1,205 @@
+"""Awaits share round trips: one thread sends the next requests of all plans that wait, together.
+
+    awaits      a  b c d      e
+    round trips [a--] [b c d--] [e--]      what is asked for during a round trip goes with the next one
+
+Requests are sent in the order in which they were asked for, and each gets its own result or error. The event loop of an
+await only passes a plan here and is told the result, so it never waits for Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from rx_runat.errors import Unavailable
+from rx_runat.model.safe_log import unhandled
+from rx_runat.store.client import RedisClient, Sending
+from rx_runat.store.request import Plan
+
+T = TypeVar("T")
+
+_MOST = 1000  # requests in one round trip: their replies, of which nobody reads one before all are sent, fill no buffer
+_LONGEST_END = 1.0  # seconds that `stop` waits for what is under way: a server that is silent may take longer
+_IDLE_SECONDS = 5.0  # the thread ends when nobody asks for anything for so long; to start one takes 0.1 ms
+
+
+class _Task:
+    """A plan of an await: under way, or about to begin.
+
+    Attributes:
+        plan: the plan.
+        sent_at: of its first request; see `RedisClient.send`.
+        loop: the event loop of the await.
+        future: what the await waits for.
+        sending: the next request.
+    """
+
+    __slots__ = ("error", "future", "loop", "plan", "result", "sending", "sent_at")
+
+    def __init__(self, plan: Plan[Any], sent_at: int | None, loop: asyncio.AbstractEventLoop) -> None:
+        self.plan = plan
+        self.sent_at = sent_at
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.sending: Sending | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def go_on(self) -> bool:
+        """Give the plan what came of its last request. Returns False if the plan has ended."""
+        last = self.sending
+        try:
+            if last is None:
+                request = next(self.plan)
+            elif last.error is not None:
+                request = self.plan.throw(last.error)
+            else:
+                request = self.plan.send(last.result)
+        except StopIteration as end:
+            self.result = end.value
+            return False
+        except BaseException as error:
+            self.error = error
+            return False
+        self.sending = Sending(request, self.sent_at)
+        self.sent_at = None
+        return True
+
+    def resolve(self) -> None:
+        """Tell the await. On its event loop."""
+        if self.future.done():  # it was cancelled
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Batches:
+    """Carries out the plans of awaits.
+
+    Args:
+        client: sends the requests.
+        name: of the thread, as a debugger shows it.
+    """
+
+    def __init__(self, client: RedisClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._changed = threading.Condition(threading.Lock())  # guards the three below
+        self._new: deque[_Task] = deque()
+        self._thread: threading.Thread | None = None
+        self._why: Exception | None = None  # what awaits raise after `stop`
+
+    async def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
+        """Carry out a plan, and return its result.
+
+        An await that is cancelled before its request was sent changes nothing; after that, the request is carried out.
+
+        Raises:
+            Unavailable: no thread can be started.
+        """
+        task = _Task(plan, sent_at, asyncio.get_running_loop())
+        with self._changed:
+            if self._why is not None:
+                raise self._why
+            self._new.append(task)
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    self._new.remove(task)
+                    raise Unavailable(f"no thread can be started: {error}") from error
+                self._thread = thread
+            self._changed.notify()
+        return await task.future
+
+    def stop(self, why: Exception, waits: bool = True) -> None:
+        """Finish what is under way; all other awaits raise `why`. May be repeated.
+
+        Args:
+            why: what they raise.
+            waits: True to wait until what is under way is finished.
+        """
+        with self._changed:
+            self._why = self._why or why
+            thread = self._thread
+            self._changed.notify()
+        if waits and thread is not None and thread is not threading.current_thread():
+            thread.join(_LONGEST_END)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the awaits are the parent's."""
+        self._changed = threading.Condition(threading.Lock())
+        self._new.clear()
+
+    # On the thread.
+
+    def _run(self) -> None:
+        under_way: list[_Task] = []
+        try:
+            while self._take_new(under_way):
+                self._send(under_way)
+        except BaseException as error:  # a bug of ours: no await may wait for ever
+            unhandled(error)
+            with self._changed:
+                self._thread = None
+                under_way += self._new
+                self._new.clear()
+            for task in under_way:
+                task.error = error
+            _resolve(under_way)
+
+    def _take_new(self, under_way: list[_Task]) -> bool:
+        """Wait until there is something to send, and begin it. Returns False if the thread is to end."""
+        with self._changed:
+            if not under_way and not self._new and self._why is None:
+                self._changed.wait(_IDLE_SECONDS)
+            why = self._why
+            room = len(self._new) if why is not None else max(0, _MOST - len(under_way))
+            new = [self._new.popleft() for _ in range(min(len(self._new), room))]
+            ends = not under_way and (why is not None or not new)
+            if ends:
+                self._thread = None
+        if why is not None:
+            for task in new:
+                task.plan.close()
+                task.error = why
+            _resolve(new)
+        else:
+            self._go_on([task for task in new if not task.future.cancelled()], under_way)
+        return not ends
+
+    def _send(self, under_way: list[_Task]) -> None:
+        self._client.send_many([task.sending for task in under_way if task.sending is not None])
+        tasks = under_way.copy()
+        under_way.clear()
+        self._go_on(tasks, under_way)
+
+    def _go_on(self, tasks: Sequence[_Task], under_way: list[_Task]) -> None:
+        ended: list[_Task] = []
+        for task in tasks:
+            (under_way if task.go_on() else ended).append(task)
+        _resolve(ended)
+
+
+def _resolve(tasks: Sequence[_Task]) -> None:
+    """Tell the awaits, each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Task]] = {}
+    for task in tasks:
+        by_loop.setdefault(task.loop, []).append(task)
+    for loop, own in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve_here, own)
+        except RuntimeError:  # the event loop is closed, and nobody waits there any more
+            pass
+
+
+def _resolve_here(tasks: Sequence[_Task]) -> None:
+    for task in tasks:
+        task.resolve()

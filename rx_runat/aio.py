@@ -52,7 +52,7 @@ class Aio:
                  carried out, and nobody is told the result.
     Scheduler:   one thread of the queue's sends what many awaits ask for in one round trip; it ends when it is not
                  needed. Any number of event loops may use it.
-    Redis:       as the verb; the first request of a script on a connection carries the script's text.
+    Redis:       as the verb; in each round trip with several requests, the first one of a script carries its text.
 
     Args:
         parts: returns what the verbs need.
@@ -106,7 +106,10 @@ class Aio:
         return self._dead
 
     async def stop(self) -> None:
-        """As `RunAt.stop`. If this await is cancelled, the queue stops all the same."""
+        """As `RunAt.stop`. If this await is cancelled, the queue stops all the same.
+
+        Where no thread can be started, it blocks the event loop as `RunAt.stop` does.
+        """
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[None] = loop.create_future()
 
@@ -129,7 +132,10 @@ class Aio:
             except RuntimeError:  # the event loop is closed: nobody waits any more
                 pass
 
-        threading.Thread(target=stop, name="rx_runat stop", daemon=True).start()
+        try:
+            threading.Thread(target=stop, name="rx_runat stop", daemon=True).start()
+        except RuntimeError:  # a limit of threads, or the interpreter exits
+            stop()
         await asyncio.shield(stopped)
 
     def __repr__(self) -> str:

@@ -103,8 +103,8 @@ class Plans(Protocol):
 class Awaits(Protocol):
     """Carries out the plans of awaits, many in one round trip, on a thread of its own."""
 
-    async def do(self, plan: Plan[_T], sent_at: int | None = None) -> _T:
-        """Carry out a plan; see `Store.do`."""
+    async def do(self, plan: Plan[_T], sent_at: int | None = None, outlasts_stop: bool = False) -> _T:
+        """Carry out a plan; see `Store.do`. One that outlasts `stop` is carried out until the store closes."""
         ...
 
 

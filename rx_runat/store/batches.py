@@ -13,6 +13,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 from rx_runat.errors import Unavailable
@@ -34,15 +35,19 @@ class _Task:
         plan: the plan.
         sent_at: of its first request; see `RedisClient.send`.
         loop: the event loop of the await.
+        outlasts_stop: True if only `close` refuses it.
         future: what the await waits for.
         sending: the next request.
     """
 
-    __slots__ = ("error", "future", "loop", "plan", "result", "sending", "sent_at")
+    __slots__ = ("error", "future", "loop", "outlasts_stop", "plan", "result", "sending", "sent_at")
 
-    def __init__(self, plan: Plan[Any], sent_at: int | None, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, plan: Plan[Any], sent_at: int | None, outlasts_stop: bool, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.plan = plan
         self.sent_at = sent_at
+        self.outlasts_stop = outlasts_stop
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.sending: Sending | None = None
@@ -90,23 +95,29 @@ class Batches:
     def __init__(self, client: RedisClient, name: str) -> None:
         self._client = client
         self._name = name
-        self._changed = threading.Condition(threading.Lock())  # guards the three below
+        self._changed = threading.Condition(threading.Lock())  # guards the four below
         self._new: deque[_Task] = deque()
         self._thread: threading.Thread | None = None
         self._why: Exception | None = None  # what awaits raise after `stop`
+        self._is_closed = False
 
-    async def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
+    async def do(self, plan: Plan[T], sent_at: int | None = None, outlasts_stop: bool = False) -> T:
         """Carry out a plan, and return its result.
 
         An await that is cancelled before its request was sent changes nothing; after that, the request is carried out.
 
+        Args:
+            plan: of a verb.
+            sent_at: of its first request; see `RedisClient.send`.
+            outlasts_stop: True if it is carried out until `close`, as work that is broken off may settle its claim.
+
         Raises:
             Unavailable: no thread can be started.
         """
-        task = _Task(plan, sent_at, asyncio.get_running_loop())
+        task = _Task(plan, sent_at, outlasts_stop, asyncio.get_running_loop())
         with self._changed:
-            if self._why is not None:
-                raise self._why
+            if self._refuses(task):
+                raise self._refusal()
             self._new.append(task)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -117,26 +128,43 @@ class Batches:
                     raise Unavailable(f"no thread can be started: {error}") from error
                 self._thread = thread
             self._changed.notify()
-        return await task.future
+        try:
+            return await task.future
+        except GeneratorExit:  # this coroutine was closed: an error that comes is no one's, and must not be shown
+            task.future.cancel()
+            raise
 
-    def stop(self, why: Exception, waits: bool = True) -> None:
-        """Finish what is under way; all other awaits raise `why`. May be repeated.
+    def stop(self, why: Exception) -> None:
+        """Finish what is under way; all other awaits raise `why`, but for those that outlast this. May be repeated.
 
-        Args:
-            why: what they raise.
-            waits: True to wait until what is under way is finished.
+        It waits until what is under way is finished.
         """
         with self._changed:
             self._why = self._why or why
             thread = self._thread
             self._changed.notify()
-        if waits and thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread():
             thread.join(_LONGEST_END)
+
+    def close(self, why: Exception) -> None:
+        """Finish what is under way, without waiting for it; all other awaits raise `why`, or that of `stop`."""
+        with self._changed:
+            self._why = self._why or why
+            self._is_closed = True
+            self._changed.notify()
+
+    def _refuses(self, task: _Task) -> bool:
+        return self._why is not None and (self._is_closed or not task.outlasts_stop)
+
+    def _refusal(self) -> Exception:
+        """Returns the error for one await: each that raises an exception adds to its traceback."""
+        return copy(self._why) if self._why is not None else Unavailable("closed")
 
     def leave_to_parent(self) -> None:
         """In a forked child: the awaits are the parent's."""
         self._changed = threading.Condition(threading.Lock())
         self._new.clear()
+        self._thread = None  # of an inherited claim: it starts one, and is told why it cannot be settled here
 
     # On the thread.
 
@@ -160,19 +188,17 @@ class Batches:
         with self._changed:
             if not under_way and not self._new and self._why is None:
                 self._changed.wait(_IDLE_SECONDS)
-            why = self._why
-            room = len(self._new) if why is not None else max(0, _MOST - len(under_way))
+            room = max(0, _MOST - len(under_way)) if self._why is None else len(self._new)
             new = [self._new.popleft() for _ in range(min(len(self._new), room))]
-            ends = not under_way and (why is not None or not new)
+            refused = [task for task in new if self._refuses(task)] if self._why is not None else []
+            ends = not under_way and len(new) == len(refused)
             if ends:
                 self._thread = None
-        if why is not None:
-            for task in new:
-                task.plan.close()
-                task.error = why
-            _resolve(new)
-        else:
-            self._go_on([task for task in new if not task.future.cancelled()], under_way)
+        for task in refused:
+            task.plan.close()
+            task.error = self._refusal()
+        _resolve(refused)
+        self._go_on([task for task in new if task.error is None and not task.future.cancelled()], under_way)
         return not ends
 
     def _send(self, under_way: list[_Task]) -> None:

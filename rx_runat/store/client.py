@@ -11,6 +11,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
+from itertools import groupby
 from typing import Any, TypeVar
 
 import redis
@@ -18,7 +20,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
-from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, exchange_many, known_scripts
+from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, exchange_many
 from rx_runat.store.meaning import first_word, meaning, text_of
 from rx_runat.store.request import Arg, Request, Script
 from rx_runat.store.route import Route
@@ -210,58 +212,83 @@ class RedisClient:
 
         What is not replied to, or is to go elsewhere, is sent again by itself, in the same order.
         """
-        together = [sending for sending in sendings if sending.sent_at is None]
-        if len(together) == len(sendings) > 1:
-            self._send_together(together)
         away: StoreError | None = None
-        for sending in sendings:
-            if sending.is_over:
-                continue
-            if away is not None and sending.sent_at is not None:  # to find out once is enough: it may take seconds
-                sending.end(error=OutcomeUnknown(str(away)))
-                continue
-            try:
-                sending.end(self.send(sending.request, sending.sent_at))
-            except BaseException as error:
-                sending.end(error=error)
-                away = error if isinstance(error, Unavailable) else away
+        for is_resent, group in groupby(sendings, _is_resent):
+            part = list(group)
+            if not is_resent and len(part) > 1 and away is None:
+                away = self._send_together(part)
+            for sending in part:
+                if sending.is_over:
+                    continue
+                if away is None:
+                    away = self._send_alone(sending)
+                else:  # to find out once is enough: it may take seconds
+                    kind = Unavailable if sending.sent_at is None else OutcomeUnknown
+                    sending.end(error=kind(str(away)))
 
-    def _send_together(self, sendings: Sequence[Sending]) -> None:
+    def _send_alone(self, sending: Sending) -> StoreError | None:
+        """Send one request. Returns its error if that is about the connection, and so about all requests."""
+        try:
+            reply, sent_at = self.resend_lost(sending.request, sending.sent_at)
+        except Unavailable as error:
+            sending.end(error=error)
+            return None if isinstance(error.__cause__, redis.ResponseError) else error
+        except BaseException as error:
+            sending.end(error=error)
+            return None
+        _note_result(sending, reply, sent_at is not None, self.where)
+        return None
+
+    def _send_together(self, sendings: Sequence[Sending]) -> StoreError | None:
+        """Send requests in one round trip. Returns the error if none can be sent now, or the server hangs."""
         try:
             pool, connection = self._connect()
         except StoreError as error:
             for sending in sendings:
-                sending.end(error=error)
-            return
+                sending.end(error=own_copy(error))
+            return error
         unread = deque(sendings)
+        is_demoted = False
         try:
-            commands = [_words(sending.request, known_scripts(connection)) for sending in sendings]
+            known: set[str] = set()
+            commands = [_words(sending.request, known) for sending in sendings]
             for reply, refusal in exchange_many(connection, commands):
-                self._note_reply(unread.popleft(), reply, refusal)
+                sending = unread.popleft()
+                if refusal is None:
+                    _note_result(sending, reply, False, self.where)
+                else:
+                    is_demoted = self._note_refusal(sending, refusal) or is_demoted
         except BROKEN as error:
             connection.disconnect()
             self._route.lost(pool)
             hangs = isinstance(error, redis.TimeoutError)  # then nothing is sent again; see `resend_lost`
+            lost = OutcomeUnknown(f"{self.where} did not answer: {text_of(error)}")
             for sending in unread:
                 sending.sent_at = pool.generation
                 if hangs:
-                    sending.end(error=OutcomeUnknown(f"{self.where} did not answer: {text_of(error)}"))
+                    sending.end(error=own_copy(lost))
+            return lost if hangs else None
         finally:
+            if is_demoted:  # as in `_call`
+                connection.disconnect()
+                pool.disconnect(inuse_connections=False)
+                self._route.lost(pool)
             pool.release(connection)
+        return None
 
-    def _note_reply(self, sending: Sending, reply: Any, error: Exception | None) -> None:
-        """Note a first reply. A request that was not done, but can be done elsewhere or in another form, stays open."""
-        if error is None:
-            try:
-                sending.end(sending.request.result(reply, False, self.where))
-            except Exception as unreadable:
-                sending.end(error=unreadable)
-            return
+    def _note_refusal(self, sending: Sending, error: Exception) -> bool:
+        """Note an error. A request that was not done, but can be done elsewhere or in another form, stays open.
+
+        Returns:
+            True if another server may have become the primary.
+        """
         not_done = self._not_done(error)
         if isinstance(not_done, Redirected):
             self._note_move(not_done)
-        elif not isinstance(error, NoScriptError):
+            return False
+        if not isinstance(error, NoScriptError):
             sending.end(error=not_done)
+        return isinstance(not_done, Unavailable)
 
     def publish(self, channel: str) -> None:
         """Publish an empty message. Raises as `call`."""
@@ -392,10 +419,29 @@ class RedisClient:
         return redirected
 
 
-def _words(request: Request[Any], known: set[str]) -> tuple[Arg, ...]:
-    """Returns the words of a first sending. A script goes with its text the first time.
+def own_copy(error: StoreError) -> StoreError:
+    """Returns an error for one of several callers: who raises or completes it changes it for nobody else."""
+    own = copy(error)
+    own.__cause__ = error.__cause__
+    return own
 
-    NOSCRIPT would come when the requests behind it are done already, and the order would be lost.
+
+def _is_resent(sending: Sending) -> bool:
+    return sending.sent_at is not None
+
+
+def _note_result(sending: Sending, reply: Any, is_resent: bool, where: str) -> None:
+    try:
+        sending.end(sending.request.result(reply, is_resent, where))
+    except Exception as unreadable:
+        sending.end(error=unreadable)
+
+
+def _words(request: Request[Any], known: set[str]) -> tuple[Arg, ...]:
+    """Returns the words of a first sending. A script goes with its text the first time in each round trip.
+
+    The server may have forgotten it. NOSCRIPT would come when the requests behind it are done already, and the order
+    would be lost.
     """
     if request.script is None:
         return tuple(request.words)

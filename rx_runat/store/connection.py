@@ -197,15 +197,6 @@ def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterato
     connection.replied_on = connection._sock
 
 
-def known_scripts(connection: Any) -> set[str]:
-    """Returns the hashes of the scripts that have been sent on this socket, for the caller to add to."""
-    sock, known = connection.__dict__.get("scripts", (None, None))
-    if known is None or sock is not connection._sock:
-        known = set()
-        connection.scripts = connection._sock, known
-    return known
-
-
 class DedicatedConnection:
     """A connection that one caller keeps open, because the server pushes messages on it.
 

@@ -150,7 +150,7 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the connections; may be repeated."""
-        self.batches.stop(Unavailable(f"the connections to {self.where} are closed"), waits=False)
+        self.batches.close(Unavailable(f"the connections to {self.where} are closed"))
         self._client.close()
 
     def _announces(self) -> bool:

@@ -157,7 +157,7 @@ class LeaseManager:
 
     async def settle_async(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
         """As `settle`, without blocking the event loop."""
-        return await self._store.batches.do(*self._plan(requests))
+        return await self._store.batches.do(*self._plan(requests), outlasts_stop=True)
 
     def _plan(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> tuple[Plan[SettleReply], int | None]:
         """Returns the plan, and the generation before an earlier sending of the request."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -28,8 +28,9 @@ def signals() -> Observable[signal.Signals]:
         signals()  ---------------S|
 
     While somebody is subscribed, these signals do nothing else. When the first one comes, the handlers that were there
-    before are in force again, so a second one ends the process as usual. Do not use this beside a server that has
-    handlers of its own, such as uvicorn: let the server stop the queue.
+    before are in force again, so a second one ends the process as usual. A signal that the process ignores stays
+    ignored, as where a shell's script started it in the background. Do not use this beside a server that has handlers
+    of its own, such as uvicorn: let the server stop the queue.
 
     Temperature: cold; all who are subscribed receive the signal.
     Scheduler:   `on_next` is called on a thread of its own, never inside the signal handler.
@@ -67,14 +68,16 @@ class _Watch:
     """The handlers of this process, while somebody waits for a signal.
 
     A handler runs on the main thread between two steps of whatever that thread does, perhaps while it holds a lock that
-    a subscriber needs. So the handler only writes a byte into a pipe, and a thread that reads it calls the subscribers.
+    a subscriber needs. So the handler only puts the signal into a `SimpleQueue`, which takes no lock for that, and a
+    thread calls the subscribers. The handler may also come between any two steps of the methods here: they put the
+    earlier handlers back in such an order that it finds each either in force, or in `_earlier`.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the three below; the handler does not take it
         self._waiting: tuple[Callable[[signal.Signals], None], ...] = ()
         self._earlier: dict[signal.Signals, Any] = {}  # the handlers that were there before ours
-        self._pipe: tuple[int, int] | None = None  # its reader closes the first, `_end` the second
+        self._box: SimpleQueue[signal.Signals | None] | None = None  # for the thread; None in it: nobody waits any more
 
     def join(self, received: Callable[[signal.Signals], None]) -> None:
         """Call this with the next signal.
@@ -83,6 +86,8 @@ class _Watch:
             InvalidSetting: this is another thread than the main one.
             RuntimeError: no thread can be started.
         """
+        if threading.current_thread() is not threading.main_thread():
+            raise InvalidSetting("signals() must be subscribed to on the main thread: Python sets handlers there only")
         with self._lock:
             if not self._waiting:
                 self._begin()
@@ -97,55 +102,55 @@ class _Watch:
                 self._end()
 
     def _begin(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise InvalidSetting("signals() must be subscribed to on the main thread: Python sets handlers there only")
-        reading, writing = os.pipe()
+        box = SimpleQueue[signal.Signals | None]()
+        threading.Thread(target=self._read, args=(box,), name="rx_runat signals", daemon=True).start()
+        self._box = box
         try:
-            threading.Thread(target=self._read, args=(reading,), name="rx_runat signals", daemon=True).start()
-        except BaseException:  # a limit of threads
-            os.close(reading)
-            os.close(writing)
+            for number in _NUMBERS:
+                handler = signal.getsignal(number)
+                if handler not in (self._handle, signal.SIG_IGN):
+                    self._earlier[number] = handler
+                    signal.signal(number, self._handle)
+        except BaseException:  # of an earlier handler, as KeyboardInterrupt
+            self._end()
             raise
-        self._pipe = reading, writing
-        if not self._earlier:
-            self._earlier = {number: signal.signal(number, self._handle) for number in _NUMBERS}
 
     def _end(self) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe[1])  # the reader reads its end, and ends
-            self._pipe = None
+        box, self._box = self._box, None
+        if box is not None:
+            box.put(None)
         if threading.current_thread() is threading.main_thread():
             self._put_back()
 
     def _put_back(self) -> None:
         """Put the earlier handlers back, on the main thread."""
-        earlier, self._earlier = self._earlier, {}
-        for number, handler in earlier.items():
+        for number, handler in tuple(self._earlier.items()):
             if signal.getsignal(number) == self._handle:  # else somebody has set another one since
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            self._earlier.pop(number, None)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        pipe = self._pipe
+        box = self._box
         self._put_back()
-        if pipe is None:  # nobody waits any more
+        if box is not None:
+            box.put(signal.Signals(number))
+        else:  # nobody waits any more
             os.kill(os.getpid(), number)
-            return
-        with contextlib.suppress(OSError):
-            os.write(pipe[1], bytes([number]))
 
-    def _read(self, reading: int) -> None:
-        try:
-            said = os.read(reading, 1)
-        finally:
-            os.close(reading)
-        if not said:
+    def _read(self, box: SimpleQueue[signal.Signals | None]) -> None:
+        number = box.get()
+        if number is None:
             return
         with self._lock:
-            waiting, self._waiting = self._waiting, ()
-            self._end()
+            waiting: tuple[Callable[[signal.Signals], None], ...] = ()
+            if self._box is box:
+                waiting, self._waiting = self._waiting, ()
+                self._end()
+        if not waiting:  # the last one left at this moment: the signal does what it would have done without us
+            os.kill(os.getpid(), number)
         for received in waiting:
             try:
-                received(signal.Signals(said[0]))
+                received(number)
             except BaseException as error:  # a bug of one subscriber: the others must end as well
                 unhandled(error)
 
@@ -153,11 +158,7 @@ class _Watch:
         """In a forked child: its signals are its own, and nobody waits for them here."""
         self._lock = threading.Lock()
         self._waiting = ()
-        if self._pipe is not None:
-            for each in self._pipe:
-                with contextlib.suppress(OSError):
-                    os.close(each)
-            self._pipe = None
+        self._box = None
         self._put_back()
 
 

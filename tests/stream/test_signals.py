@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -129,6 +132,101 @@ def test_24_a_signal_to_a_forked_child_is_none_of_the_parent(caught: list[int]) 
     os.kill(os.getpid(), signal.SIGINT)
     wait_until(lambda: got == [signal.SIGINT], "the parent's own signal came")
     subscription.dispose()
+
+
+def lines_of(module: str, action: Callable[[], None], at: int) -> bool:
+    """Run an action, and send this process SIGTERM before its line number `at` of a module. False: it has fewer."""
+    n = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal n
+        if not frame.f_code.co_filename.endswith(module):
+            return None
+        if event == "line":
+            n += 1
+            if n == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(None)
+    return n >= at
+
+
+def test_a_signal_between_any_two_steps_is_neither_lost_nor_told_twice(caught: list[int]) -> None:
+    """It comes while one subscribes and disposes, once before each line. The next one does what it always did."""
+    got: list[object] = []
+    at = 0
+    for at in count(1):
+        got.clear()
+        caught.clear()
+        if not lines_of("stream/signals.py", lambda: signals().subscribe(got.append).dispose(), at):
+            break
+        wait_until(lambda: len(got) + len(caught) == 1, "the signal came")
+        wait_until(lambda: not threads(), "the thread has ended")
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: len(got) + len(caught) == 2, "the second one came")
+        assert caught
+    assert at > 20
+
+
+def test_what_the_process_ignores_stays_ignored(caught: list[int]) -> None:
+    """As SIGINT in a background process of a shell script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    got: list[object] = []
+    signals().subscribe(got.append)
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: got == [signal.SIGTERM], "the other one came")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_handler_set_after_disposal_on_another_thread_gives_way_to_the_next_subscription(caught: list[int]) -> None:
+    subscription = signals().subscribe(print)
+    disposing = threading.Thread(target=subscription.dispose)
+    disposing.start()
+    disposing.join()
+    other: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: other.append(number))
+    got: list[object] = []
+    signals().subscribe(got.append)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: got == [signal.SIGTERM], "the signal came")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (caught, other) == ([], [signal.SIGTERM])
+
+
+def test_a_thousand_subscriptions_leave_no_file_and_no_thread() -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    for _ in range(1000):
+        signals().subscribe(print).dispose()
+    assert len(os.listdir("/proc/self/fd")) == files
+    wait_until(lambda: not threads(), "the threads have ended")
+
+
+def test_a_subscriber_may_need_a_lock_that_the_main_thread_holds() -> None:
+    lock = threading.Lock()
+    got: list[object] = []
+
+    def receive(number: object) -> None:
+        with lock:
+            got.append(number)
+
+    signals().subscribe(receive)
+    with lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            assert got == []
+    wait_until(lambda: got == [signal.SIGTERM], "the signal came")
+
+
+def test_a_process_exits_with_a_living_subscription() -> None:
+    code = "from rx_runat import signals; signals().subscribe(print)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_second_signal_kills() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -10,6 +11,7 @@ from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.batch import Counting, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.protocols import Clock
 from rx_runat.model.snapshot import Place, Snapshot
 from rx_runat.model.times import RunAtTime
@@ -24,6 +26,8 @@ from rx_runat.store.request import Plan
 from rx_runat.store.tracking import RedisHeadTracker
 
 T = TypeVar("T")
+
+_ASK_AGAIN = 1.0  # seconds; many awaits begin at once, and each would wait for a server that is silent
 
 
 class RedisStore:
@@ -48,7 +52,8 @@ class RedisStore:
         self._queue_name = queue_name
         self._keys = queue_keys(queue_name)
         self._clock = clock
-        self._tracked: bool | None = None  # whether the server tracks reads; None: not asked yet
+        self._tracked: bool | None = None  # whether the server tracks reads; None: not known yet
+        self._ask_at = -math.inf  # on our monotonic clock; not before, because each unanswered question takes a timeout
         self._eviction = EvictionCheck(client.where)
         self.batches = Batches(client, "rx_runat aio")
         self.plans = Plans(self._keys, clock, self._announces, self._announce, client.error_of)
@@ -158,6 +163,8 @@ class RedisStore:
         if self._tracked is None:
             if self._clock is not None:
                 self._tracked = True  # in virtual time all writes pass this queue's own sink, which wakes its sources
+            elif monotonic() < self._ask_at:
+                return False
             else:
                 try:
                     connection = self._client.open()
@@ -170,6 +177,7 @@ class RedisStore:
                 except Refused:
                     self._tracked = False
                 except StoreError:
+                    self._ask_at = monotonic() + _ASK_AGAIN
                     return False  # the write itself will raise it
         return not self._tracked
 

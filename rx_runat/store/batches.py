@@ -95,7 +95,8 @@ class Batches:
     def __init__(self, client: RedisClient, name: str) -> None:
         self._client = client
         self._name = name
-        self._changed = threading.Condition(threading.Lock())  # guards the four below
+        self._lock = threading.Lock()  # guards the four below
+        self._changed = threading.Condition(self._lock)
         self._new: deque[_Task] = deque()
         self._thread: threading.Thread | None = None
         self._why: Exception | None = None  # what awaits raise after `stop`
@@ -115,7 +116,7 @@ class Batches:
             Unavailable: no thread can be started.
         """
         task = _Task(plan, sent_at, outlasts_stop, asyncio.get_running_loop())
-        with self._changed:
+        with self._lock:
             if self._refuses(task):
                 raise self._refusal()
             self._new.append(task)
@@ -127,7 +128,8 @@ class Batches:
                     self._new.remove(task)
                     raise Unavailable(f"no thread can be started: {error}") from error
                 self._thread = thread
-            self._changed.notify()
+            if len(self._new) == 1:  # the thread waits only where there was none
+                self._changed.notify()
         try:
             return await task.future
         except GeneratorExit:  # this coroutine was closed: an error that comes is no one's, and must not be shown
@@ -139,7 +141,7 @@ class Batches:
 
         It waits until what is under way is finished.
         """
-        with self._changed:
+        with self._lock:
             self._why = self._why or why
             thread = self._thread
             self._changed.notify()
@@ -148,7 +150,7 @@ class Batches:
 
     def close(self, why: Exception) -> None:
         """Finish what is under way, without waiting for it; all other awaits raise `why`, or that of `stop`."""
-        with self._changed:
+        with self._lock:
             self._why = self._why or why
             self._is_closed = True
             self._changed.notify()
@@ -162,7 +164,8 @@ class Batches:
 
     def leave_to_parent(self) -> None:
         """In a forked child: the awaits are the parent's."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._new.clear()
         self._thread = None  # of an inherited claim: it starts one, and is told why it cannot be settled here
 
@@ -175,7 +178,7 @@ class Batches:
                 self._send(under_way)
         except BaseException as error:  # a bug of ours: no await may wait for ever
             unhandled(error)
-            with self._changed:
+            with self._lock:
                 self._thread = None
                 under_way += self._new
                 self._new.clear()
@@ -185,7 +188,7 @@ class Batches:
 
     def _take_new(self, under_way: list[_Task]) -> bool:
         """Wait until there is something to send, and begin it. Returns False if the thread is to end."""
-        with self._changed:
+        with self._lock:
             if not under_way and not self._new and self._why is None:
                 self._changed.wait(_IDLE_SECONDS)
             room = max(0, _MOST - len(under_way)) if self._why is None else len(self._new)

@@ -9,6 +9,7 @@ worker       the program of such a process: it has sources, and notes when keys 
 writer       the program of such a process: it writes keys at a steady rate
 drain        how fast a backlog is received, plain and behind operators
 scheduling   how fast the sink writes, in lists and one by one
+awaits       how fast awaits schedule, beside redis.asyncio
 settling     how fast claims are settled
 server_time  what our scripts cost the server, for each key
 lateness     how late keys come

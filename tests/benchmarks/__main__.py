@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from tests.benchmarks.awaits import awaits
 from tests.benchmarks.backlog import backlog
 from tests.benchmarks.bench import Bench, Row
 from tests.benchmarks.drain import drain, operators
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "operators": operators,
     "lists": lists,
     "single": single,
+    "awaits": awaits,
     "settle": settling,
     "server": server,
     "lateness": lateness,

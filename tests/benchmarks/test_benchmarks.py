@@ -43,10 +43,22 @@ def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path
     for name, _, ours, *compared, _ in rows:
         assert all(FIGURE.fullmatch(each) for each in (ours, *filter(None, compared))), name
     names = " ".join(row[0] for row in rows)
-    for each in ("scan", "lists", "one by one", "p99", "among", "memory", "interval=5", "claims", "storm", "lease"):
+    for each in (
+        "scan",
+        "lists",
+        "one by one",
+        "gather",
+        "p99",
+        "among",
+        "memory",
+        "interval=5",
+        "claims",
+        "storm",
+        "lease",
+    ):
         assert each in names
     on_each_server = 1 + 2 + 5  # drain, settle, the server's time
-    assert len(rows) == len({row[0] for row in rows}) == 26 + on_each_server * len(binaries())
+    assert len(rows) == len({row[0] for row in rows}) == 28 + on_each_server * len(binaries())
     for binary in binaries():
         product = "Valkey" if "valkey" in binary else "Redis"
         for each in ("drain", "settle", "the server's time: claim"):

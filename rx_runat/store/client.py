@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -35,9 +36,11 @@ class Redirected(Unavailable):
 
     Attributes:
         moved: the error that names the node; None: the slot is on its way.
+        pool: of the connection to the node that said so; None: it is not known.
     """
 
     moved: MovedError | None = None
+    pool: OwnPool | None = None
 
 
 class Overtaken(Unavailable):
@@ -60,6 +63,7 @@ class RedisClient:
         self.where = where or route.where
         self._route = route
         self._hint = hint
+        self._move_lock = threading.Lock()  # guards the change of `_route`
         self._closed = False
         self._forked = ""  # why all calls are refused in a forked child; "": they are not
 
@@ -91,7 +95,10 @@ class RedisClient:
             if generation is not None and generation != pool.generation:
                 raise Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
-        except (Redirected, Overtaken):
+        except Redirected as error:
+            error.pool = pool
+            raise
+        except Overtaken:
             raise
         except Unavailable as error:
             if not isinstance(error, OutcomeUnknown):
@@ -121,8 +128,9 @@ class RedisClient:
                 error = again
 
     def _note_move(self, error: Redirected) -> None:
-        if error.moved is not None:
-            self._route = self._route.moved(error.moved) or self._route
+        if error.moved is not None and error.pool is not None:
+            with self._move_lock:
+                self._route = self._route.moved(error.moved, error.pool) or self._route
 
     def run(self, script: Script, *args: Arg, generation: int | None = None) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
@@ -197,7 +205,8 @@ class RedisClient:
         if self._closed:
             raise self._gone()
         try:
-            return self._route.pool().dedicate(self._exchange_apart)
+            pool = self._route.pool()
+            return pool.dedicate(partial(self._exchange_apart, pool))
         except BROKEN as error:  # to make one, redis-py reads a file
             raise self._not_done(error) from error
 
@@ -272,12 +281,16 @@ class RedisClient:
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
 
-    def _exchange_apart(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
-        """As `_exchange`, on a dedicated connection: the next one is opened where the slot is."""
+    def _exchange_apart(self, pool: OwnPool, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
+        """As `_exchange`, on a dedicated connection: the next one is opened where the primary is."""
         try:
             return self._exchange(connection, *command, pushed=pushed)
         except Redirected as error:
+            error.pool = pool
             self._note_move(error)
+            raise
+        except Unavailable:
+            self._route.lost(pool)
             raise
 
     def _connect(self) -> tuple[OwnPool, redis.Connection]:

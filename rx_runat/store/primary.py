@@ -70,7 +70,7 @@ class PrimaryRoute:
             pool.end()
         return pool
 
-    def moved(self, error: MovedError) -> Route | None:
+    def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
         """Nothing is followed that this route does not find by itself."""
 
     def shorten_timeout(self, seconds: float) -> None:

@@ -94,8 +94,13 @@ class Route(Protocol):
         """Forget where the primary is: what these connections lead to does not answer, or is a primary no more."""
         ...
 
-    def moved(self, error: MovedError) -> Route | None:
-        """Returns the route to use from now on, because a node has said where the slot is; None: it is not followed."""
+    def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
+        """Returns the route to use from now on, because a node has said where the slot is; None: it is not followed.
+
+        Args:
+            error: what the node said.
+            pool: of the connection on which it said so. What a former primary says is not followed.
+        """
         ...
 
     def shorten_timeout(self, seconds: float) -> None:

@@ -101,6 +101,8 @@ class OwnPool(redis.ConnectionPool):
             connection.disconnect()
             self._outdated.discard(connection)
         super().release(connection)
+        if self.has_ended:  # since the first look at it: then `end` saw this connection neither in use nor idle
+            connection.disconnect()
 
     def renew(self) -> None:
         """Connect anew from now on, because what was presented at the beginning of each connection has changed.
@@ -118,9 +120,11 @@ class OwnPool(redis.ConnectionPool):
         self.has_ended = True
         for connection in tuple(self._dedicated):
             connection.close()
-        self.disconnect(inuse_connections=False)
         with self._lock:
+            idle: list[Any] = list(self._available_connections)
             in_use = tuple(self._in_use_connections)
+        for connection in idle:
+            connection.disconnect()
         for connection in in_use:
             cut(connection)
 

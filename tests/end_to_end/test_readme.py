@@ -122,7 +122,8 @@ def test_settings_of_the_connection_want_the_rights_that_the_readme_names(own_se
             assert queue.size() == 1
 
 
-OPTIONAL = {"publish", "subscribe", "info"}  # what is refused of these costs no more than the README says
+# What is refused of these costs no more than the README says.
+OPTIONAL = {"publish", "subscribe", "spublish", "ssubscribe", "info"}
 
 
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:

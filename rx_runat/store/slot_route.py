@@ -15,7 +15,7 @@ from typing import Any, cast
 from redis.crc import key_slot
 from redis.exceptions import MovedError
 
-from rx_runat.errors import StoreError, Unavailable
+from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
 from rx_runat.store.primary import FAILOVER_TIMEOUT, Address, PrimaryRoute, ask, none_answers
@@ -198,6 +198,11 @@ class SlotRoute(PrimaryRoute):
         pool = self._asking = self.settings.with_timeout(seconds).at(*node).pool()
         try:
             return ask(pool, f"{node[0]}:{node[1]}", ("CLUSTER", "SLOTS"))[0]
+        except Refused as error:
+            if "cluster support disabled" not in str(error):
+                raise
+            form = f"{self.settings.scheme}://{node[0]}:{node[1]}"
+            raise Refused(f"{form} is no node of a cluster; its URL is as written here, without +cluster") from error
         finally:
             self._asking = None
             pool.end()

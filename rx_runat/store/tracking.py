@@ -20,6 +20,7 @@ The tracker takes no part in claims: what it reports is a hint, and a lost hint 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -101,17 +102,27 @@ class RedisHeadTracker:
         except Refused:
             self._tracks = False
             self._subscribe(connection)
+            return connection
+        if self._client.is_cluster:
+            # Tracking says nothing when a slot without the queue goes to another node. The end of a subscription does.
+            with contextlib.suppress(Refused):
+                self._subscribe_to_shard(connection)
         return connection
 
     def _subscribe(self, connection: DedicatedConnection) -> None:
-        channel = wake_channel(self._queue_name)
-        if self._client.is_cluster:
-            try:
-                connection.call("SSUBSCRIBE", channel, pushed=True)
-                return
-            except Refused:
-                pass  # as in `RedisClient.publish`
-        connection.call("SUBSCRIBE", channel, pushed=True)
+        """Subscribe to both kinds of channel: a sink in another process may not know yet that this is a cluster."""
+        is_subscribed = False
+        with contextlib.suppress(Refused):  # as in `RedisClient.publish`
+            self._subscribe_to_shard(connection)
+            is_subscribed = True
+        try:
+            connection.call("SUBSCRIBE", wake_channel(self._queue_name), pushed=True)
+        except Refused:
+            if not is_subscribed:
+                raise
+
+    def _subscribe_to_shard(self, connection: DedicatedConnection) -> None:
+        connection.call("SSUBSCRIBE", wake_channel(self._queue_name), pushed=True)
 
 
 def _score(found: list[Any]) -> float:

@@ -90,7 +90,13 @@ class RedisClient:
             return self._follow(error, command, generation)
 
     def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
-        pool, connection = self._connect()
+        if self._closed:
+            raise self._gone()
+        pool = self._route.pool()
+        try:
+            connection = pool.get_connection()
+        except BROKEN as error:
+            pool, connection = self._connect_elsewhere(pool, error)
         try:
             if generation is not None and generation != pool.generation:
                 raise Overtaken(f"{self.where} has another primary now")
@@ -168,9 +174,10 @@ class RedisClient:
         """
         lost: OutcomeUnknown | None = None
         for _ in range(TRIES):
-            generation = self.generation
-            words = request.to_send(generation, sent_at)
-            only = generation if request.depends_on_primary(sent_at) else None
+            generation = self._route.generation
+            words, only = request.words, None
+            if request.depends_on_primary(sent_at):
+                words, only = request.to_send(generation, sent_at), generation
             try:
                 if request.script is None:
                     return self.call(*words, generation=only), sent_at
@@ -293,23 +300,17 @@ class RedisClient:
             self._route.lost(pool)
             raise
 
-    def _connect(self) -> tuple[OwnPool, redis.Connection]:
-        """Returns a connection to the primary. If it cannot be reached, and another one is known, to that one."""
-        if self._closed:
-            raise self._gone()
-        pool = self._route.pool()
+    def _connect_elsewhere(self, lost: OwnPool, error: Exception) -> tuple[OwnPool, redis.Connection]:
+        """The primary cannot be reached. Returns a connection to another one, if a cluster knows it already."""
+        self._route.lost(lost)
+        pool = self._route.pool() if self._route.is_cluster else lost
+        if pool is lost:
+            raise self._not_done(error) from error
         try:
             return pool, pool.get_connection()
-        except BROKEN as error:
+        except BROKEN as again:
             self._route.lost(pool)
-            other = self._route.pool() if self._route.is_cluster else pool
-            if other is pool:
-                raise self._not_done(error) from error
-        try:
-            return other, other.get_connection()
-        except BROKEN as error:
-            self._route.lost(other)
-            raise self._not_done(error) from error
+            raise self._not_done(again) from again
 
     def _not_done(self, error: Exception) -> StoreError:
         means = meaning(error, self.where, self._route.settings.values, self._hint)

@@ -208,9 +208,12 @@ def test_a_search_that_a_signal_ends_leaves_nobody_waiting(nodes: Cluster) -> No
 
 
 def test_what_a_refusal_says_reaches_the_caller(nodes: Cluster) -> None:
-    nodes.answers[D] = Refused("10.0.0.1:4 refuses: This instance has cluster support disabled")
     nodes.answers[E] = Unavailable("silent")
-    with pytest.raises(Refused, match="cluster support disabled"):
+    nodes.answers[D] = Refused("10.0.0.1:4 refuses our user or password: wrong")
+    with pytest.raises(Refused, match="user or password: wrong"):
+        SlotRoute(SETTINGS, [D, E], Q).pool()
+    nodes.answers[D] = Refused("10.0.0.1:4 refuses: This instance has cluster support disabled")
+    with pytest.raises(Refused, match=r"^redis://10\.0\.0\.1:4 is no node of a cluster; "):
         SlotRoute(SETTINGS, [D, E], Q).pool()
 
 

@@ -63,7 +63,7 @@ class RedisClient:
         self.where = where or route.where
         self._route = route
         self._hint = hint
-        self._move_lock = threading.Lock()  # guards the change of `_route`
+        self._move_lock = threading.RLock()  # guards the change of `_route`; a log handler may call us meanwhile
         self._closed = False
         self._forked = ""  # why all calls are refused in a forked child; "": they are not
 
@@ -98,8 +98,9 @@ class RedisClient:
         except BROKEN as error:
             pool, connection = self._connect_elsewhere(pool, error)
         try:
-            if generation is not None and generation != pool.generation:
-                raise Overtaken(f"{self.where} has another primary now")
+            # A pool that has ended leads to a former primary: it connects anew if it was got before its end.
+            if pool.has_ended or (generation is not None and generation != pool.generation):
+                raise self._gone() if self._closed else Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
         except Redirected as error:
             error.pool = pool

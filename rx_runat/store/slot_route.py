@@ -25,6 +25,10 @@ from rx_runat.store.route import Settings
 # there is no other one yet; to ask all nodes of a large cluster would take long.
 _ENOUGH = 3
 
+# Seconds after which a search ends: in a large cluster many nodes may be silent, and each costs a timeout. The next
+# search asks them last.
+_LONGEST_SEARCH = 5.0
+
 # Seconds for which the result of a search is good: a thousand sources that lose the primary at the same moment ask
 # once, and the first backoff of a source is as long.
 _GOOD_SECONDS = 0.05
@@ -36,12 +40,14 @@ class _Search:
     """A search for the primary: one thread asks, and all others that need the primary wait for the same result.
 
     Attributes:
+        thread: which asks.
         pool: the connections to what was found; None: nothing was found.
         error: why nothing was found.
         ended_at: monotonic seconds; None: it goes on.
     """
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.pool: OwnPool | None = None
         self.error: StoreError | None = None
         self.ended_at: float | None = None
@@ -88,7 +94,7 @@ class SlotRoute(PrimaryRoute):
         self._seeds = tuple(nodes)
         self._queue_name = queue_name
         self._slot = key_slot(queue_name.encode())
-        self._turn = threading.Lock()  # held while another primary takes over
+        self._turn = threading.RLock()  # held while another primary takes over; a log handler may call us meanwhile
         self._lost: OwnPool | None = None  # the connections that were lost: if they are the present ones, search
         self._search_lock = threading.Lock()  # guards the next one
         self._search: _Search | None = None  # the last one
@@ -149,6 +155,8 @@ class SlotRoute(PrimaryRoute):
             leads = search is None or self._is_outdated(search)
             if search is None or leads:
                 search = self._search = _Search()
+        if not leads and search.thread == threading.get_ident() and search.ended_at is None:
+            return self._find()  # a signal handler has interrupted that search: to wait for it would take for ever
         if not leads:
             search.wait()
             return search.result()
@@ -169,10 +177,12 @@ class SlotRoute(PrimaryRoute):
     def _find(self) -> OwnPool:
         former, lost = self._pool, self._primary
         errors: list[StoreError] = []
-        answers = 0
+        until, answers = monotonic() + _LONGEST_SEARCH, 0
         for node in sorted(self._nodes, key=lambda node: (node == lost, node in self._silent, node not in self._shard)):
             # The lost one is asked last, and only if no other answers: to connect to it is to ask it.
-            if answers >= _ENOUGH or (answers > 0 and node == lost) or self._is_closed:
+            if answers >= _ENOUGH or (answers > 0 and node == lost):
+                break
+            if self._is_closed or monotonic() > until:
                 break
             try:
                 slots = self._slots(node)
@@ -188,6 +198,7 @@ class SlotRoute(PrimaryRoute):
             if primary != lost or former is None:
                 return self._go(former, primary)
             answers += 1
+            self._nodes = (*(each for each in self._nodes if each != node), node)  # next time, others are asked first
         if lost is None or not answers:
             raise none_answers(errors or [Unavailable("the connections are closed")], self.where)
         return self._go(former, lost)
@@ -217,8 +228,8 @@ class SlotRoute(PrimaryRoute):
             if first <= self._slot <= last:
                 shard = addresses
         # A node that does not know the slot may have left the cluster: then what was known before is better.
-        known = self._seeds if shard else (*self._nodes, *self._seeds)
-        self._nodes = tuple(found | dict.fromkeys(known))
+        kept = [each for each in self._nodes if not shard or each in found or each in self._seeds]
+        self._nodes = tuple(dict.fromkeys((*kept, *found)))
         if not shard:
             return None
         self._shard = frozenset(shard)

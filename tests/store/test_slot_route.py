@@ -207,6 +207,73 @@ def test_a_search_that_a_signal_ends_leaves_nobody_waiting(nodes: Cluster) -> No
     assert place(route.pool()) == A
 
 
+def test_a_signal_handler_that_interrupts_a_search_searches_by_itself(nodes: Cluster) -> None:
+    route = SlotRoute(SETTINGS, [D], Q)
+    found: list[OwnPool] = []
+
+    def handle() -> None:
+        nodes.meanwhile = lambda: None
+        found.append(route.pool())
+
+    nodes.meanwhile = handle
+    assert route.pool() is found[0]
+    assert nodes.asks() == [D, D]
+
+
+def test_a_handler_of_the_log_may_use_the_route(nodes: Cluster) -> None:
+    route = SlotRoute(SETTINGS, [D], Q)
+    first = route.pool()
+    nodes.answers = dict.fromkeys(nodes.answers, shards(C))
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if route.generation == 1:
+                route.lost(route.pool())
+                assert place(route.pool()) == C
+
+    handler = Handler()
+    logging.getLogger("rx_runat").addHandler(handler)
+    try:
+        route.moved(moved(B), first)
+    finally:
+        logging.getLogger("rx_runat").removeHandler(handler)
+    assert (place(route.pool()), route.generation) == (C, 2)
+
+
+def test_where_three_nodes_know_nothing_new_others_are_asked_next_time(nodes: Cluster) -> None:
+    route = SlotRoute(SETTINGS, [D], Q)
+    first = route.pool()
+    nodes.answers[F] = shards(B)
+    searches = 0
+    while route.generation == 0:
+        route.lost(first)
+        route.pool()
+        searches += 1
+        assert searches < 5
+    assert place(route.pool()) == B
+
+
+def test_a_search_among_many_silent_nodes_ends_and_the_next_one_asks_the_others(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(slot_route, "monotonic", lambda: clock[0])
+    silent = [("10.0.0.2", port) for port in range(20)]
+
+    def wait() -> None:
+        clock[0] += 2.0 if nodes.asked[-1] in silent else 0.0
+
+    nodes.meanwhile = wait
+    route = SlotRoute(SETTINGS, [*silent, D], Q)
+    with pytest.raises(Unavailable):
+        route.pool()
+    assert len(nodes.asks()) == 3
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            route.pool()
+    assert place(route.pool()) == A
+
+
 def test_what_a_refusal_says_reaches_the_caller(nodes: Cluster) -> None:
     nodes.answers[E] = Unavailable("silent")
     nodes.answers[D] = Refused("10.0.0.1:4 refuses our user or password: wrong")

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _LONGEST_REDIRECTION = 1.0  # seconds; a slot with a million keys takes longer to migrate, and then streams back off
 _REDIRECTION_PAUSE = 0.02  # seconds; a key takes a cluster less time to migrate
+_LONGEST_PAUSE = 0.2  # seconds; nodes that know different things of a slot are in step within some 0.1 s, or not soon
 
 TRIES = 3  # a request is sent at most three times: a proxy that restarts may cut two replies in a row
 
@@ -120,7 +121,7 @@ class RedisClient:
 
         While a slot migrates key by key, some of a script's keys are here and some there, and no node runs the script.
         """
-        until = monotonic() + _LONGEST_REDIRECTION
+        until, pause = monotonic() + _LONGEST_REDIRECTION, _REDIRECTION_PAUSE
         while True:
             self._note_move(error)
             if monotonic() > until:
@@ -130,8 +131,10 @@ class RedisClient:
             try:
                 return self._call(command, generation)
             except Redirected as again:
-                if again.moved is not None and error.moved is not None:  # two nodes that each name the other
-                    threading.Event().wait(_REDIRECTION_PAUSE)
+                if again.moved is not None and error.moved is not None:
+                    # Two nodes that each name the other. With each turn the calls of all other threads are cut.
+                    threading.Event().wait(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
                 error = again
 
     def _note_move(self, error: Redirected) -> None:

@@ -30,6 +30,10 @@ from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.eviction import EvictionCheck
 from rx_runat.store.keys import claimed_key, wake_channel
 
+# Seconds. A primary that is silent and not dead pushes nothing, and only a read shows that. Where another primary takes
+# its place, a source that sleeps is to be there within 2 s of it: a read each second, and the timeout of the last one.
+_LONGEST_WAIT = 1.0
+
 
 class RedisHeadTracker:
     """A `HeadTracker` on Redis. One thread reads and waits; any thread may close it.
@@ -76,13 +80,13 @@ class RedisHeadTracker:
         return _score(self._client.call("ZRANGE", claimed_key(self._queue_name), 0, 0, "WITHSCORES"))
 
     def wait(self, seconds: float) -> None:
-        """Return when the schedule may have changed since `head`, or after so many seconds.
+        """Return when the schedule may have changed since `head`, or after so many seconds, or sooner.
 
         Raises:
             OutcomeUnknown: the connection is gone; `head` opens a new one.
         """
         assert self._connection is not None, "a head is read before anything is waited for"
-        self._connection.listen(seconds)
+        self._connection.listen(min(seconds, _LONGEST_WAIT) if self._client.fails_over else seconds)
 
     def close(self) -> None:
         """Close the connection, which ends a call under way. Any thread may call it, and repeat it."""

@@ -238,6 +238,25 @@ def test_25_a_plain_url_of_one_node_follows_the_slot(
 
 
 @slow
+def test_25_two_nodes_that_each_name_the_other_are_an_outage_that_heals(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot, source, target = cluster.slot(Q), cluster.node_of(Q), other_primary(cluster)
+    came: list[str] = []
+    with RunAt(cluster.url) as queue:
+        queue.subscribe(came.append)
+        source.call("CLUSTER", "SETSLOT", slot, "NODE", target.id)  # the target does not know of it
+        with pytest.raises(Unavailable, match="MOVED"):
+            queue.schedule("a", PAST)
+        target.call("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        queue.schedule("a", PAST)
+        wait_until(lambda: came == ["a"], "the stream goes on")
+    # Each turn cuts all connections, so the turns become rare: of each of three threads, some seven in a second.
+    turns = [each for each in caplog.records if "the primary of" in each.getMessage()]
+    assert 2 < len(turns) < 60
+
+
+@slow
 def test_a_cluster_is_found_by_the_one_seed_that_lives(cluster: Cluster) -> None:
     dead, living = Node(), other_primary(cluster)
     with RunAt(f"redis+cluster://127.0.0.1:{dead.port},127.0.0.1:{living.port}") as queue:

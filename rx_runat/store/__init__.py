@@ -24,6 +24,7 @@ keys                the names of all that is in Redis
 route               where Redis is at the moment: one of the three below
 address             one server, which stays where it is
 slot_route          the primary of the queue's slot in a cluster
+search              a search for it, which many threads need at the same moment, and one of them makes
 sentinel_route      the primary that Sentinel names
 primary             what these two share: another primary takes the place of the present one
 credentials         credentials that change while we are connected

@@ -20,6 +20,7 @@ from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
 from rx_runat.store.primary import FAILOVER_TIMEOUT, Address, PrimaryRoute, ask, none_answers
 from rx_runat.store.route import Settings
+from rx_runat.store.search import Search
 
 # A node that is cut off from the others goes on naming the former primary. If three name the primary that was lost,
 # there is no other one yet; to ask all nodes of a large cluster would take long.
@@ -34,38 +35,6 @@ _LONGEST_SEARCH = 5.0
 _GOOD_SECONDS = 0.05
 
 _UNKNOWN = "?"  # the host of a node that has not told its name to the node that was asked
-
-
-class _Search:
-    """A search for the primary: one thread asks, and all others that need the primary wait for the same result.
-
-    Attributes:
-        thread: which asks.
-        pool: the connections to what was found; None: nothing was found.
-        error: why nothing was found.
-        ended_at: monotonic seconds; None: it goes on.
-    """
-
-    def __init__(self) -> None:
-        self.thread = threading.get_ident()
-        self.pool: OwnPool | None = None
-        self.error: StoreError | None = None
-        self.ended_at: float | None = None
-        self._ended = threading.Event()
-
-    def end(self) -> None:
-        self.ended_at = monotonic()
-        self._ended.set()
-
-    def wait(self) -> None:
-        self._ended.wait()
-
-    def result(self) -> OwnPool:
-        if self.pool is not None:
-            return self.pool
-        if self.error is None:
-            raise Unavailable("the search for the primary was interrupted")
-        raise type(self.error)(*self.error.args)  # each caller's own, because callers add to its text
 
 
 class SlotRoute(PrimaryRoute):
@@ -96,8 +65,8 @@ class SlotRoute(PrimaryRoute):
         self._slot = key_slot(queue_name.encode())
         self._turn = threading.RLock()  # held while another primary takes over; a log handler may call us meanwhile
         self._lost: OwnPool | None = None  # the connections that were lost: if they are the present ones, search
-        self._search_lock = threading.Lock()  # guards the next one
-        self._search: _Search | None = None  # the last one
+        self._search_lock = threading.RLock()  # guards the next one; a signal handler may call us meanwhile
+        self._search: Search | None = None  # the last one
         self._asking: OwnPool | None = None  # to the node that is asked at the moment
         # What the search knows. Each is replaced as a whole, because `moved` adds a node meanwhile.
         self._nodes = tuple(dict.fromkeys(nodes))
@@ -154,7 +123,7 @@ class SlotRoute(PrimaryRoute):
             search = self._search
             leads = search is None or self._is_outdated(search)
             if search is None or leads:
-                search = self._search = _Search()
+                search = self._search = Search()
         if not leads and search.thread == threading.get_ident() and search.ended_at is None:
             return self._find()  # a signal handler has interrupted that search: to wait for it would take for ever
         if not leads:
@@ -168,7 +137,7 @@ class SlotRoute(PrimaryRoute):
             search.end()
         return search.result()
 
-    def _is_outdated(self, search: _Search) -> bool:
+    def _is_outdated(self, search: Search) -> bool:
         if search.ended_at is None:
             return False
         is_past = search.pool is not None and search.pool is not self._pool

@@ -12,7 +12,7 @@ import redis
 from redis.exceptions import MovedError
 
 from rx_runat.errors import Refused, StoreError, Unavailable
-from rx_runat.store import slot_route
+from rx_runat.store import search, slot_route
 from rx_runat.store.address import Address
 from rx_runat.store.connection import OwnPool
 from rx_runat.store.route import Settings
@@ -257,7 +257,8 @@ def test_a_search_among_many_silent_nodes_ends_and_the_next_one_asks_the_others(
     nodes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(slot_route, "monotonic", lambda: clock[0])
+    for module in (slot_route, search):
+        monkeypatch.setattr(module, "monotonic", lambda: clock[0])
     silent = [("10.0.0.2", port) for port in range(20)]
 
     def wait() -> None:

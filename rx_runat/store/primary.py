@@ -46,10 +46,15 @@ class PrimaryRoute:
         self._former: list[OwnPool] = []  # pools to this primary from before `shorten_timeout`: calls may use them
         self._is_closed = False
 
-    def _use(self, primary: Address) -> OwnPool:
-        """Returns the connections to what is the primary now. If it is another one, those to the former one end."""
+    def _use(self, primary: Address, is_back: bool = False) -> OwnPool:
+        """Returns the connections to what is the primary now. If it is another one, those to the former one end.
+
+        Args:
+            primary: where it is.
+            is_back: True if another one was the primary meanwhile, even if this one has the address of the former one.
+        """
         with self._lock:
-            if primary == self._primary and self._pool is not None:
+            if primary == self._primary and self._pool is not None and not is_back:
                 return self._pool
             former = [*self._former, self._pool]
             self._former = []

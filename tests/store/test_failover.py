@@ -8,7 +8,7 @@ from redis.exceptions import MovedError
 
 from rx_runat import Job, OutcomeUnknown, Refused, Unavailable
 from rx_runat.model.batch import Verb
-from rx_runat.store import claimers, dead_letter_store, primary, receipts
+from rx_runat.store import claimers, dead_letter_store, primary, receipts, sentinel_route
 from rx_runat.store.client import TRIES
 from rx_runat.store.keys import dead_key
 from rx_runat.store.redis_store import RedisStore
@@ -19,6 +19,7 @@ from tests.support.leases import LEASE, VERBS, bury, lease_a, to_settle, whole
 from tests.support.redis_content import content, entries, put
 from tests.support.redis_content import receipts as receipts_in
 from tests.support.stores import MS, Clock, FlakyClient, Q, T
+from tests.support.waiting import wait_until
 
 LOST = [["lost"] * TRIES, ["late"] * TRIES, ["lost, switch"] * TRIES]
 
@@ -381,6 +382,27 @@ def test_25_a_generation_is_never_ahead_of_the_connections(monkeypatch: pytest.M
         route.moved(MovedError(f"1 {host}:1"))
         seen.append((route.generation, route.pool().generation))
     assert seen == [(0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]
+
+
+def test_25_a_primary_that_became_one_anew_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two failovers, there and back, of which nobody heard: what the primary did before, it may lack now."""
+    epoch = 1
+
+    def ask(*_: object) -> list[object]:
+        return [[b"here", b"1"], [b"config-epoch", b"%d" % epoch]]
+
+    monkeypatch.setattr(sentinel_route, "ask", ask)
+    settings = Settings(redis.Connection, {})
+    route = sentinel_route.SentinelRoute(settings, settings, [("sentinel", 1)], "mymaster")
+    first = route.pool()
+    route.lost(first)
+    assert route.pool() is first
+    epoch = 3
+    route.lost(first)
+    wait_until(lambda: route.pool() is not first, "the connections are new")
+    assert first.has_ended
+    assert (route.generation, route.pool().generation) == (1, 1)
+    route.close()
 
 
 def test_25_each_primary_is_asked_whether_it_tracks_reads(failing: FailoverClient) -> None:

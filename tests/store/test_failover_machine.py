@@ -178,8 +178,7 @@ class Failovers(RuleBasedStateMachine):
 
     @rule(losing=LOSING)
     def fail_over(self, losing: int) -> None:
-        self.client.losing = losing
-        self.client.fail_over()
+        self.client.fail_over(losing)
         self.follow()
 
     @precondition(lambda self: self.client.copies)
@@ -328,7 +327,7 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int = 30) ->
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
-@pytest.mark.parametrize("examples", [15, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_25_any_history_with_failovers_is_that_of_a_dict(examples: int) -> None:
     run(Failovers, examples)
 

@@ -83,8 +83,8 @@ class ObservedClient(FailoverClient):
             self._changed(self.seen[-2], self.seen[-1], command)
         return reply
 
-    def fail_over(self) -> None:
-        super().fail_over()
+    def fail_over(self, losing: int | None = None) -> None:
+        super().fail_over(losing)
         lost = self.events[-1]
         assert isinstance(lost, int)
         del self.seen[len(self.seen) - lost :]
@@ -166,8 +166,7 @@ class LeaseFailovers(RuleBasedStateMachine):
 
     @rule(losing=LOSING)
     def fail_over(self, losing: int) -> None:
-        self.client.losing = losing
-        self.client.fail_over()
+        self.client.fail_over(losing)
 
     @precondition(lambda self: self.client.copies)
     @rule(data=st.data())

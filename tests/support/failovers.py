@@ -73,8 +73,9 @@ class FailoverClient(FlakyClient):
             if fate == "lost, switch":
                 self.fail_over()
 
-    def fail_over(self) -> None:
-        """Let another primary take over, which lacks the last `losing` changes."""
+    def fail_over(self, losing: int | None = None) -> None:
+        """Let another primary take over, which lacks so many of the last changes; None: `losing`."""
+        self.losing = self.losing if losing is None else losing
         lost = min(self.losing, len(self._states) - 1)
         del self._states[len(self._states) - lost :]
         self.events.append(lost)

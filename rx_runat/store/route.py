@@ -31,6 +31,9 @@ class Settings(NamedTuple):
     connection_class: type
     values: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Settings of {self.where}>"  # the values may hold a password
+
     def but(self, **values: Any) -> Settings:
         """Returns the settings with other values for these names."""
         return self._replace(values={**self.values, **values})

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
-import redis as redis_py
 from reactivex import abc
 
 from rx_runat.dead_letters import Access, DeadLetters
@@ -19,6 +18,7 @@ from rx_runat.model.forks import renew_in_child
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_ms
+from rx_runat.store.clients import Client
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
@@ -104,7 +104,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def __init__(
         self,
-        redis: str | Mapping[str, Any] | redis_py.Redis | None = None,
+        redis: str | Mapping[str, Any] | Client | None = None,
         *,
         queue_name: str = "RunAt~default",
         interval: Seconds | None = 0.1,

@@ -9,7 +9,7 @@ the same of redis.asyncio, valkey   only settings that redis-py's own connection
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import redis
 import redis.asyncio
@@ -21,8 +21,17 @@ from rx_runat.store.route import Route, Settings
 from rx_runat.store.sentinel_route import SentinelRoute
 from rx_runat.store.slot_route import SlotRoute
 
-Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
-"""A client of redis-py. Those of valkey-py are taken, too, and not named, because it need not be installed."""
+
+class ValkeyClient(Protocol):
+    """A client of valkey-py. It is not named by its class, because valkey-py need not be installed."""
+
+    def get_encoder(self) -> Any:
+        """Returns what encodes for Valkey; never called."""
+        ...
+
+
+Client: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster | ValkeyClient
+"""What is taken for a client; what it really is, `route_of` looks at."""
 
 # Of a client that no synchronous redis.Redis is, these settings mean the same in redis-py's own connections.
 _SHARED = (

@@ -103,10 +103,11 @@ class OwnPool(redis.ConnectionPool):
     def release(self, connection: Any) -> None:
         """Take a connection back."""
         is_usable = connection.__dict__.get("replied_on") is connection._sock
-        if not is_usable or self.has_ended or connection in self._outdated:
-            connection.disconnect()
-            self._outdated.discard(connection)
-        super().release(connection)
+        with self._lock:  # so that `renew` sees it either in use or idle
+            if not is_usable or self.has_ended or connection in self._outdated:
+                connection.disconnect()
+                self._outdated.discard(connection)
+            super().release(connection)
         if self.has_ended:  # since the first look at it: then `end` saw this connection neither in use nor idle
             connection.disconnect()
 
@@ -117,7 +118,7 @@ class OwnPool(redis.ConnectionPool):
         """
         with self._lock:
             self._outdated.update(self._in_use_connections)
-        self.disconnect(inuse_connections=False)
+            self.disconnect(inuse_connections=False)
         for connection in self._listeners():
             connection.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
@@ -170,6 +171,38 @@ def test_a_token_that_expires_costs_nothing_even_if_nobody_tells(node: Node) -> 
         provider.password = SECOND
         node.call("CLIENT", "KILL", "USER", USER)
         stream.passes("b")
+
+
+def test_no_call_that_begins_after_the_news_uses_an_old_connection(node: Node) -> None:
+    provider = Streaming(FIRST)
+    client = connect({"port": node.port, "credential_provider": provider}).client
+    oldest = [0]  # the id of the newest connection before the last news
+    has_ended = threading.Event()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def call() -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+        while not has_ended.is_set():
+            least = oldest[0]
+            seen.append((least, client.call("CLIENT", "ID")))
+        return seen
+
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            calls = [threads.submit(call) for _ in range(4)]
+            for _ in range(100):
+                with node.client() as admin:
+                    newest = admin.client_id()
+                provider.announce(FIRST)
+                oldest[0] = newest
+            has_ended.set()
+            wrong = [pair for each in calls for pair in each.result() if pair[1] <= pair[0]]
+    finally:
+        has_ended.set()
+        sys.setswitchinterval(before)
+    client.close()
+    assert wrong == []
 
 
 # A provider that fails.

@@ -43,6 +43,7 @@ _SHARED = (
 )
 _OF_REDIS_PY = ("driver_info", "socket_read_size", "ssl_include_verify_flags", "ssl_exclude_verify_flags")
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
+_DEFAULT_TIMEOUT = 5  # seconds
 _CLASSES = {
     "UnixDomainSocketConnection": redis.UnixDomainSocketConnection,
     "SSLConnection": redis.SSLConnection,
@@ -64,7 +65,7 @@ def route_of(client: Any, queue_name: str) -> Route | None:
         pool: Any = client.connection_pool
         if hasattr(pool, "sentinel_manager"):
             return _sentinel(pool)
-        return Address(Settings(pool.connection_class, dict(pool.connection_kwargs)), queue_name)
+        return Address(Settings(pool.connection_class, _set_by_user(pool.connection_kwargs)), queue_name)
     names = {(each.__module__.partition(".")[0], each.__name__) for each in type(client).__mro__}
     if names & {("redis", "RedisCluster"), ("valkey", "ValkeyCluster")}:
         return _cluster(client, queue_name)
@@ -125,6 +126,11 @@ def _sentinel(pool: Any) -> Route:
     )
 
 
+def _set_by_user(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings without timeouts of 5 s, which is redis-py's default: each of its clients spells it out."""
+    return {name: value for name, value in values.items() if name not in _TIMEOUTS or value != _DEFAULT_TIMEOUT}
+
+
 def _translated(connection_class: type, values: Mapping[str, Any]) -> Settings:
     """Returns the settings for redis-py's own connections, without an address."""
     classes = connection_class.__mro__
@@ -133,7 +139,7 @@ def _translated(connection_class: type, values: Mapping[str, Any]) -> Settings:
         _refuse(f"a client whose connections are of a kind of its own, {connection_class.__name__}")
     is_redis_py = any(each.__module__.partition(".")[0] == "redis" for each in classes)
     names = (*_SHARED, *_OF_REDIS_PY) if is_redis_py else _SHARED
-    kept = {name: values[name] for name in names if name in values}
+    kept = {name: value for name, value in _set_by_user(values).items() if name in names}
     if not is_redis_py:
         # valkey-py waits for ever unless it is told otherwise, and does not compare the name of the host.
         kept = {name: value for name, value in kept.items() if value is not None or name not in _TIMEOUTS}

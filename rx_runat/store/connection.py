@@ -79,7 +79,6 @@ class OwnPool(redis.ConnectionPool):
         super().reset()
         # Weak: a call that an exception ended before it could release its connection leaves none open.
         self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
-        self._outdated: weakref.WeakSet[Any] = weakref.WeakSet()
         self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
 
     def dedicate(self, exchange: Callable[..., Any]) -> DedicatedConnection:
@@ -102,11 +101,11 @@ class OwnPool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        is_usable = connection.__dict__.get("replied_on") is connection._sock
+        marks = connection.__dict__
         with self._lock:  # so that `renew` sees it either in use or idle
-            if not is_usable or self.has_ended or connection in self._outdated:
+            if marks.get("replied_on") is not connection._sock or self.has_ended or marks.get("is_outdated"):
                 connection.disconnect()
-                self._outdated.discard(connection)
+                connection.is_outdated = False
             super().release(connection)
         if self.has_ended:  # since the first look at it: then `end` saw this connection neither in use nor idle
             connection.disconnect()
@@ -117,10 +116,11 @@ class OwnPool(redis.ConnectionPool):
         Calls under way end first. Who listens is woken, and opens another connection.
         """
         with self._lock:
-            self._outdated.update(self._in_use_connections)
+            for connection in self._in_use_connections:
+                connection.is_outdated = True
             self.disconnect(inuse_connections=False)
-        for connection in self._listeners():
-            connection.close()
+        for listener in self._listeners():
+            listener.close()
 
     def end(self) -> None:
         """Close all connections for good, which ends the calls under way. May be repeated."""

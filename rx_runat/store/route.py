@@ -46,8 +46,7 @@ class Settings(NamedTuple):
         """Returns the settings with a timeout for connecting and for each reply; a default changes none that is set."""
         timeouts = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         if is_default:
-            # 5 s is what redis-py's clients have if the user has set nothing.
-            timeouts |= {name: own for name in timeouts if (own := self.values.get(name)) not in (None, 5)}
+            timeouts |= {name: own for name in timeouts if (own := self.values.get(name)) is not None}
         return self.but(**timeouts)
 
     def pool(self, join: Callable[[], str] | None = None, protocol: int = 3) -> OwnPool:

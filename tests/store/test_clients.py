@@ -261,6 +261,18 @@ def test_a_function_that_connects_is_kept_by_sentinel() -> None:
     assert "redis_connect_func" not in sentinel_route(later.master_for("m")).settings.values
 
 
+def test_a_failover_is_waited_for_no_longer_than_two_seconds_unless_the_user_says_so() -> None:
+    for make in (redis.sentinel.Sentinel, redis.asyncio.sentinel.Sentinel, valkey.sentinel.Sentinel):
+        values = sentinel_route(make(SENTINELS).master_for("m")).settings.values
+        assert (values["socket_timeout"], values["socket_connect_timeout"]) == (2, 2)
+        values = sentinel_route(make(SENTINELS).master_for("m", socket_timeout=7)).settings.values
+        assert (values["socket_timeout"], values["socket_connect_timeout"]) == (7, 2)
+    values = connect(redis.asyncio.RedisCluster("h1")).client.route.settings.values
+    assert (values["socket_timeout"], values["socket_connect_timeout"]) == (2, 2)
+    values = connect(redis.asyncio.RedisCluster("h1", socket_connect_timeout=7)).client.route.settings.values
+    assert (values["socket_timeout"], values["socket_connect_timeout"]) == (2, 7)
+
+
 # Cluster.
 
 

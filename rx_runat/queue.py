@@ -365,9 +365,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the source
         ends after that call. Work that `settle` has begun is broken off, except for a plain function: `stop` waits
         until that function returns, unless `stop` was called from it. If Redis cannot be reached, `stop` gives up after
-        one interval, at most 5 s. If Redis accepts connections but does not answer, `stop` waits for at least 1 s
-        before it gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards
-        `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
+        one interval, at most 5 s; with Sentinel or Cluster after 5 s, in which another primary may come. If Redis
+        accepts connections but does not answer, `stop` waits for at least 1 s before it gives up. Then it reports on
+        `errors` and in the log which keys it could not hand back. Afterwards `subscribe` completes at once, and the
+        sink and the verbs raise `Stopped`.
         """
         self._sources.stop(-1)
 

@@ -254,7 +254,7 @@ def test_new_credentials_renew_connections_to_the_primary(form: str, request: py
 
 
 @pytest.mark.parametrize("form", ["sentinels", "cluster"])
-def test_the_next_primary_is_asked_with_the_password_of_the_moment(form: str, request: pytest.FixtureRequest) -> None:
+def test_25_the_next_primary_is_told_the_password_of_the_moment(form: str, request: pytest.FixtureRequest) -> None:
     started: Sentinels | Cluster = request.getfixturevalue(form)
     with with_user(started):
         provider = Rotated(FIRST)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection
 
 from rx_runat.errors import InvalidSetting
@@ -33,7 +34,7 @@ class ValkeyClient(Protocol):
 Client: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster | ValkeyClient
 """What is taken for a client; what it really is, `route_of` looks at."""
 
-# Of a client that no synchronous redis.Redis is, these settings mean the same in redis-py's own connections.
+# The settings of other kinds of clients that redis-py's own connections take, too, with the same meaning.
 _SHARED = (
     *("db", "username", "password", "credential_provider", "client_name", "health_check_interval"),
     *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options", "socket_type"),
@@ -64,11 +65,14 @@ def route_of(client: Any, queue_name: str) -> Route | None:
     if isinstance(client, redis.Redis):
         pool: Any = client.connection_pool
         if hasattr(pool, "sentinel_manager"):
-            return _sentinel(pool)
+            return _sentinel(pool, is_valkey=False)
+        if issubclass(pool.connection_class, AsyncConnection):
+            _refuse("a synchronous client with a pool of asyncio; pass redis.asyncio.Redis(connection_pool=...)")
         return Address(Settings(pool.connection_class, _set_by_user(pool.connection_kwargs)), queue_name)
     names = {(each.__module__.partition(".")[0], each.__name__) for each in type(client).__mro__}
+    is_valkey = any(library == "valkey" for library, _ in names)
     if names & {("redis", "RedisCluster"), ("valkey", "ValkeyCluster")}:
-        return _cluster(client, queue_name)
+        return _cluster(client, queue_name, is_valkey)
     if names & {("redis", "Sentinel"), ("valkey", "Sentinel")}:
         _refuse("a Sentinel, which does not say which primary is meant; pass its master_for(<name>)")
     if not names & {("redis", "Redis"), ("valkey", "Valkey")}:
@@ -77,22 +81,22 @@ def route_of(client: Any, queue_name: str) -> Route | None:
     if any(module == "fakeredis" for module, _ in names):
         _refuse("this kind of fakeredis, which only its own library can talk to; pass fakeredis.FakeRedis(server=...)")
     if hasattr(pool, "sentinel_manager"):
-        return _sentinel(pool)
+        return _sentinel(pool, is_valkey)
     own = {name: pool.connection_kwargs[name] for name in ("host", "port", "path") if name in pool.connection_kwargs}
-    return Address(_translated(pool.connection_class, pool.connection_kwargs).but(**own), queue_name)
+    return Address(_translated(pool.connection_class, pool.connection_kwargs, is_valkey).but(**own), queue_name)
 
 
 def _refuse(what: str) -> NoReturn:
     raise InvalidSetting(f"redis: got {what}")
 
 
-def _cluster(client: Any, queue_name: str) -> Route:
+def _cluster(client: Any, queue_name: str, is_valkey: bool) -> Route:
     nodes = client.nodes_manager
     if getattr(nodes, "address_remap", None) is not None:
         _refuse("a client of a cluster with address_remap, which a queue does not follow; pass one without")
     values = getattr(client, "connection_kwargs", None) or nodes.connection_kwargs
     kind = values.get("connection_class") or (redis.SSLConnection if values.get("ssl") else redis.Connection)
-    settings = _translated(kind, {**values, "redis_connect_func": None})  # it is the client's own
+    settings = _translated(kind, {**values, "redis_connect_func": None}, is_valkey)  # it is the client's own
     then = getattr(client, "user_on_connect_func", None)
     if then is not None:
         settings = settings.but(redis_connect_func=_logged_in(then))
@@ -110,17 +114,19 @@ def _logged_in(then: Callable[[Any], object]) -> Callable[[Any], None]:
     return on_connect
 
 
-def _sentinel(pool: Any) -> Route:
+def _sentinel(pool: Any, is_valkey: bool) -> Route:
     if not pool.is_master:
         _refuse("a client of replicas, and a queue writes; pass master_for(<name>)")
     manager = pool.sentinel_manager
     if getattr(manager, "_force_master_ip", None) is not None:
         _refuse("a client by a Sentinel with force_master_ip, which a queue does not follow; pass one without")
     asked = [each.connection_pool for each in manager.sentinels]
+    if not asked or any("host" not in each.connection_kwargs for each in asked):
+        _refuse("a client by Sentinels of which one has no host, or by none at all")
     addresses = [(str(each.connection_kwargs["host"]), int(each.connection_kwargs["port"])) for each in asked]
     return SentinelRoute(
-        _translated(pool.connection_class, pool.connection_kwargs),
-        _translated(asked[0].connection_class, asked[0].connection_kwargs),
+        _translated(pool.connection_class, pool.connection_kwargs, is_valkey),
+        _translated(asked[0].connection_class, asked[0].connection_kwargs, is_valkey),
         addresses,
         pool.service_name,
     )
@@ -131,16 +137,21 @@ def _set_by_user(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in _TIMEOUTS or value != _DEFAULT_TIMEOUT}
 
 
-def _translated(connection_class: type, values: Mapping[str, Any]) -> Settings:
-    """Returns the settings for redis-py's own connections, without an address."""
+def _translated(connection_class: type, values: Mapping[str, Any], is_valkey: bool) -> Settings:
+    """Returns the settings for redis-py's own connections, without an address.
+
+    Args:
+        connection_class: of any library.
+        values: what it takes.
+        is_valkey: they are of valkey-py, some of whose defaults differ.
+    """
     classes = connection_class.__mro__
     kind = next((_CLASSES[each.__name__] for each in classes if each.__name__ in _CLASSES), None)
     if kind is None:
         _refuse(f"a client whose connections are of a kind of its own, {connection_class.__name__}")
-    is_redis_py = any(each.__module__.partition(".")[0] == "redis" for each in classes)
-    names = (*_SHARED, *_OF_REDIS_PY) if is_redis_py else _SHARED
+    names = _SHARED if is_valkey else (*_SHARED, *_OF_REDIS_PY)
     kept = {name: value for name, value in _set_by_user(values).items() if name in names}
-    if not is_redis_py:
+    if is_valkey:
         # valkey-py waits for ever unless it is told otherwise, and does not compare the name of the host.
         kept = {name: value for name, value in kept.items() if value is not None or name not in _TIMEOUTS}
         kept.setdefault("ssl_check_hostname", False)

@@ -128,6 +128,6 @@ def _renewal_of(provider: StreamingCredentialProvider) -> _Renewal:
         new = _Renewal()
         renewal = _renewals.setdefault(id(provider), new)
         if renewal is new:
-            weakref.finalize(provider, _renewals.pop, id(provider)).atexit = False
+            weakref.finalize(provider, _renewals.pop, id(provider), None).atexit = False
             renewal.register(provider)
     return renewal

@@ -189,6 +189,8 @@ def test_a_client_that_does_not_look_at_certificates_is_followed() -> None:
     assert ours(redis.asyncio.Redis(ssl=True)).cert_reqs == ssl.CERT_REQUIRED
     assert ours(valkey.from_url("valkeys://example.com")).check_hostname is False
     assert ours(redis.asyncio.from_url("rediss://example.com")).check_hostname is True
+    clusters = valkey.asyncio.ValkeyCluster("h", ssl=True), redis.asyncio.RedisCluster("h", ssl=True)
+    assert [ours(client).check_hostname for client in clusters] == [False, True]
 
 
 @pytest.mark.parametrize("value", [None, 12.5])
@@ -329,6 +331,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: redis.sentinel.Sentinel(SENTINELS, force_master_ip="10.0.0.1").master_for("m"),
         "force_master_ip",
     ),
+    "no Sentinel": (lambda: redis.sentinel.Sentinel([]).master_for("m"), "or by none at all"),
+    "a Sentinel without a host": (
+        lambda: redis.sentinel.Sentinel(SENTINELS, sentinel_kwargs={"unix_socket_path": "/s"}).master_for("m"),
+        "one has no host",
+    ),
     "remapped addresses": (
         lambda: redis.asyncio.RedisCluster("h", address_remap=lambda address: address),
         "address_remap",
@@ -340,6 +347,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(connection_class=OwnConnection)),
         "of a kind of its own, OwnConnection",
     ),
+    "a pool of asyncio": (
+        lambda: redis.Redis(connection_pool=redis.asyncio.ConnectionPool()),  # type: ignore[arg-type]
+        "with a pool of asyncio; pass",
+    ),
+    "a pool of asyncio in a mapping": (lambda: {"connection_pool": redis.asyncio.ConnectionPool()}, "pool of asyncio"),
     "a subscription": (lambda: redis.Redis().pubsub(), "got a redis.client.PubSub; it must be"),
     "a subscription, asyncio": (lambda: redis.asyncio.Redis().pubsub(), "PubSub; it must be"),
     "a lock": (lambda: redis.Redis().lock("a"), "got a redis.lock.Lock; it must be"),

@@ -8,7 +8,8 @@
     embedded:///some/dir     a durable server, shared by every process that names the dir
     memory:// memory://name  fakeredis in this process
     {"host": ..., ...}       what redis.Redis takes
-    a client                 redis.Redis, RedisCluster, of Sentinel, or of asyncio: copied, never used or changed
+    a client                 redis.Redis, RedisCluster, what a Sentinel's master_for returns; the same of
+                             redis.asyncio and valkey-py: settings are copied, the client is never used or changed
 
 Our connections differ from the user's in three things: no hidden retries (only `RedisClient` sends a request again, up
 to three times in all, if replies were lost), RESP3, and bytes.
@@ -46,7 +47,7 @@ _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 
 _FORMS = (
     "a URL (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, embedded://, memory://), a mapping such "
-    'as {"host": "localhost", "port": 6379}, or a client of redis-py'
+    'as {"host": "localhost", "port": 6379}, or a client of redis-py or valkey-py'
 )
 _WAYS_OUT = (
     ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or use one that comes with an extra: "

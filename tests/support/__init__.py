@@ -21,6 +21,7 @@ redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+providers       credential providers of users, which change what they give
 permissions     a user whose permissions a test takes away and gives back
 whereabouts     where each key is, written to Redis by name and read back
 verb            a verb of the store as a value: how to ask for it, and what its reply must have done

@@ -17,10 +17,12 @@ blocking        a handler that is quick for a while, and then blocks until a tes
 awkward_values  values that misbehave, such as one whose repr raises
 
 stores          stores whose clock and whose connection a test controls
+failovers       a server whose place another one takes, which lacks what the former one did last
 redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+providers       credential providers of users, which change what they give
 permissions     a user whose permissions a test takes away and gives back
 whereabouts     where each key is, written to Redis by name and read back
 verb            a verb of the store as a value: how to ask for it, and what its reply must have done

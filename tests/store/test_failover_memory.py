@@ -30,8 +30,10 @@ def test_25_a_generation_is_never_ahead_of_the_connections(monkeypatch: pytest.M
     route = SlotRoute(Settings(redis.Connection, {}), [("here", 1)], Q)
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(primary, "warn", lambda *_: seen.append((route.generation, route.pool().generation)))
+    pool = route.settings.at("here", 1).pool()
     for host in ("here", "there", "here"):
-        route.moved(MovedError(f"1 {host}:1"))
+        route.moved(MovedError(f"1 {host}:1"), pool)
+        pool = route.pool()
         seen.append((route.generation, route.pool().generation))
     assert seen == [(0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]
 

@@ -88,8 +88,9 @@ class RedisClient:
     def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
         pool, connection = self._connect()
         try:
-            if generation is not None and generation != pool.generation:
-                raise Overtaken(f"{self.where} has another primary now")
+            # A pool that has ended leads to a former primary: it connects anew if it was got before its end.
+            if pool.has_ended or (generation is not None and generation != pool.generation):
+                raise self._gone() if self._closed else Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
         except (Redirected, Overtaken):
             raise

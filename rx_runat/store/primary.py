@@ -51,21 +51,26 @@ class PrimaryRoute:
         with self._lock:
             if primary == self._primary and self._pool is not None:
                 return self._pool
-            former = [*self._former, self._pool]
-            self._former = []
-            if self._primary is not None:
-                self.generation += 1
-                warn("the primary of %s is now %s:%d", self.where, *primary)
-            self._primary = primary
-            pool = self._pool = self._new_pool(primary)
+            former, is_first = self._pools, self._primary is None
+            pool = self._new_pool(primary, self.generation + (not is_first))
+            self._primary, self._pool, self._former = primary, pool, []
+            # After the pool: who reads the number first and then sends may hold a new primary for the former one, which
+            # costs an OutcomeUnknown, but never the former one for the new.
+            self.generation = pool.generation
         for each in former:
-            if each is not None:
-                each.end()
+            each.end()
+        if not is_first:  # outside of the lock, because a handler of the log may use the queue
+            warn("the primary of %s is now %s:%d", self.where, *primary)
         return pool
 
-    def _new_pool(self, primary: Address) -> OwnPool:
+    @property
+    def _pools(self) -> list[OwnPool]:
+        """All pools to this primary."""
+        return self._former if self._pool is None else [*self._former, self._pool]
+
+    def _new_pool(self, primary: Address, generation: int) -> OwnPool:
         pool = self.settings.at(*primary).pool()
-        pool.generation = self.generation
+        pool.generation = generation
         if self._is_closed:
             pool.end()
         return pool
@@ -82,16 +87,15 @@ class PrimaryRoute:
             if self._primary is not None and self._pool is not None:
                 self._former.append(self._pool)
                 self._pool.disconnect(inuse_connections=False)
-                self._pool = self._new_pool(self._primary)
+                self._pool = self._new_pool(self._primary, self.generation)
 
     def close(self) -> None:
         """End all connections for good. May be repeated."""
         with self._lock:
             self._is_closed = True
-            pools = [*self._former, self._pool]
+            pools = self._pools
         for pool in pools:
-            if pool is not None:
-                pool.end()
+            pool.end()
 
 
 def ask(pool: OwnPool, where: str, *commands: tuple[Arg, ...]) -> list[Any]:

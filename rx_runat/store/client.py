@@ -290,7 +290,7 @@ class RedisClient:
             return pool, pool.get_connection()
         except BROKEN as error:
             self._route.lost(pool)
-            other = self._route.pool() if self._route.is_cluster else pool
+            other = self._route.pool()
             if other is pool:
                 raise self._not_done(error) from error
         try:

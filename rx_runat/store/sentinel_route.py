@@ -23,6 +23,7 @@ from rx_runat.store.route import Settings
 from rx_runat.store.sentinels import Sentinels
 
 GOOD_SECONDS = 1.0  # how long an answer is good, counted from the question
+_LONGEST_ANSWER = GOOD_SECONDS  # a later answer is good no more, whatever patience the user has with a primary
 _EVERY = 0.4  # seconds between two questions: an answer that is late does not make calls wait, if it comes within 0.6 s
 _UNUSED = 3.0  # seconds without a call, after which nothing is asked any more
 _PATIENCE = 0.25  # seconds that a call waits for an answer, if it knows a primary: Sentinel needs a millisecond
@@ -43,8 +44,9 @@ class SentinelRoute(PrimaryRoute):
         named = ",".join(f"{host}:{port}" for host, port in addresses)
         db = f"/{settings.values['db']}" if settings.values.get("db") else ""
         super().__init__(settings, f"{settings.scheme}+sentinel://{named}/{service}{db}")
-        sentinels = sentinels.with_timeout(GOOD_SECONDS, is_default=True)
-        self._sentinels = Sentinels(sentinels, addresses, service, self.where)
+        sentinels = sentinels.with_timeout(_LONGEST_ANSWER, is_default=True)
+        patience = min(sentinels.values["socket_timeout"], _LONGEST_ANSWER)
+        self._sentinels = Sentinels(sentinels.with_timeout(patience), addresses, service, self.where)
         self._changed = threading.Condition()  # over the nine below
         self._thread: threading.Thread | None = None
         self._answered_at = -math.inf  # when the question was asked whose answer is the newest one

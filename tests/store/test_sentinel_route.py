@@ -4,6 +4,7 @@
 # (redis-py's connections are not annotated)
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -13,15 +14,15 @@ from typing import Any
 import pytest
 import redis
 
-from rx_runat.errors import Refused, StoreError, Unavailable
+from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store import sentinel_route, sentinels
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import OwnPool, exchange
+from rx_runat.store.request import Request
 from rx_runat.store.route import Settings
 from rx_runat.store.sentinel_route import SentinelRoute
 from tests.support.fake_sentinel import FakeSentinel
-from tests.support.servers import Server
 from tests.support.signals import interruptible
 from tests.support.waiting import wait_until
 
@@ -49,6 +50,7 @@ def scripted() -> Iterator[Callable[..., FakeSentinel]]:
 def route_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes routes by some Sentinels, or addresses of Sentinels, that ask more often than usual."""
     monkeypatch.setattr(sentinel_route, "_EVERY", 0.02)
+    monkeypatch.setattr(sentinel_route, "_LONGEST_ANSWER", 60.0)
     made: list[SentinelRoute] = []
 
     def make(*asked: Any, **settings: Any) -> SentinelRoute:
@@ -159,6 +161,15 @@ def test_a_silent_sentinel_is_passed_over_and_asked_last(scripted: Callable[...,
     assert silent.asked == 1
 
 
+def test_a_long_timeout_of_the_user_is_not_for_silent_sentinels(
+    scripted: Callable[..., FakeSentinel], route_by: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinel_route, "_LONGEST_ANSWER", 0.1)
+    silent = scripted()
+    silent.replies.clear()
+    assert is_named(route_by(silent, scripted(), socket_timeout=300, socket_connect_timeout=300), OLD)
+
+
 def test_an_answer_from_before_the_loss_does_not_count(
     scripted: Callable[..., FakeSentinel], route_by: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +211,7 @@ def test_an_answer_is_good_from_the_question_on(
 # What is wrong, in words.
 
 
-def test_errors_say_what_is_wrong(scripted: Callable[..., FakeSentinel], route_by: Make, server: Server) -> None:
+def test_errors_say_what_is_wrong(scripted: Callable[..., FakeSentinel], route_by: Make) -> None:
     nobody = route_by(NOBODY)
     with pytest.raises(Unavailable, match=r"nobody at redis\+sentinel://127.0.0.1:9/mymaster says where the primary"):
         nobody.pool()
@@ -271,9 +282,9 @@ def test_what_asks_may_fail_and_asks_again(
 
 
 def test_connections_to_the_former_primary_end(
-    scripted: Callable[..., FakeSentinel], route_by: Make, server: Server
+    scripted: Callable[..., FakeSentinel], route_by: Make, nodes: tuple[FakeSentinel, FakeSentinel]
 ) -> None:
-    first, second = FakeSentinel(None), FakeSentinel(None)  # as data nodes: they say OK to everything
+    first, second = nodes
     sentinel = scripted(first.address)
     route = route_by(sentinel)
     before = route.pool()
@@ -292,8 +303,6 @@ def test_connections_to_the_former_primary_end(
     wait_until(lambda: first.lines == 0, "all are closed")
     assert (before.has_ended, pool.has_ended, dedicated.is_open) == (True, True, False)
     busy.disconnect()
-    for node in (first, second):
-        node.end()
 
 
 def test_the_generation_is_never_ahead_of_the_connections(
@@ -313,6 +322,57 @@ def test_the_generation_is_never_ahead_of_the_connections(
     sentinel.primary = NEW
     wait_until(lambda: is_named(route, NEW), "the new primary is used")
     assert (seen, route.generation) == ([0], 1)
+
+
+@pytest.fixture
+def nodes(scripted: Callable[..., FakeSentinel]) -> tuple[FakeSentinel, FakeSentinel]:
+    """Two data nodes that say OK to everything."""
+    return scripted(None), scripted(None)
+
+
+def test_a_call_that_can_connect_no_more_goes_to_the_new_primary_at_once(
+    scripted: Callable[..., FakeSentinel], route_by: Make, nodes: tuple[FakeSentinel, FakeSentinel]
+) -> None:
+    first, second = nodes
+    sentinel = scripted(first.address)
+    client = RedisClient(route_by(sentinel))
+    assert client.call("SET", "a", "1") == b"OK"
+    first.end()
+    sentinel.primary = second.address
+    with contextlib.suppress(OutcomeUnknown):  # on the connection that was open
+        client.call("SET", "b", "1")
+    assert client.call("SET", "c", "1") == b"OK"
+    assert b"SET" in second.commands
+
+
+def test_nothing_is_sent_to_a_former_primary_by_a_call_that_was_on_its_way(
+    scripted: Callable[..., FakeSentinel],
+    route_by: Make,
+    nodes: tuple[FakeSentinel, FakeSentinel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = nodes
+    sentinel = scripted(first.address)
+    route = route_by(sentinel)
+    client = RedisClient(route)
+    connect: Any = OwnPool.get_connection  # pyright: ignore[reportUnknownVariableType]
+
+    def late(pool: OwnPool) -> Any:
+        if pool is first_pool:  # the call has its pool, and now there is another primary
+            sentinel.primary = second.address
+            wait_until(lambda: pool.has_ended, "the connections have ended")
+        return connect(pool)
+
+    first_pool = route.pool()
+    monkeypatch.setattr(OwnPool, "get_connection", late)
+    with pytest.raises(Unavailable, match="has another primary now"):
+        client.call("SET", "a", "1")
+    assert b"SET" not in first.commands
+    assert client.send(Request(("SET", "a", "1"), bytes)) == b"OK"
+    assert (first.lines, b"SET" in second.commands) == (0, True)
+    client.close()
+    with pytest.raises(Unavailable, match="are closed"):
+        client.call("SET", "a", "1")
 
 
 class _Uses(logging.Handler):

@@ -26,6 +26,7 @@ class FakeSentinel:
         state: what it answers to `SENTINEL MASTER` in place of its epoch; None: the epoch.
         address: its host and port.
         lines: how many connections are open.
+        commands: the first words of all others that came; each is answered by OK, as if this were a data node.
     """
 
     def __init__(self, primary: Address | None, epoch: int = 0) -> None:
@@ -36,6 +37,7 @@ class FakeSentinel:
         self.replies.set()
         self.asked = 0
         self.lines = 0
+        self.commands: list[bytes] = []
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -60,6 +62,7 @@ class FakeSentinel:
         if command[0] == b"HELLO":
             return b"%1\r\n+proto\r\n:3\r\n"
         if command[0] != b"SENTINEL":
+            self.commands.append(command[0])
             return b"+OK\r\n"
         if command[1] == b"GET-MASTER-ADDR-BY-NAME":
             said = self.primary  # before it waits: a late answer is an old one

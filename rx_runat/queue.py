@@ -76,8 +76,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
                  where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`, and while a source ticks `{Q}:receipt:<source>`, its last claim. A tick is one
-                 script: O(keys + log(size)). A source that sleeps is woken by `CLIENT TRACKING`, on a connection of its
-                 own.
+                 script: O(keys + log(size)). Sources that sleep are woken by `CLIENT TRACKING`, on one connection that
+                 all of them share.
 
     Args:
         redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,

@@ -4,7 +4,7 @@
     sink, queue, dead letters   Store              store/redis_store.py
     a source of bare keys       Claimer[Claimed]   store/claimers.py   takes keys for good
     a source of claims          Claimer[Leased]    store/claimers.py   takes keys under a lease
-    wake                        HeadTracker        store/tracking.py   reports what others write
+    listener                    HeadTracker        store/tracking.py   reports what others write
 
 Nothing here knows Redis or Rx. The values that pass through are in `job.py`, `batch.py` and `dead_letter.py`.
 """
@@ -59,14 +59,15 @@ class Claimer(Protocol[_C_co]):
 class HeadTracker(Protocol):
     """Reports changes of what comes next. A report is a hint and may be lost.
 
-    Only one thread may use it, except for `close`, which any thread may call.
+    Only one thread may use it, except for `close`, which any thread may call. Moments are in epoch milliseconds.
     """
 
     def head(self) -> float:
-        """Returns the earliest moment at which a claim brings something, in epoch milliseconds; inf: none.
+        """Returns the earliest run_at; inf: nothing is scheduled. From now on `wait` returns when it changes."""
+        ...
 
-        From now on `wait` returns when that moment changes.
-        """
+    def lease_end(self) -> float:
+        """Returns the first end of a lease; inf: nothing is leased."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -137,8 +138,8 @@ class Store(Protocol):
         """
         ...
 
-    def head_tracker(self, leases: bool = False) -> HeadTracker:
-        """Returns a tracker of the schedule's head; with `leases`, the first end of a lease counts as well."""
+    def head_tracker(self) -> HeadTracker:
+        """Returns a new tracker of the schedule's head."""
         ...
 
     def settle(self, requests: Sequence[SettleRequest], sent_at: int | None = None) -> SettleReply:

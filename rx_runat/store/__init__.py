@@ -18,7 +18,7 @@ steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests on dead letters, one or all
-tracking            learns by pushes of the server that the head of the schedule may have changed; wakes a source
+tracking            learns by pushes of the server that the head of the schedule may have changed; wakes sources
 eviction            warns once of a server that may evict the schedule
 keys                the names of all that is in Redis
 route               where Redis is at the moment: one of the three below

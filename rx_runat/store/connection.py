@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import weakref
 from collections.abc import Callable, Mapping
@@ -101,6 +102,8 @@ class OwnPool(redis.ConnectionPool):
             connection.disconnect()
             self._outdated.discard(connection)
         super().release(connection)
+        if self.has_ended:  # since the first look at it: then `end` saw this connection neither in use nor idle
+            connection.disconnect()
 
     def renew(self) -> None:
         """Connect anew from now on, because what was presented at the beginning of each connection has changed.
@@ -118,9 +121,11 @@ class OwnPool(redis.ConnectionPool):
         self.has_ended = True
         for connection in tuple(self._dedicated):
             connection.close()
-        self.disconnect(inuse_connections=False)
         with self._lock:
+            idle: list[Any] = [*self._available_connections]
             in_use = tuple(self._in_use_connections)
+        for connection in idle:
+            connection.disconnect()
         for connection in in_use:
             cut(connection)
 
@@ -152,9 +157,10 @@ def cut(connection: Any) -> None:
     and the call would go on there.
     """
     sock = connection._sock
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+    if isinstance(sock, socket.socket) and os.getpid() == connection.pid:  # in a forked child, the parent uses it
+        with contextlib.suppress(OSError):  # the server, or who uses it, was quicker
+            # Not the method of an SSLSocket: that one also drops the encryption, while the other thread may send.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
@@ -179,6 +185,14 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
 class DedicatedConnection:
     """A connection that one caller keeps open, because the server pushes messages on it.
 
+    `close` from another thread only shuts down a socket that is in use, which ends the wait at once. The thread that
+    uses the socket closes it:
+
+        listening thread     takes the descriptor 7  ........................  polls 7  -->  closed, ends
+        `close` elsewhere                             shuts the socket down
+
+    See `cut` for what would happen if `close` closed it.
+
     Args:
         exchange: sends a command on a connection and returns the reply.
         connection: ours to close.
@@ -187,6 +201,9 @@ class DedicatedConnection:
     def __init__(self, exchange: Callable[..., Any], connection: Any) -> None:
         self._exchange = exchange
         self._connection = connection
+        # A user sets the first and then reads the second; `close` does it the other way round. So of two that meet, at
+        # least one sees the other.
+        self._is_used = False
         self.is_open = True
 
     def call(self, *command: Arg, pushed: bool = False) -> Any:
@@ -197,9 +214,10 @@ class DedicatedConnection:
             pushed: True for a command whose reply is itself a push, as that of SUBSCRIBE; for any other, pushes that
                 come before the reply are dropped.
         """
-        if not self.is_open:
-            raise OutcomeUnknown("this connection was closed")
         try:
+            self._is_used = True
+            if not self.is_open:
+                raise OutcomeUnknown("this connection was closed")
             return self._exchange(self._connection, *command, pushed=pushed)
         except Refused:
             raise
@@ -207,8 +225,7 @@ class DedicatedConnection:
             self.close()
             raise
         finally:
-            if not self.is_open:
-                self._connection.disconnect()  # redis-py may have connected it while `close` ran
+            self._end_use()
 
     def listen(self, seconds: float) -> None:
         """Return when the server pushes a message, or after so many seconds.
@@ -217,6 +234,7 @@ class DedicatedConnection:
             OutcomeUnknown: the connection is gone.
         """
         try:
+            self._is_used = True
             while self.is_open and self._connection.can_read(timeout=seconds):
                 self._connection.read_response(push_request=True)
                 seconds = 0
@@ -226,13 +244,29 @@ class DedicatedConnection:
         except BaseException:
             self.close()
             raise
+        finally:
+            self._end_use()
 
     def close(self) -> None:
-        """Close the connection and so end a call under way on it. Any thread may call it, and repeat it."""
+        """Close the connection and so end a call under way on it. Any thread may call it, and repeat it.
+
+        A call that is still connecting ends when it has connected, or at its timeout.
+        """
         self.is_open = False
-        self._connection.connect = _refuse  # redis-py connects anew where it finds a connection closed
-        self._connection.disconnect()
+        connection = self._connection
+        # Because redis-py connects anew where it finds a connection closed.
+        connection.connect = connection.connect_check_health = _refuse
+        # A socket of fakeredis has no descriptor, and cannot be shut down.
+        if self._is_used and isinstance(connection._sock, socket.socket | None):
+            cut(connection)
+        else:
+            connection.disconnect()
+
+    def _end_use(self) -> None:
+        self._is_used = False
+        if not self.is_open:
+            self._connection.disconnect()
 
 
-def _refuse() -> None:
+def _refuse(*_: object, **__: object) -> None:
     raise redis.ConnectionError("this connection was closed")

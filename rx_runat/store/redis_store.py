@@ -106,9 +106,9 @@ class RedisStore:
         counting = counting or Counting()
         return LeasingClaimer(self._client, self._queue_name, self._keys, self._clock, lease_ms, counting)
 
-    def head_tracker(self, leases: bool = False) -> RedisHeadTracker:
+    def head_tracker(self) -> RedisHeadTracker:
         """Returns a tracker of the schedule's head, on a connection of its own; see `RedisHeadTracker`."""
-        return RedisHeadTracker(self._client, self._queue_name, leases, self._eviction)
+        return RedisHeadTracker(self._client, self._queue_name, self._eviction)
 
     @property
     def generation(self) -> int:

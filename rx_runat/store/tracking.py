@@ -1,4 +1,4 @@
-"""Learns when the head of a schedule may have changed: a source's own connection waits for a push of the server.
+"""Learns when the head of a schedule may have changed: a connection waits for a push of the server.
 
     read the head  -->  wait for a push  -->  read again
           |                    ^
@@ -10,10 +10,10 @@ ACL refuses it, sinks publish each write on a channel of the queue, and the trac
 are not published. So on such a server a source learns of the end of another source's lease only at its next read,
 whatever causes that read, or at its heartbeat.
 
-For a source of claims, the first end of a lease is read together with the head. A claim of any source takes a key out
-of the schedule and so makes Redis push, and then this source reads the deadline of that lease. So the source knows the
-deadline even if the lease's holder is killed. The read of the first lease itself is not tracked, because
-acks and renewals would then wake every source for nothing.
+For sources of claims, the first end of a lease is read after the head. A claim of any source takes a key out of the
+schedule and so makes Redis push, and then the deadline of that lease is read. So the sources of this process know the
+deadline even if the lease's holder is killed. The read of the first lease itself is not tracked, because acks and
+renewals would then wake every source for nothing.
 
 The tracker takes no part in claims: what it reports is a hint, and a lost hint loses no key.
 """
@@ -36,28 +36,22 @@ class RedisHeadTracker:
     Args:
         client: makes the connection.
         queue_name: the name of the schedule.
-        leases: True if ends of leases count as well, for sources of claims; False: one ZRANGE for each read.
         eviction: warns of a server that may evict the schedule; None: nothing does.
     """
 
-    def __init__(
-        self, client: RedisClient, queue_name: str, leases: bool = False, eviction: EvictionCheck | None = None
-    ) -> None:
+    def __init__(self, client: RedisClient, queue_name: str, eviction: EvictionCheck | None = None) -> None:
         self._eviction = eviction
         self._client = client
         self._queue_name = queue_name
-        self._leases = leases
         self._connection: DedicatedConnection | None = None
         self._tracks = True  # whether the server tracks our reads; False: we subscribe to the channel
         self._closed = False
 
     def head(self) -> float:
-        """Read the time at which the next key is due or, with `leases`, the first lease ends if that is earlier.
-
-        From now on `wait` notices changes.
+        """Read the time at which the next key is due. From now on `wait` notices changes.
 
         Returns:
-            Whole epoch milliseconds, at which a claim brings something; inf: nothing is scheduled, nor leased.
+            Whole epoch milliseconds, at which a claim brings something; inf: nothing is scheduled.
 
         Raises:
             StoreError: not read; the next call opens a new connection if this one was lost.
@@ -67,11 +61,18 @@ class RedisHeadTracker:
             connection = self._connection = self._open()
         # Some servers forbid other commands on a connection that subscribes: then a pooled connection reads.
         call = connection.call if self._tracks else self._client.call
-        name = self._queue_name
-        head = _score(call("ZRANGE", name, 0, 0, "WITHSCORES"))
-        if self._leases:
-            head = min(head, _score(self._client.call("ZRANGE", claimed_key(name), 0, 0, "WITHSCORES")))
-        return math.ceil(head) if math.isfinite(head) else head
+        return _score(call("ZRANGE", self._queue_name, 0, 0, "WITHSCORES"))
+
+    def lease_end(self) -> float:
+        """Read the time at which the first lease ends, on a connection that does not track.
+
+        Returns:
+            Whole epoch milliseconds; inf: nothing is leased.
+
+        Raises:
+            StoreError: not read.
+        """
+        return _score(self._client.call("ZRANGE", claimed_key(self._queue_name), 0, 0, "WITHSCORES"))
 
     def wait(self, seconds: float) -> None:
         """Return when the schedule may have changed since `head`, or after so many seconds.
@@ -115,8 +116,11 @@ class RedisHeadTracker:
 
 
 def _score(found: list[Any]) -> float:
-    """Returns the score in a reply to ZRANGE WITHSCORES, where RESP3 nests each pair; inf if there is none."""
-    first: Any = found[0] if found else None
-    if isinstance(first, list):
-        return float(first[1])  # pyright: ignore[reportUnknownArgumentType]
-    return float(found[1]) if found else math.inf
+    """Returns the score in a reply to ZRANGE WITHSCORES, in whole milliseconds, rounded up; inf if there is none."""
+    if not found:
+        return math.inf
+    first: Any = found[0]
+    # RESP3 nests each pair.
+    pair: Any = first if isinstance(first, list) else found  # pyright: ignore[reportUnknownVariableType]
+    score = float(pair[1])
+    return math.ceil(score) if math.isfinite(score) else score

@@ -6,7 +6,7 @@
     ticks --> source --> hold ------------------------------> store           on the source's loop
       ^         '-----> delivery <-- claimed keys ------------'
       |                    '--> subscribers
-      '-- wake <-- others' writes                                             on the listener's loop
+      '-- wake <-- listener <-- others' writes                                on the listener's loop, one a queue
 
 A job on its way in:
 
@@ -16,7 +16,8 @@ A job on its way in:
 A due key on its way out:
 
     ticks            when to look: heartbeat, alarm, wake-up; a `Ticker` per source
-    wake             the head of the schedule as an Observable: others' writes wake a source
+    wake             the head of the schedule as an Observable: others' writes wake all sources of a queue
+    listener         the one connection behind it: when the head is read, and how often
     sleep            how long a source sleeps, and what wakes it
     outage           whether Redis is away, and the backoff between two looks
     demand           how many keys a claim may take

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from rx_runat.model.batch import Claimed, Leased
-from rx_runat.model.protocols import Claimer, HeadTracker, Store
+from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand, Pace
 
@@ -21,16 +21,17 @@ class Claiming(Protocol[C]):
         ...
 
     @property
+    def has_leases(self) -> bool:
+        """True if keys are claimed under a lease, and so ends of leases bring keys as well."""
+        ...
+
+    @property
     def is_exhausted(self) -> bool:
         """True if no claim can take a key before the present thread goes on."""
         ...
 
     def claimer(self) -> Claimer[C]:
         """Returns a new claimer of the store. A source uses it until its last subscriber leaves."""
-        ...
-
-    def head_tracker(self) -> HeadTracker:
-        """Returns a new tracker of what falls due next in the store."""
         ...
 
     def delivery(self, claimed: C) -> Delivery:
@@ -49,15 +50,12 @@ class PlainClaiming:
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self.demand: Demand = Pace(limit)
+        self.has_leases = False
         self.is_exhausted = False  # nothing limits how many keys may be out
 
     def claimer(self) -> Claimer[Claimed]:
         """Returns a new claimer of the store."""
         return self._store.plain_claimer()
-
-    def head_tracker(self) -> HeadTracker:
-        """Returns a new tracker of the schedule's head."""
-        return self._store.head_tracker()
 
     def delivery(self, claimed: Claimed) -> Delivery:
         """Returns the delivery of one claim, key by key."""

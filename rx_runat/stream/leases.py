@@ -16,7 +16,7 @@ from reactivex import abc
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import EVERY, REFUSED, SUPERSEDED, Counting, Entry, Leased, SettleReply, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
-from rx_runat.model.protocols import Claimer, HeadTracker, Store
+from rx_runat.model.protocols import Claimer, Store
 from rx_runat.model.times import from_score, lateness, to_ms
 from rx_runat.stream.acks import Acks
 from rx_runat.stream.delivery import Delivery
@@ -47,6 +47,7 @@ class LeaseManager:
     Attributes:
         where: the server, in messages.
         scheduler: as above.
+        has_leases: True; see `Claiming`.
         slots: how many claims may be out, and how many are.
         thread: settles and renews leases for `settle`.
         acks: the leases to settle next.
@@ -64,6 +65,7 @@ class LeaseManager:
     ) -> None:
         self.where = store.where
         self.scheduler = scheduler
+        self.has_leases = True
         self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted)
         self.thread = LeaseThread(self, sources.now, scheduler, store.close)
         self.renewals = Renewals(self, self.thread, lease)
@@ -108,10 +110,6 @@ class LeaseManager:
     def claimer(self) -> Claimer[Leased]:
         """Returns a new claimer of the store."""
         return self._store.leasing_claimer(self._lease_ms, self._counting)
-
-    def head_tracker(self) -> HeadTracker:
-        """Returns a new tracker of the schedule's head and of the first end of a lease."""
-        return self._store.head_tracker(leases=True)
 
     def delivery(self, claimed: Leased) -> Delivery:
         """Returns the delivery of one claim; each of its keys takes a slot."""

@@ -56,6 +56,7 @@ class Source(Generic[C]):
         refusals: of all sources of the queue that claim in this way.
         taps: told of each claim and delivery.
         loops: threads of this source alone; they end with it.
+        is_virtual: True if time is virtual: then nothing waits for real time to pass.
         ticks: told, from any thread, when this source begins to tick and when it ends.
         finished: called once, when a stopped source has handed back and completed.
 
@@ -79,6 +80,7 @@ class Source(Generic[C]):
         refusals: Refusals,
         taps: Taps,
         loops: tuple[Loop, ...],
+        is_virtual: bool,
         ticks: Callable[[Source[Any], bool], None],
         finished: Callable[[], None],
     ) -> None:
@@ -91,6 +93,7 @@ class Source(Generic[C]):
         self._errors = errors
         self._taps = taps
         self._finished = finished
+        self._is_virtual = is_virtual
         self._outage = Outage(where, scheduler, errors, refusals)
         self._sleep = Sleep(now, contention)
         self._ticker = Ticker(
@@ -298,7 +301,7 @@ class Source(Generic[C]):
 
         Whoever subscribes again in `on_error`, as `ops.retry` does, does that on the thread of its first `subscribe`.
         """
-        if self.loops:
+        if not self._is_virtual:
             threading.Event().wait(self._outage.pause_after_refusal)
         self._fail(error)
 

@@ -25,7 +25,7 @@ from rx_runat.stream.source import Source
 from rx_runat.stream.stoppable import Stoppable
 from rx_runat.stream.taps import Taps
 from rx_runat.stream.ticks import Seconds, to_seconds
-from rx_runat.stream.wake import head_changes
+from rx_runat.stream.wake import HeadWatch
 
 LONGEST_LISTENER_END = 1.0  # seconds; a listener that is connecting to a silent server ends by itself, after this
 
@@ -33,8 +33,8 @@ LONGEST_LISTENER_END = 1.0  # seconds; a listener that is connecting to a silent
 class Sources:
     """Opens sources on a store and stops them.
 
-    Each source in real time has a thread of its own that listens for what others write. Unless a scheduler is given, it
-    has another one to tick and deliver on, so that slow subscribers of one source delay no other.
+    Unless a scheduler is given, each source has a thread of its own to tick and deliver on, so that slow subscribers of
+    one source delay no other. In real time one more thread listens, for all of them, to what others write.
 
     Args:
         store: where keys are claimed.
@@ -69,6 +69,7 @@ class Sources:
         self._interval = interval
         self._is_virtual = clock is not None
         self._all_finished = finished
+        self._watch = HeadWatch(store.head_tracker, Loop(f"{name} listener"))
         self._lock = threading.Lock()  # guards the six below
         # Weak: a source that rests holds no key and no thread, so who has no reference to it needs no source. A service
         # that opens a stream of claims for each request would else keep all of them, and wake all at each write.
@@ -93,11 +94,13 @@ class Sources:
         if scheduler is None:
             scheduler = Loop(self._name)
             loops = (scheduler,)
-        heads = rx.never()
-        if not self._is_virtual:  # in virtual time all writes go through the queue's own `Writes`
-            listener = Loop(f"{self._name} listener")
-            loops = (listener, *loops)
-            heads = head_changes(claiming.head_tracker, listener)
+        # In virtual time all writes go through the queue's own `Writes`.
+        heads = rx.never() if self._is_virtual else self._watch.heads(claiming.has_leases)
+
+        def note_ticks(source: Source[Any], is_ticking: bool) -> None:
+            if claiming.has_leases:
+                self._watch.note_leasing(source, is_ticking)
+            self._note_ticks(source, is_ticking)
 
         interval = 1.0 if self._interval is None else to_seconds(self._interval)
         source: Source[C] = Source(
@@ -113,7 +116,8 @@ class Sources:
             refusals=self._refusals[type(claiming)],
             taps=self.taps,
             loops=loops,
-            ticks=self._note_ticks,
+            is_virtual=self._is_virtual,
+            ticks=note_ticks,
             finished=self._one_finished,
         )
         with self._lock:
@@ -126,6 +130,7 @@ class Sources:
         """In a forked child: let what these sources do end here, because the parent does it."""
         for source in {*self._opened, *self._ticking, *self._stopping}:
             source.leave_to_parent()
+        self._watch.leave_to_parent()
 
     def _note_ticks(self, source: Source[Any], is_ticking: bool) -> None:
         with self._lock:
@@ -199,7 +204,8 @@ class Sources:
         if waits:
             for source in sources:
                 for loop in source.loops:
-                    loop.end(longest if loop.name == self._name else LONGEST_LISTENER_END)
+                    loop.end(longest)
+            self._watch.stop(LONGEST_LISTENER_END)
             timer().end_if_idle()
 
     def _one_finished(self) -> None:

@@ -99,8 +99,10 @@ class Ticker:
         self._waits: Subject[float | None] = Subject()
         self._written: Subject[float] = Subject()
         asleep = self._waits.pipe(ops.filter(lambda wait: wait != 0), ops.take(1))
-        run_ats = rx.merge(self._written, asleep.pipe(ops.flat_map(lambda _: heads)))
-        wake = run_ats.pipe(ops.filter(wake_filter.note_write))
+        # Filtered before they are merged: of a thousand sources that sleep, a head wakes few, and for all others the
+        # listener's thread takes one lock and no more.
+        woken_by = ops.filter(wake_filter.note_write)
+        wake = rx.merge(self._written.pipe(woken_by), asleep.pipe(ops.flat_map(lambda _: heads.pipe(woken_by))))
         self._looks = ticks(interval, self._waits, wake, scheduler).pipe(ops.filter(outage.allows_look), ops.map(look))
         self._subscription = SerialDisposable()
 

@@ -47,7 +47,7 @@ def test_18_they_come_to_a_source_that_slept_when_they_were_claimed(
     make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its heartbeat is in an hour, but it wakes when the lease ends: by Redis's clock no earlier, and hardly later."""
-    monkeypatch.setattr("rx_runat.stream.wake.CHECK_SECONDS", 3600)
+    monkeypatch.setattr("rx_runat.stream.listener.CHECK_SECONDS", 3600)
     script = f"""
 import sys
 from redis import Redis

@@ -234,7 +234,7 @@ def test_24_a_child_stops_while_the_parents_handler_is_busy(make: Callable[..., 
     goes_on, begun = threading.Event(), threading.Event()
     queue.subscribe(lambda _: (begun.set(), goes_on.wait(LONGEST)))
     queue.claims().pipe(settle(lambda _: goes_on.wait(LONGEST))).subscribe()
-    queue.on_next(overdue_jobs(50))
+    queue.on_next(overdue_jobs(200))  # more than the claims take
     try:
         assert begun.wait(20)
 

@@ -79,11 +79,11 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.when("z") is None
         assert queue.size(until=1) <= len(queue.peek()) <= 2
         store = queue._store
-        for leases in (False, True):
-            tracker = store.head_tracker(leases)
-            tracker.head()
-            assert tracker._tracks
-            tracker.close()
+        tracker = store.head_tracker()
+        tracker.head()
+        tracker.lease_end()
+        assert tracker._tracks
+        tracker.close()
         leasing_claimer = store.leasing_claimer(60_000)
         queue.on_next([Job(key, 1) for key in "defgh"])
         leased = leasing_claimer.claim(10)
@@ -122,7 +122,8 @@ def test_settings_of_the_connection_want_the_rights_that_the_readme_names(own_se
             assert queue.size() == 1
 
 
-OPTIONAL = {"publish", "subscribe", "info"}  # what is refused of these costs no more than the README says
+# What is refused of these costs no more than the README says.
+OPTIONAL = {"publish", "subscribe", "spublish", "ssubscribe", "info"}
 
 
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:

@@ -18,8 +18,8 @@ def writes(queue: RunAt) -> None:
 
 
 def listens(queue: RunAt) -> None:
-    for leases in (False, True):
-        tracker = queue._store.head_tracker(leases)
+    for _ in range(2):
+        tracker = queue._store.head_tracker()
         tracker.head()
         tracker.close()
 

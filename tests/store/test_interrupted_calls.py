@@ -16,6 +16,7 @@ import redis
 from rx_runat import Refused, RunAt
 from rx_runat.store.connect import connect
 from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 OTHER = 3  # a database that a connection must select before its first command
 PLACES = ("rx_runat.store.client", "rx_runat.store.connection", "redis.connection")
@@ -161,6 +162,31 @@ def test_24_a_connection_interrupted_at_any_line_of_its_making_is_not_used(
         lines += step
     assert lines > 200
     assert len(client.client_list()) == before
+
+
+# As above.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
+def test_24_a_connection_of_ones_own_interrupted_at_any_line_is_not_left_open(
+    step: int, server: Server, client: redis.Redis
+) -> None:
+    ours = connect(server.url).client
+    before = len(client.client_list())
+
+    def use() -> None:
+        own = ours.open()
+        try:
+            assert own.call("PING") == b"PONG"
+            own.listen(0.001)
+        finally:
+            own.close()
+
+    lines = 0
+    while is_interrupted(lines, use):
+        wait_until(lambda: len(client.client_list()) == before, "no connection is left")
+        lines += step
+    assert lines > 200
+    ours.close()
 
 
 def test_24_what_raises_on_a_connection_of_ones_own_closes_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,11 @@ def target(request: pytest.FixtureRequest, server: Server, client: redis.Redis) 
     return server.url if request.param == "tracking" else "memory://of test_tracking"
 
 
-@pytest.fixture(params=["plain", "claims"])
-def tracked(request: pytest.FixtureRequest, target: str) -> Iterator[tuple[RedisHeadTracker, RunAt]]:
-    """A tracker of either kind, and a queue that others write through."""
+@pytest.fixture
+def tracked(target: str) -> Iterator[tuple[RedisHeadTracker, RunAt]]:
+    """A tracker, and a queue that others write through."""
     store_client = connect(target).client
-    tracker = RedisHeadTracker(store_client, Q, leases=request.param == "claims")
+    tracker = RedisHeadTracker(store_client, Q)
     with RunAt(target) as queue:
         yield tracker, queue
         for due in queue.peek():
@@ -82,20 +82,19 @@ def test_closing_ends_the_wait_of_another_thread(tracked: tuple[RedisHeadTracker
         tracker.head()
 
 
-def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
-    store_client = connect(target).client
+def test_the_first_end_of_a_lease_is_read_beside_the_head(target: str) -> None:
     with RunAt(target) as queue:
-        plain, claims = queue._store.head_tracker(), queue._store.head_tracker(leases=True)
+        tracker = queue._store.head_tracker()
 
         def heads() -> tuple[float, float]:
-            return plain.head(), claims.head()
+            return tracker.head(), tracker.lease_end()
 
         queue.on_next([Job("a", 1), Job("b", 2), Job("later", 4_000_000_000)])
-        assert heads() == (1000, 1000)
+        assert heads() == (1000, math.inf)
         one, other = (queue._store.leasing_claimer(lease_ms).claim(1) for lease_ms in (60_000, 30_000))
         assert heads() == (4_000_000_000_000, other.deadline)
         queue.schedule("c", 3)
-        assert heads() == (3000, 3000)
+        assert heads() == (3000, other.deadline)
         assert queue.cancel("c")
         assert queue.cancel("b")
         assert queue.cancel("later")
@@ -105,23 +104,21 @@ def test_the_first_end_of_a_lease_counts_for_claims(target: str) -> None:
         assert heads() == (one.deadline, one.deadline), "half a millisecond earlier it would not be due"
         assert queue.cancel("a")
         assert heads() == (math.inf, math.inf)
-    plain.close()
-    claims.close()
-    store_client.close()
+        tracker.close()
 
 
 def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server) -> None:
     with RunAt(server.url) as queue, RunAt(server.url) as another:
-        tracker = queue._store.head_tracker(leases=True)
+        tracker = queue._store.head_tracker()
         leasing_claimer = another._store.leasing_claimer(60_000)
         for _ in range(5):
             another.schedule("a", 1)
             assert tracker.head() == 1000
             leased = leasing_claimer.claim(1)
             tracker.wait(3600)
-            assert tracker.head() == leased.deadline
+            assert (tracker.head(), tracker.lease_end()) == (math.inf, leased.deadline)
             another.cancel("a")  # which frees nobody: no reason to wake up
-            assert tracker.head() == math.inf
+            assert tracker.lease_end() == math.inf
         leasing_claimer.close()
         tracker.close()
 
@@ -129,7 +126,7 @@ def test_a_claim_of_another_ends_the_wait_where_the_server_tracks(server: Server
 def test_where_the_server_does_not_track_a_claim_of_another_is_found_by_the_next_read(
     make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rx_runat.stream.wake.CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("rx_runat.stream.listener.CHECK_SECONDS", 0.05)
     client.execute_command(DEAF.format(name="deaf", rules="-client|tracking"))
     got: list[Claim] = []
     make(f"unix://deaf:pw@{server.path}", interval=3600).claims().subscribe(got.append)
@@ -172,7 +169,7 @@ def test_the_tracker_ends_with_the_ticks(make: Callable[..., RunAt], client: red
         wait_for_trackers(client, 1)
         subscription.dispose()
         wait_for_trackers(client, 0)
-    wait_until(lambda: not [t for t in threading.enumerate() if "lookout" in t.name], "its thread has ended")
+    wait_until(lambda: not [t for t in threading.enumerate() if "listener" in t.name], "its thread has ended")
 
 
 def test_a_server_that_tracks_is_not_published_to(make: Callable[..., RunAt], client: redis.Redis) -> None:

@@ -81,9 +81,9 @@ def locate(setup: Setup) -> Any:
 
 def look_at_head(leases: bool) -> Callable[[Setup], Any]:
     def act(setup: Setup) -> Any:
-        tracker = setup.store.head_tracker(leases)
+        tracker = setup.store.head_tracker()
         try:
-            return tracker.head()
+            return (tracker.head(), tracker.lease_end()) if leases else tracker.head()
         finally:
             tracker.close()
 

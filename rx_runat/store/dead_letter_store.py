@@ -99,6 +99,8 @@ class RedisDeadLetters:
         The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
         that schedule, and its letter is deleted all the same. A letter that cannot be read stays and does not count.
 
+        If another primary takes over meanwhile, a letter that was revived and is there again counts twice.
+
         Raises:
             OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
             StoreError: nothing was done. If key is None, that holds for the step of some 500 letters that failed, and
@@ -143,12 +145,18 @@ class RedisDeadLetters:
         return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
     def _steps(self) -> Iterator[dict[bytes, bytes]]:
-        """Yields every letter that exists from the first step to the last; a letter may come twice."""
-        cursor = b"0"
+        """Yields every letter that exists from the first step to the last; a letter may come twice.
+
+        A cursor is a place in the table of one server, and another one has the same letters in other places. So when
+        another primary takes over, all begins anew.
+        """
+        cursor, generation = b"0", self._client.generation
         while True:
             cursor, found = self._client.send(step(self._keys, cursor))
             yield found
-            if int(cursor) == 0:
+            if self._client.generation != generation:
+                cursor, generation = b"0", self._client.generation
+            elif int(cursor) == 0:
                 return
 
 

@@ -157,7 +157,7 @@ class SentinelRoute(PrimaryRoute):
         except StoreError as error:
             self._note(None, error)
         else:
-            self._use(answer.primary)
+            self._use(answer.primary, answer.is_back)
             self._note(answer.asked_at, None)
 
     def _note(self, asked_at: float | None, error: StoreError | None, ends: bool = False) -> None:

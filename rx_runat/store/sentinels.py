@@ -30,12 +30,15 @@ class Answer(NamedTuple):
         primary: where the primary is.
         asked_at: monotonic seconds.
         sentinel: which one it was.
+        is_back: True if there were failovers since the last answer. Two of them, there and back, are noticed so even if
+            nobody asked between them; and what the primary did before the first one, it may lack now.
     """
 
     epoch: int
     primary: Address
     asked_at: float
     sentinel: Address
+    is_back: bool = False
 
 
 class Sentinels:
@@ -114,6 +117,7 @@ class Sentinels:
         return now - self._lags_since > LONGEST_LAG
 
     def _believe(self, answer: Answer, lost: Address | None) -> Answer:
+        is_back = -1 < self._epoch != answer.epoch
         self._epoch, self._lags_since = answer.epoch, math.inf
         others = [each for each in self.addresses if each != answer.sentinel]
         if answer.primary == lost:
@@ -122,7 +126,7 @@ class Sentinels:
             self.addresses = tuple(sorted([*others, answer.sentinel], key=self._silent.__contains__))
         else:
             self.addresses = answer.sentinel, *others
-        return answer
+        return answer._replace(is_back=is_back)
 
     def _answer_of(self, address: Address) -> Answer:
         if self._line is None or self._line[0] != address:

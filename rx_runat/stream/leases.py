@@ -122,7 +122,7 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counts),
+                Lease(key, claimed.fence, claimed.deadline, self, counts, claimed.generation),
             )
             for key, score, attempt, counts in zip(
                 claimed.keys, claimed.scores, claimed.attempts, claimed.counts, strict=True
@@ -156,7 +156,10 @@ class LeaseManager:
         earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
         generation = self._store.generation
-        asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
+        asked = [
+            SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation)
+            for each, verb, what in requests
+        ]
         try:
             reply = self._writes.settle(asked, earlier[0] if earlier else None)
         except OutcomeUnknown:
@@ -169,7 +172,7 @@ class LeaseManager:
             if answer == REFUSED:
                 continue
             if verb == "extend" and answer:
-                lease.deadline_ms = answer
+                lease.deadline_ms, lease.generation = answer, generation
                 self.slots.extend(lease, self._end(answer))
             elif verb == "begin" and answer:
                 lease.is_counted = True

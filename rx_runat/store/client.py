@@ -88,8 +88,9 @@ class RedisClient:
     def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
         pool, connection = self._connect()
         try:
-            if generation is not None and generation != pool.generation:
-                raise Overtaken(f"{self.where} has another primary now")
+            # A pool that has ended leads to a former primary: it connects anew if it was got before its end.
+            if pool.has_ended or (generation is not None and generation != pool.generation):
+                raise self._gone() if self._closed else Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
         except (Redirected, Overtaken):
             raise
@@ -289,7 +290,7 @@ class RedisClient:
             return pool, pool.get_connection()
         except BROKEN as error:
             self._route.lost(pool)
-            other = self._route.pool() if self._route.is_cluster else pool
+            other = self._route.pool()
             if other is pool:
                 raise self._not_done(error) from error
         try:

@@ -305,9 +305,9 @@ class RedisClient:
             raise
 
     def _connect_elsewhere(self, lost: OwnPool, error: Exception) -> tuple[OwnPool, redis.Connection]:
-        """The primary cannot be reached. Returns a connection to another one, if a cluster knows it already."""
+        """The primary cannot be reached. Returns a connection to another one, if one is known already."""
         self._route.lost(lost)
-        pool = self._route.pool() if self._route.is_cluster else lost
+        pool = self._route.pool()
         if pool is lost:
             raise self._not_done(error) from error
         try:

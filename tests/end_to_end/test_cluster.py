@@ -22,9 +22,9 @@ from rx_runat.store.keys import queue_keys, wake_channel
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream import listener
 from tests.support.clusters import Cluster, ClusterNode
+from tests.support.flow import Traffic
 from tests.support.forks import in_child
 from tests.support.node import Node
-from tests.support.traffic import Traffic
 from tests.support.waiting import wait_until
 
 Q = "RunAt~default"

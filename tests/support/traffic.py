@@ -1,86 +1,100 @@
-"""Keys that are written and received all the time, while something happens to the servers."""
+"""A queue on which one thread writes all the time, and a stream consumes, while something happens to its servers."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import Counter
+from typing import Any, Literal
 
-from rx_runat import RunAt, StoreError
+from rx_runat import Claim, Due, RunAt, StoreError, Unavailable, settle
 from rx_runat.model.monotonic import monotonic
+from rx_runat.queue import inside
 from tests.support.waiting import wait_until
 
-PAUSE = 0.005  # seconds between two writes
+Kind = Literal["plain", "claims", "settle"]
+_PAUSE = 0.01  # seconds between two keys
 
 
 class Traffic:
-    """Writes keys to a queue, one after the other, each due at once; and receives them.
+    """Writes keys, each once, and consumes them.
 
     Args:
-        writer: the queue that writes, on a thread of its own; what raises is not written again.
-        reader: the queue that receives; None: the same.
+        where: the `redis` of `RunAt`.
+        kind: of the stream: bare keys; claims that are acked by hand; claims that `settle` works on.
 
     Attributes:
-        written: when each key was acknowledged.
-        received: each key with the moment, in order.
-        errors: what writes raised, each with the moment.
+        name: of the queue.
+        written: when the write of a key was acknowledged, monotonic seconds.
+        came: which keys came, and when.
+        errors: what writes raised.
     """
 
-    def __init__(self, writer: RunAt, reader: RunAt | None = None) -> None:
+    def __init__(self, where: Any, kind: Kind) -> None:
+        self.name = f"traffic-{kind}"
         self.written: dict[str, float] = {}
-        self.received: list[tuple[str, float]] = []
-        self.errors: list[tuple[StoreError, float]] = []
-        self._writer = writer
-        self._ended = threading.Event()
-        self._subscription = (reader or writer).subscribe(lambda key: self.received.append((key, monotonic())))
+        self.came: list[tuple[str, float]] = []
+        self.errors: list[Exception] = []
+        self._ends = threading.Event()
+        self._writer = RunAt(where, queue_name=self.name)
+        self._reader = RunAt(where, queue_name=self.name)
+        if kind == "plain":
+            self._reader.jobs.subscribe(self._note)
+        elif kind == "claims":
+            self._reader.claims(lease=5).subscribe(self._ack)
+        else:
+            self._reader.claims(lease=5).pipe(settle(self._note)).subscribe()
         self._thread = threading.Thread(target=self._write)
         self._thread.start()
 
-    def _write(self) -> None:
-        for number in itertools.count():
-            if self._ended.wait(PAUSE):
-                return
+    def _note(self, due: Due) -> None:
+        self.came.append((due.key, monotonic()))
+
+    def _ack(self, claim: Claim) -> None:
+        self._note(claim)
+        for _ in range(100):
             try:
-                self._writer.schedule(f"k{number}", 1)
+                claim.ack()
+                return
+            except Unavailable:
+                self._ends.wait(0.1)
+
+    def _write(self) -> None:
+        number = 0
+        while not self._ends.wait(_PAUSE):
+            key = f"{self.name} {number}"
+            number += 1
+            try:
+                self._writer.schedule(key, 0.05)
+                self.written[key] = monotonic()
             except StoreError as error:
-                self.errors.append((error, monotonic()))
-            else:
-                self.written[f"k{number}"] = monotonic()
+                self.errors.append(error)
 
-    def flow(self) -> None:
-        """Wait until ten keys that are written from now on have been received."""
-        before, since = set(self.written), monotonic()
-
-        def count() -> int:
-            return sum(key not in before for key, at in tuple(self.received) if at > since)
-
-        wait_until(lambda: count() >= 10, "keys are written and received")
+    def goes_on(self) -> None:
+        """Wait until keys come that are written from now on."""
+        known = frozenset(self.written)
+        wait_until(lambda: any(key not in known for key, _ in tuple(self.came)), f"{self.name} goes on")
 
     def end(self) -> None:
-        """Write no more, and wait until all that was acknowledged is received; but no longer than a lost key takes."""
-        self._ended.set()
+        """Write no more, wait until nothing is left, and stop."""
+        self._ends.set()
         self._thread.join()
-        patience = monotonic() + 3.0  # the longest backoff is 2 s
-        wait_until(lambda: not self.lost or monotonic() > patience, "the keys are received")
-        self._subscription.dispose()
+        try:
+            wait_until(lambda: not self._writer.size(), f"{self.name} is empty")
+            store = inside(self._writer).store
+            wait_until(lambda: not store.snapshot(1).claimed, f"nothing of {self.name} is out")
+        finally:
+            self._reader.stop()
+            self._writer.stop()
 
     @property
-    def lost(self) -> set[str]:
-        """The keys that were acknowledged and did not come."""
-        return set(self.written) - {key for key, _ in tuple(self.received)}
+    def lost(self) -> list[float]:
+        """When the writes of those keys were acknowledged that never came."""
+        came = {key for key, _ in self.came}
+        return [at for key, at in self.written.items() if key not in came]
 
     @property
-    def doubled(self) -> set[str]:
-        """The keys that came more than once."""
-        return {key for key, times in Counter(key for key, _ in tuple(self.received)).items() if times > 1}
-
-    def gap(self, since: float) -> tuple[float, float]:
-        """Returns the seconds from a moment to the end of the longest pause after it: of writes, and of keys."""
-        writes = sorted(at for at in self.written.values() if at > since)
-        keys = [at for _, at in self.received if at > since]
-        return _end_of_longest(since, writes), _end_of_longest(since, keys)
-
-
-def _end_of_longest(since: float, moments: list[float]) -> float:
-    pauses = zip([since, *moments], moments, strict=False)
-    return max(((end - start, end - since) for start, end in pauses), default=(0.0, float("inf")))[1]
+    def doubled(self) -> list[float]:
+        """When those keys first came that came more than once."""
+        counts = Counter(key for key, _ in self.came)
+        first = dict(reversed(self.came))
+        return [first[key] for key, count in counts.items() if count > 1]

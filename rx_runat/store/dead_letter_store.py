@@ -73,10 +73,12 @@ class RedisDeadLetters:
 
     Args:
         keys: of the queue.
+        generation: of the present primary; see `Route`.
     """
 
-    def __init__(self, keys: QueueKeys) -> None:
+    def __init__(self, keys: QueueKeys, generation: Callable[[], int]) -> None:
         self._keys = keys
+        self._generation = generation
         self._warned = False  # of a letter that cannot be read: once, because every `peek` finds it again
 
     def size(self) -> Plan[int]:
@@ -92,9 +94,9 @@ class RedisDeadLetters:
         Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
         """
         seen: dict[bytes, DeadLetter] = {}
-        cursor: bytes | None = b"0"
-        while cursor is not None:
-            cursor, found = yield from self._step(cursor)
+        walk = _Walk(self._keys, self._generation)
+        while not walk.is_over():
+            found = yield from walk.step()
             seen |= {member: self._letter(member, value) for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
@@ -103,6 +105,8 @@ class RedisDeadLetters:
 
         The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
         that schedule, and its letter is deleted all the same. A letter that cannot be read stays and does not count.
+
+        If another primary takes over meanwhile, a letter that was revived and is there again counts twice.
 
         Raises:
             OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
@@ -122,10 +126,10 @@ class RedisDeadLetters:
             moved: Moved = yield verb(self._keys, [to_member(key)])
             return moved.done
         done = 0
-        cursor: bytes | None = b"0"
+        walk = _Walk(self._keys, self._generation)
         try:
-            while cursor is not None:
-                cursor, found = yield from self._step(cursor)
+            while not walk.is_over():
+                found = yield from walk.step()
                 if found:
                     moved = yield verb(self._keys, list(found))
                     done += moved.done
@@ -153,13 +157,35 @@ class RedisDeadLetters:
         raw = text if len(text) <= LONGEST_RAW else text[: LONGEST_RAW - 1] + "…"
         return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
-    def _step(self, cursor: bytes) -> Plan[tuple[bytes | None, dict[bytes, bytes]]]:
-        """Read some letters: in all steps each that exists from the first to the last; a letter may come twice.
 
-        Returns the cursor of the next step, or None after the last one, and the letters.
-        """
-        following, found = yield step(self._keys, cursor)
-        return following if int(following) else None, found
+class _Walk:
+    """The steps over all letters: each that exists from the first step to the last; a letter may come twice.
+
+    A cursor is a place in the table of one server, and another one has the same letters in other places. So when
+    another primary takes over, all begins anew.
+
+    Args:
+        keys: of the queue.
+        generation: of the present primary; see `Route`.
+    """
+
+    def __init__(self, keys: QueueKeys, generation: Callable[[], int]) -> None:
+        self._keys = keys
+        self._generation = generation
+        self._began_at = generation()
+        self._cursor: bytes | None = None  # None: at the beginning
+
+    def is_over(self) -> bool:
+        """True after the last step, if its letters were dealt with at the same primary."""
+        generation = self._generation()
+        if generation != self._began_at:
+            self._cursor, self._began_at = None, generation
+        return self._cursor is not None and int(self._cursor) == 0
+
+    def step(self) -> Plan[dict[bytes, bytes]]:
+        """Read some letters."""
+        self._cursor, found = yield step(self._keys, self._cursor or b"0")
+        return found
 
 
 def _who_took(asked: int, moved: Moved) -> str | None:

@@ -35,6 +35,7 @@ class Plans:
         announces: returns True if writes must be announced to sources; called before each write.
         announce: tells sources that something was written.
         error_of: returns the error that a server's message means.
+        generation: of the present primary; see `Route`.
 
     Attributes:
         dead: the plans on dead letters.
@@ -47,8 +48,9 @@ class Plans:
         announces: Callable[[], bool],
         announce: Callable[[], None],
         error_of: Callable[[str], StoreError],
+        generation: Callable[[], int],
     ) -> None:
-        self.dead = RedisDeadLetters(keys)
+        self.dead = RedisDeadLetters(keys, generation)
         self._keys = keys
         self._clock = clock
         self._announces = announces

@@ -17,7 +17,7 @@ from rx_runat import Claim, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
 from rx_runat.store.keys import leases_key
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.settling import Q, Works, fail, jobs, short, verdicts, wait_10
+from tests.support.settling import Q, Works, fail, jobs, reopen, short, verdicts, wait_10
 
 
 def record(faults: Faults, key: str) -> str:
@@ -271,5 +271,6 @@ def test_stop_while_the_begin_is_asked_hands_back_uncounted(faults: Faults) -> N
     scheduler.advance_to(15)
     assert got[-1] == "end"
     assert list(works.begun) == ["k000"]
-    faults.away, faults._closed = False, False
+    faults.away = False
+    reopen(faults)
     assert attempt_in_redis(faults, "k001") == -2

@@ -14,7 +14,7 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, InvalidSetting, Job, Outcome, settle
 from rx_runat.testing import Faults, virtual_queue
-from tests.support.settling import PAST, fail, jobs, short, wait_10
+from tests.support.settling import PAST, fail, jobs, reopen, short, wait_10
 
 
 def test_success_acks_and_tells_the_result(faults: Faults) -> None:
@@ -26,7 +26,7 @@ def test_success_acks_and_tells_the_result(faults: Faults) -> None:
     assert list(map(short, got)) == [(f"k00{i}", 1, "acked", f"K00{i}") for i in range(3)]
     assert {(outcome.error, outcome.delay) for outcome in got} == {(None, None)}
     queue.stop()
-    faults._closed = False
+    reopen(faults)
     assert faults.call("KEYS", "*") == []
 
 

@@ -231,8 +231,8 @@ def test_a_client_by_sentinel_tells_the_sentinels_the_name_and_the_settings(make
     manager = make(SENTINELS, sentinel_kwargs={"username": "watcher", "password": "s3cret"}, password=SECRET)
     route = sentinel_route(manager.master_for("mymaster", db=2, socket_timeout=7, health_check_interval=3))
     assert route.where == "redis+sentinel://s1:1,s2:2/mymaster/2"
-    assert (route._addresses, route._service) == (SENTINELS, "mymaster")
-    primary, sentinel = route.settings.values, route._sentinels.values
+    assert (list(route._sentinels.addresses), route._sentinels.service) == (SENTINELS, "mymaster")
+    primary, sentinel = route.settings.values, route._sentinels.settings.values
     assert (primary["password"], primary["db"], primary["health_check_interval"]) == (SECRET, 2, 3)
     assert (primary["socket_timeout"], primary["socket_connect_timeout"]) == (7, 2)
     assert (sentinel["username"], sentinel["password"]) == ("watcher", "s3cret")
@@ -247,12 +247,12 @@ def test_the_sentinels_and_the_primary_may_speak_tls_each(make: Any) -> None:
     route = sentinel_route(make(SENTINELS).master_for("m", ssl=True, ssl_ca_certs="/ca.pem"))
     assert route.settings.connection_class is redis.SSLConnection
     assert route.settings.values["ssl_ca_certs"] == "/ca.pem"
-    assert route._sentinels.connection_class is redis.Connection
+    assert route._sentinels.settings.connection_class is redis.Connection
     assert route.where.startswith("rediss+sentinel://")
     watched = make(SENTINELS, sentinel_kwargs={"ssl": True, "ssl_ca_certs": "/other.pem"})
     route = sentinel_route(watched.master_for("m"))
-    assert route._sentinels.connection_class is redis.SSLConnection
-    assert route._sentinels.values["ssl_ca_certs"] == "/other.pem"
+    assert route._sentinels.settings.connection_class is redis.SSLConnection
+    assert route._sentinels.settings.values["ssl_ca_certs"] == "/other.pem"
     assert route.settings.connection_class is redis.Connection
 
 

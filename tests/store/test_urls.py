@@ -130,16 +130,16 @@ def test_a_url_of_sentinels_is_read_whole() -> None:
         f"redis+sentinel://me:{SECRET}@s1:26380,s2/mymaster/3?sentinel_username=watcher&sentinel_password=a%40b"
         "&socket_timeout=7&health_check_interval=3&client_name=me"
     )
-    assert (route._addresses, route._service) == ([("s1", 26380), ("s2", 26379)], "mymaster")
-    values, asked = route.settings.values, route._sentinels.values
+    assert (list(route._sentinels.addresses), route._sentinels.service) == ([("s1", 26380), ("s2", 26379)], "mymaster")
+    values, asked = route.settings.values, route._sentinels.settings.values
     assert (values["username"], values["password"], values["db"]) == ("me", SECRET, 3)
     assert (values["socket_timeout"], values["health_check_interval"], values["client_name"]) == (7, 3, "me")
-    assert (asked["username"], asked["password"], asked["db"], asked["socket_timeout"]) == ("watcher", "a@b", 0, 7)
+    assert (asked["username"], asked["password"], asked["db"], asked["socket_timeout"]) == ("watcher", "a@b", 0, 1)
     assert route.where == "redis+sentinel://s1:26380,s2:26379/mymaster/3"
 
 
 def test_the_users_login_is_not_shown_to_sentinels() -> None:
-    asked = sentinels(f"redis+sentinel://me:{SECRET}@s1/m")._sentinels.values
+    asked = sentinels(f"redis+sentinel://me:{SECRET}@s1/m")._sentinels.settings.values
     assert (asked["username"], asked["password"]) == (None, None)
 
 
@@ -152,7 +152,7 @@ def test_both_names_of_redis_and_tls_are_read(name: str, secure: bool) -> None:
     for settings in (
         connect(f"{scheme}://host{tls}").client.route.settings,
         sentinels(f"{scheme}+sentinel://host/m{tls}").settings,
-        sentinels(f"{scheme}+sentinel://host/m{tls}")._sentinels,
+        sentinels(f"{scheme}+sentinel://host/m{tls}")._sentinels.settings,
         slot(f"{scheme}+cluster://host{tls}").settings,
     ):
         assert settings.connection_class is kind
@@ -189,11 +189,11 @@ def test_a_comma_in_a_password_separates_no_hosts() -> None:
 )
 def test_the_database_stands_in_the_path_or_in_the_query(query: str, db: int) -> None:
     route = sentinels(f"redis+sentinel://host{query}")
-    assert (route.settings.values["db"], route._sentinels.values["db"]) == (db, 0)
+    assert (route.settings.values["db"], route._sentinels.settings.values["db"]) == (db, 0)
 
 
 def test_a_primary_may_have_any_name() -> None:
-    assert sentinels("redis+sentinel://host/my%2Fmaster%20%C3%BC")._service == "my/master ü"
+    assert sentinels("redis+sentinel://host/my%2Fmaster%20%C3%BC")._sentinels.service == "my/master ü"
 
 
 def test_a_failover_is_waited_for_no_longer_than_two_seconds_unless_the_user_says_so() -> None:
@@ -204,7 +204,7 @@ def test_a_failover_is_waited_for_no_longer_than_two_seconds_unless_the_user_say
             asked = f"{url}?socket_timeout={seconds}&socket_connect_timeout={seconds - 1}"
             values = connect(asked).client.route.settings.values
             assert (values["socket_timeout"], values["socket_connect_timeout"]) == (seconds, seconds - 1)
-    assert sentinels("redis+sentinel://h/m")._sentinels.values["socket_timeout"] == 1
+    assert sentinels("redis+sentinel://h/m")._sentinels.settings.values["socket_timeout"] == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from reactivex import operators as ops
 from rx_runat import Claim, InvalidSetting, Job, OutcomeUnknown, RunAt, Stopped, Unavailable
 from rx_runat.stream.slots import Slots
 from rx_runat.testing import Faults, virtual_queue
+from tests.support.settling import reopen
 from tests.support.waiting import wait_until
 
 PAST = 1.0
@@ -51,7 +52,7 @@ def test_an_acked_key_is_gone(faults: Faults) -> None:
     assert answers == [True] * 250
     assert queue.size() == 0
     queue.stop()
-    faults._closed = False
+    reopen(faults)
     assert faults.call("KEYS", "*") == []
 
 

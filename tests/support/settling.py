@@ -11,6 +11,7 @@ from reactivex.disposable import Disposable
 from reactivex.subject import Subject
 
 from rx_runat import Claim, Job, Outcome
+from rx_runat.testing import Faults
 
 Q = "RunAt~default"
 CLAIMED = "{RunAt~default}:claimed"
@@ -40,6 +41,12 @@ def fail(claim: Claim) -> None:
 
 def wait_10(_: int) -> float:
     return 10.0
+
+
+def reopen(faults: Faults) -> None:
+    """Connect anew after the queue has stopped, to see what it has left in Redis."""
+    faults._closed = False
+    faults._route = faults.route.renewed()
 
 
 class Works:

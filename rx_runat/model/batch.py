@@ -58,6 +58,7 @@ class Leased(NamedTuple):
         wait: seconds until the next key is due or the next lease ends, whichever comes first; 0.0 if one of the two has
             happened already; None if neither is going to happen. After a claim with limit 0 it tells of the end of
             a lease only.
+        generation: of the primary (see `Store`), before the claim that it replied to.
     """
 
     keys: list[str]
@@ -68,6 +69,7 @@ class Leased(NamedTuple):
     deadline: int
     now: int
     wait: float | None
+    generation: int = 0
 
 
 EVERY = 1_000_000_000
@@ -110,6 +112,7 @@ class SettleRequest(NamedTuple):
         argument: for `nack` the delay and for `extend` the length, in milliseconds; for `bury` the reason; for the
             other verbs ignored.
         deadline_ms: the latest deadline of the lease that its holder knows, epoch milliseconds.
+        generation: of a primary (see `Store`) that knew the lease.
     """
 
     verb: Verb
@@ -117,6 +120,7 @@ class SettleRequest(NamedTuple):
     fence: str
     argument: int | str
     deadline_ms: int
+    generation: int = 0
 
 
 class SettleReply(NamedTuple):
@@ -125,7 +129,8 @@ class SettleReply(NamedTuple):
     Attributes:
         answers: one for each request. 0: the lease was not ours any more, and nothing was done. The new deadline in
             epoch milliseconds for an `extend` that was done; for the other verbs 1, or SUPERSEDED. None: unknown,
-            because the first answer was lost and the lease has ended since. REFUSED: see `refusal`.
+            because the first answer was lost, and the lease has ended since or another primary has taken over.
+            REFUSED: see `refusal`.
         earliest: the earliest run_at that the requests put into the schedule, epoch milliseconds; None: they put none.
         refusal: why the server refused the first of the requests that it refused; None: it refused none.
     """

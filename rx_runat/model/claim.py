@@ -28,6 +28,7 @@ class Lease:
         key: the key.
         fence: the token of the claim call, which proves the lease. It stays the same when the lease is extended.
         deadline_ms: the end of the lease as Redis last told it, epoch milliseconds.
+        generation: of a primary (see `Store`) that knew the lease.
         sent_at: if Redis may have ended the lease in a call whose answer was lost: the generation (see `Store`) at
             which that call was made; None: it was not.
         ending: how the lease ended, in words; empty while no end is known.
@@ -37,7 +38,7 @@ class Lease:
             claimed, and `begin` must be asked before the work begins.
     """
 
-    __slots__ = ("counts", "deadline_ms", "ending", "fence", "is_counted", "key", "manager", "sent_at")
+    __slots__ = ("counts", "deadline_ms", "ending", "fence", "generation", "is_counted", "key", "manager", "sent_at")
 
     def __init__(
         self,
@@ -46,10 +47,12 @@ class Lease:
         deadline_ms: int,
         manager: Manager,
         counts: Counts = "now",
+        generation: int = 0,
     ) -> None:
         self.key = key
         self.fence = fence
         self.deadline_ms = deadline_ms
+        self.generation = generation
         self.sent_at: int | None = None
         self.ending = ""
         self.manager = manager
@@ -170,8 +173,8 @@ class Claim(Due):
 
         Raises:
             OutcomeUnknown: the request was sent up to three times, and no sending was answered; or an answer was lost,
-                and the lease has ended since, so that nobody can know any more whether this call ended it. Calling
-                again is safe.
+                and the lease has ended since or another primary has taken over, so that nobody can know any more
+                whether this call ended it. Calling again is safe.
             StoreError: Redis did nothing.
             Stopped: the queue was stopped, and Redis did nothing: the key comes again when its lease ends.
         """
@@ -256,7 +259,7 @@ class Claim(Due):
         (answer,) = reply.answers
         if answer is None:
             raise OutcomeUnknown(
-                f"{verb} of {self.key!r}: its lease has ended; whether this call ended it is unknown, because "
+                f"{verb} of {self.key!r}: its lease is gone; whether this call ended it is unknown, because "
                 f"an earlier reply of {self._lease.manager.where} was lost"
             )
         return answer > 0

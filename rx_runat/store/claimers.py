@@ -126,7 +126,7 @@ class LeasingClaimer(ReceiptHolder):
         super().__init__(client, queue_name, keys, clock)
         self._lease_ms = lease_ms
         self._counting = counting
-        self._last = ("", 0)  # the fence and the deadline of the last claim
+        self._last = ("", 0, 0)  # the fence, the deadline and the generation of the last claim
 
     def claim(self, limit: int) -> Leased:
         """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit` and `CLAIM_BYTES`.
@@ -144,13 +144,14 @@ class LeasingClaimer(ReceiptHolder):
         bounds = (BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES)
         settings = (limit, token, RECEIPT_TTL_MS, 0, self._lease_ms, *bounds, self._counting.up_to)
         words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
+        generation = self._client.generation
         now, wait, taken = self._send_claim(Request(words, tuple, LEASE, resent_at=8))
         deadline, *items = to_parts(taken, token) or ("0",)
-        self._last = token, int(deadline)
+        self._last = token, int(deadline), generation
         if int(deadline) * 1000 <= now:
             items = []
         attempts, counts = list(map(int, items[2::4])), cast("list[Counts]", items[3::4])
-        return Leased(items[::4], items[1::4], attempts, counts, token, int(deadline), now, wait)
+        return Leased(items[::4], items[1::4], attempts, counts, token, int(deadline), now, wait, generation)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim as they were before it, if we still hold their lease.
@@ -164,8 +165,8 @@ class LeasingClaimer(ReceiptHolder):
             StoreError: Redis did not reply.
         """
         if entries:
-            fence, deadline = self._last
-            requests = [SettleRequest("back", entry.key, fence, "", deadline) for entry in entries]
+            fence, deadline, generation = self._last
+            requests = [SettleRequest("back", entry.key, fence, "", deadline, generation) for entry in entries]
             _, refused = self._client.send(verbs.settle(self._keys, requests, self._now()))
             if refused:
                 raise self._client.error_of(refused)

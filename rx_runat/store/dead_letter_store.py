@@ -65,6 +65,18 @@ def drop(keys: QueueKeys, members: Sequence[bytes]) -> Request[Moved]:
     return Request(("HDEL", keys.dead, *members), _to_dropped, doubt=partial(_who_took, len(members)))
 
 
+class _Place(NamedTuple):
+    """Where the next step begins.
+
+    Attributes:
+        cursor: of HSCAN.
+        generation: of the primary that the cursor belongs to.
+    """
+
+    cursor: bytes
+    generation: int
+
+
 class RedisDeadLetters:
     """The plans on dead letters, which may need many requests; each request is bounded.
 
@@ -73,10 +85,12 @@ class RedisDeadLetters:
 
     Args:
         keys: of the queue.
+        generation: returns how many primaries there were before the present one.
     """
 
-    def __init__(self, keys: QueueKeys) -> None:
+    def __init__(self, keys: QueueKeys, generation: Callable[[], int]) -> None:
         self._keys = keys
+        self._generation = generation
         self._warned = False  # of a letter that cannot be read: once, because every `peek` finds it again
 
     def size(self) -> Plan[int]:
@@ -92,9 +106,9 @@ class RedisDeadLetters:
         Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
         """
         seen: dict[bytes, DeadLetter] = {}
-        cursor: bytes | None = b"0"
-        while cursor is not None:
-            cursor, found = yield from self._step(cursor)
+        at: _Place | None = self._start
+        while at is not None:
+            at, found = yield from self._step(at)
             seen |= {member: self._letter(member, value) for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
@@ -103,6 +117,8 @@ class RedisDeadLetters:
 
         The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
         that schedule, and its letter is deleted all the same. A letter that cannot be read stays and does not count.
+
+        If another primary takes over meanwhile, a letter that was revived and is there again counts twice.
 
         Raises:
             OutcomeUnknown: a reply was lost, and now a letter is gone: this call or somebody else took it.
@@ -122,10 +138,10 @@ class RedisDeadLetters:
             moved: Moved = yield verb(self._keys, [to_member(key)])
             return moved.done
         done = 0
-        cursor: bytes | None = b"0"
+        at: _Place | None = self._start
         try:
-            while cursor is not None:
-                cursor, found = yield from self._step(cursor)
+            while at is not None:
+                at, found = yield from self._step(at)
                 if found:
                     moved = yield verb(self._keys, list(found))
                     done += moved.done
@@ -153,13 +169,23 @@ class RedisDeadLetters:
         raw = text if len(text) <= LONGEST_RAW else text[: LONGEST_RAW - 1] + "…"
         return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
-    def _step(self, cursor: bytes) -> Plan[tuple[bytes | None, dict[bytes, bytes]]]:
+    @property
+    def _start(self) -> _Place:
+        return _Place(b"0", self._generation())
+
+    def _step(self, at: _Place) -> Plan[tuple[_Place | None, dict[bytes, bytes]]]:
         """Read some letters: in all steps each that exists from the first to the last; a letter may come twice.
 
-        Returns the cursor of the next step, or None after the last one, and the letters.
+        A cursor is a place in the table of one server, and another one has the same letters in other places. So when
+        another primary takes over, all begins anew.
+
+        Returns where the next step begins, or None after the last one, and the letters.
         """
-        following, found = yield step(self._keys, cursor)
-        return following if int(following) else None, found
+        following, found = yield step(self._keys, at.cursor)
+        start = self._start
+        if start.generation != at.generation:
+            return start, found
+        return (start._replace(cursor=following) if int(following) else None), found
 
 
 def _who_took(asked: int, moved: Moved) -> str | None:

@@ -6,37 +6,39 @@ import re
 
 from rx_runat.errors import Refused, StoreError
 from rx_runat.model.safe_log import warn
+from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import DedicatedConnection
 
 
 class EvictionCheck:
-    """Reads a server's `maxmemory-policy`, once, where INFO is permitted; what refuses it is not asked again.
+    """Reads a server's `maxmemory-policy`, where INFO is permitted: once, and of each primary that takes its place.
 
     Args:
-        where: the server, in messages.
+        client: leads to the server.
     """
 
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._is_done = False
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._done_at: int | None = None  # the generation of the primary that was asked last
 
     def warn_once(self, connection: DedicatedConnection) -> None:
         """Log a warning if the server may evict keys that do not expire. Raises nothing."""
-        if self._is_done:
+        generation = self._client.generation
+        if self._done_at == generation:
             return
-        self._is_done = True
+        self._done_at = generation
         try:
             said = connection.call("INFO", "memory")
         except Refused:
             return
         except StoreError:
-            self._is_done = False  # the next connection asks
+            self._done_at = None  # the next connection asks
             return
         found = re.search(rb"maxmemory_policy:(allkeys[\w-]*)", said)
         if found:
             warn(
                 "%s may evict the whole schedule when its memory is full, because its maxmemory-policy is %s; set it "
                 "to noeviction",
-                self._where,
+                self._client.where,
                 found[1].decode(),
             )

@@ -21,6 +21,7 @@ from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
 from rx_runat.model.times import RunAtTime, to_time
 from rx_runat.store import verbs
+from rx_runat.store.client import RedisClient
 from rx_runat.store.dead_letter_store import RedisDeadLetters
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Plan
@@ -30,11 +31,11 @@ class Plans:
     """The plans of one queue.
 
     Args:
+        client: whose primary the requests go to; a plan sends nothing on it.
         keys: of the queue.
         clock: epoch microseconds in virtual time; None: Redis's own clock decides.
         announces: returns True if writes must be announced to sources; called before each write.
         announce: tells sources that something was written.
-        error_of: returns the error that a server's message means.
 
     Attributes:
         dead: the plans on dead letters.
@@ -42,18 +43,18 @@ class Plans:
 
     def __init__(
         self,
+        client: RedisClient,
         keys: QueueKeys,
         clock: Clock | None,
         announces: Callable[[], bool],
         announce: Callable[[], None],
-        error_of: Callable[[str], StoreError],
     ) -> None:
-        self.dead = RedisDeadLetters(keys)
+        self.dead = RedisDeadLetters(keys, lambda: client.generation)
         self._keys = keys
         self._clock = clock
         self._announces = announces
         self._announce = announce
-        self._error_of = error_of
+        self._error_of = client.error_of
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
         """Write jobs, a long list in steps; see `verbs.schedule`.

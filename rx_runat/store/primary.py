@@ -39,33 +39,44 @@ class PrimaryRoute:
     def __init__(self, settings: Settings, where: str, first_generation: int = 0) -> None:
         self.where = where
         self.settings = settings.with_timeout(FAILOVER_TIMEOUT, is_default=True)
-        self.generation = first_generation
+        self._first_generation = first_generation
         self._lock = threading.Lock()  # guards the three below
         self._primary: Address | None = None
         self._pool: OwnPool | None = None
         self._former: list[OwnPool] = []  # pools to this primary from before `shorten_timeout`: calls may use them
         self._is_closed = False
 
-    def _use(self, primary: Address) -> OwnPool:
-        """Returns the connections to what is the primary now. If it is another one, those to the former one end."""
+    def _use(self, primary: Address, is_back: bool = False) -> OwnPool:
+        """Returns the connections to what is the primary now. If it is another one, those to the former one end.
+
+        Args:
+            primary: where it is.
+            is_back: True if another one was the primary meanwhile, even if this one has the address of the former one.
+        """
         with self._lock:
-            if primary == self._primary and self._pool is not None:
+            if primary == self._primary and self._pool is not None and not is_back:
                 return self._pool
             former = [*self._former, self._pool]
             self._former = []
-            if self._primary is not None:
-                self.generation += 1
-                warn("the primary of %s is now %s:%d", self.where, *primary)
+            is_another = self._primary is not None
             self._primary = primary
-            pool = self._pool = self._new_pool(primary)
+            pool = self._pool = self._new_pool(primary, self.generation + is_another)
+        if is_another:
+            warn("the primary of %s is now %s:%d", self.where, *primary)
         for each in former:
             if each is not None:
                 each.end()
         return pool
 
-    def _new_pool(self, primary: Address) -> OwnPool:
+    @property
+    def generation(self) -> int:
+        """How many primaries there were before the present one. It changes at the same moment as the connections."""
+        pool = self._pool
+        return self._first_generation if pool is None else pool.generation
+
+    def _new_pool(self, primary: Address, generation: int) -> OwnPool:
         pool = self.settings.at(*primary).pool()
-        pool.generation = self.generation
+        pool.generation = generation
         if self._is_closed:
             pool.end()
         return pool
@@ -82,7 +93,7 @@ class PrimaryRoute:
             if self._primary is not None and self._pool is not None:
                 self._former.append(self._pool)
                 self._pool.disconnect(inuse_connections=False)
-                self._pool = self._new_pool(self._primary)
+                self._pool = self._new_pool(self._primary, self.generation)
 
     def close(self) -> None:
         """End all connections for good. May be repeated."""

@@ -110,6 +110,7 @@ class ReceiptHolder:
     def _send_claim(self, request: Request[Any]) -> ClaimReply:
         """Send a claim that has our token; after an error with a claim that may have been done, the token stays."""
         assert self._token is not None
+        generation = self._client.generation
         try:
             now, wait_us, taken, left, odd = self._send(request)
         except OutcomeUnknown:
@@ -120,6 +121,8 @@ class ReceiptHolder:
             raise
         if left:
             taken = self._rest_of_receipt(taken, left)
+            if self._client.generation != generation:  # under this receipt key it may have an earlier claim
+                raise OutcomeUnknown(f"{self._client.where} has changed its primary between two pieces of a receipt")
         taken = taken[len(self._token) :]
         if odd:
             warn("the record of a lease on %r cannot be read, and counts as none", to_key(odd))

@@ -48,10 +48,11 @@ class RedisStore:
         self._queue_name = queue_name
         self._keys = queue_keys(queue_name)
         self._clock = clock
-        self._tracked: bool | None = None  # whether the server tracks reads; None: not asked yet
-        self._eviction = EvictionCheck(client.where)
+        self._tracked = True  # whether the server tracks reads
+        self._asked_at: int | None = None  # the generation of the primary that was asked for it last
+        self._eviction = EvictionCheck(client)
         self.batches = Batches(client, "rx_runat aio")
-        self.plans = Plans(self._keys, clock, self._announces, self._announce, client.error_of)
+        self.plans = Plans(client, self._keys, clock, self._announces, self._announce)
 
     def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
         """Send the requests of a plan one after the other, and return its result.
@@ -154,23 +155,26 @@ class RedisStore:
         self._client.close()
 
     def _announces(self) -> bool:
-        """True if writes must be published, because the server refuses to track reads. Asked once, before a write."""
-        if self._tracked is None:
-            if self._clock is not None:
-                self._tracked = True  # in virtual time all writes pass this queue's own sink, which wakes its sources
-            else:
+        """True if writes must be published, because the server refuses to track reads.
+
+        Each primary is asked once, before a write: another one may have other settings and other users. In virtual time
+        none is asked: there all writes pass this queue's own sink, which wakes its sources.
+        """
+        generation = self._client.generation
+        if self._asked_at != generation and self._clock is None:
+            try:
+                connection = self._client.open()
                 try:
-                    connection = self._client.open()
-                    try:
-                        self._eviction.warn_once(connection)
-                        connection.call("CLIENT", "TRACKING", "ON")
-                    finally:
-                        connection.close()
-                    self._tracked = True
-                except Refused:
-                    self._tracked = False
-                except StoreError:
-                    return False  # the write itself will raise it
+                    self._eviction.warn_once(connection)
+                    connection.call("CLIENT", "TRACKING", "ON")
+                finally:
+                    connection.close()
+                self._tracked = True
+            except Refused:
+                self._tracked = False
+            except StoreError:
+                return False  # the write itself will raise it
+            self._asked_at = generation
         return not self._tracked
 
     def _announce(self) -> None:

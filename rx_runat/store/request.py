@@ -63,14 +63,15 @@ class Request(NamedTuple, Generic[T]):
         read: turns the reply into the result.
         script: the script to run; None: `words` are a command.
         resent_at: the index of the word that is 0 at first, 1 when the request is sent once more, and 2 when it is sent
-            once more to another primary, which may lack what the first one did; None: there is no such word, because
-            sending it once more does no harm.
+            once more to another primary, which may lack what the first one did, or what the request relies on; None:
+            there is no such word, because sending it once more does no harm.
         doubt: called with a result that came after an earlier reply was lost; returns what is unknown, in words, or
             None if the result is true all the same.
         once: True if the request is not sent once more after a lost reply, because the caller soon makes another one.
         relies_on: the generation (see `Route`) of the primary that replied to what this request follows up; None: it
             does not matter.
-        moved_at: the index of the word that is 1 if the request goes to a primary of another generation than that.
+        moved_at: the index of the word that is 0, and 1 if the request goes to a primary of another generation than
+            that; None: there is no such word.
     """
 
     words: Sequence[Arg]
@@ -91,20 +92,19 @@ class Request(NamedTuple, Generic[T]):
 
         >>> request = Request((1, "Q", 0, "token"), bytes, resent_at=2)
         >>> request.to_send(generation=7, sent_at=7), request.to_send(generation=8, sent_at=7)
-        ((1, 'Q', 1, 'token'), (1, 'Q', 2, 'token'))
+        ([1, 'Q', 1, 'token'], [1, 'Q', 2, 'token'])
         """
-        if not self.depends_on_primary(sent_at):
-            return self.words
-        words = list(self.words)
+        is_moved = self.relies_on is not None and self.relies_on != generation
+        other: dict[int, int] = {}
         if sent_at is not None and self.resent_at is not None:
-            words[self.resent_at] = 1 if sent_at == generation else 2
-        if self.relies_on is not None and self.moved_at is not None:
-            words[self.moved_at] = int(self.relies_on != generation)
-        return tuple(words)
+            other[self.resent_at] = 1 if sent_at == generation and not is_moved else 2
+        if is_moved and self.moved_at is not None:
+            other[self.moved_at] = 1
+        return [other.get(at, word) for at, word in enumerate(self.words)] if other else self.words
 
     def depends_on_primary(self, sent_at: int | None) -> bool:
         """True if the words are for a primary of one generation only."""
-        return self.relies_on is not None or (sent_at is not None and self.resent_at is not None)
+        return self.moved_at is not None or (sent_at is not None and self.resent_at is not None)
 
     def result(self, reply: Any, resent: bool, where: str) -> T:
         """Returns what the reply means.

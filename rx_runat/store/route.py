@@ -71,16 +71,22 @@ class Route(Protocol):
     Attributes:
         where: the name in messages, without a password.
         settings: of its connections.
-        generation: how many primaries it has had before the present one.
         fails_over: True if another primary may take the place of the present one.
         is_cluster: True if the primary is a node of a cluster.
     """
 
     where: str
     settings: Settings
-    generation: int
     fails_over: bool
     is_cluster: bool
+
+    @property
+    def generation(self) -> int:
+        """How many primaries it has had before the one that `pool` would give now.
+
+        So it is never more than that of a pool which is asked for afterwards.
+        """
+        ...
 
     def pool(self) -> OwnPool:
         """Returns the connections to the primary of the moment.

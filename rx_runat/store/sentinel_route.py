@@ -139,14 +139,14 @@ class SentinelRoute(PrimaryRoute):
             if self._is_closed:
                 break
             try:
-                primary = self._answer_of(address)
+                primary, is_back = self._answer_of(address)
             except StoreError as error:
                 self._hang_up()
                 errors.append(error)
                 continue
             self._addresses.remove(address)
             self._addresses.insert(0, address)
-            self._use(primary)
+            self._use(primary, is_back)
             self._note(monotonic(), None)
             return
         self._note(None, none_answers(errors or [Unavailable("it was closed")], self.where))
@@ -166,7 +166,12 @@ class SentinelRoute(PrimaryRoute):
             self._asking_since = math.inf
             self._changed.notify_all()
 
-    def _answer_of(self, address: Address) -> Address:
+    def _answer_of(self, address: Address) -> tuple[Address, bool]:
+        """Returns where the primary is, and whether it has become the primary anew.
+
+        Each failover counts the epoch one up. So two failovers, there and back, are noticed also if nobody asked
+        between them: what the primary did before the first one, it may lack now.
+        """
         if self._line is None or self._line[0] != address:
             self._hang_up()
             self._line = address, self._sentinels.at(*address).pool(protocol=2)  # old Sentinels know no other
@@ -182,9 +187,9 @@ class SentinelRoute(PrimaryRoute):
         epoch = _epoch(state)
         if epoch < self._epoch:
             raise Unavailable(f"{where} has missed the last failover")
+        is_back = -1 < self._epoch < epoch
         self._epoch = epoch
-        host, port = _pair(found)
-        return host, port
+        return _pair(found), is_back
 
 
 def _pair(found: Any) -> Address:

@@ -37,6 +37,7 @@ LOCATE = Script("locate")
 SETTLE = Script("settle", "prelude", "record")
 
 _WIRE = attrgetter("wire")
+_GENERATION = attrgetter("generation")
 _KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
 
 
@@ -133,7 +134,8 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
 
     A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
     gone before its deadline counts as ended by the earlier sending (a cancel may have done it instead). A lease that is
-    gone after its deadline was ended by the earlier sending or ran out: the answer is None.
+    gone after its deadline was ended by the earlier sending or ran out: the answer is None. It is None, too, at another
+    primary than the one which made the lease, because that lease may never have been there.
 
     The result: the reply without its `refusal`, and what the server said of the first request that it refused, or "".
 
@@ -141,9 +143,9 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
     """
     clock = "" if now is None else now
     words: list[Arg] = [4, keys.schedule, keys.claimed, keys.leases, keys.dead, 0, clock, new_token()]
-    for verb, key, fence, argument, deadline_ms in requests:
+    for verb, key, fence, argument, deadline_ms, _ in requests:
         words += (verb, to_member(key), fence, _cut(argument) if isinstance(argument, str) else argument, deadline_ms)
-    return Request(words, _to_settle_reply, SETTLE, resent_at=5)
+    return Request(words, _to_settle_reply, SETTLE, resent_at=5, relies_on=min(map(_GENERATION, requests)))
 
 
 def virtual(now: int | None) -> tuple[int, ...]:

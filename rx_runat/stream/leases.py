@@ -122,7 +122,7 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counts),
+                Lease(key, claimed.fence, claimed.deadline, self, counts, claimed.generation),
             )
             for key, score, attempt, counts in zip(
                 claimed.keys, claimed.scores, claimed.attempts, claimed.counts, strict=True
@@ -167,7 +167,10 @@ class LeaseManager:
 
     def _steps(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> Plan[SettleReply]:
         generation = self._store.generation
-        asked = [SettleRequest(verb, each.key, each.fence, what, each.deadline_ms) for each, verb, what in requests]
+        asked = [
+            SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation)
+            for each, verb, what in requests
+        ]
         try:
             reply = yield from self._writes.plan_settle(asked)
         except OutcomeUnknown:
@@ -180,7 +183,7 @@ class LeaseManager:
             if answer == REFUSED:
                 continue
             if verb == "extend" and answer:
-                lease.deadline_ms = answer
+                lease.deadline_ms, lease.generation = answer, generation
                 self.slots.extend(lease, self._end(answer))
             elif verb == "begin" and answer:
                 lease.is_counted = True

@@ -8,6 +8,7 @@ import pytest
 
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
+from tests.support.failovers import FailoverClient
 from tests.support.scripts import SCRIPTS
 from tests.support.servers import Server
 from tests.support.stores import FlakyClient, Q
@@ -17,6 +18,12 @@ from tests.support.stores import FlakyClient, Q
 def real(flaky: FlakyClient) -> RedisStore:
     """A store that goes by Redis's own clock."""
     return RedisStore(flaky, Q)
+
+
+@pytest.fixture
+def failing(flaky: FlakyClient) -> FailoverClient:
+    """A client of a server that fails over: fakeredis, and a real server."""
+    return FailoverClient(flaky)
 
 
 @pytest.fixture

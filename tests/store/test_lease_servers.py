@@ -90,6 +90,7 @@ def test_what_comes_into_the_schedule_is_announced_where_the_server_does_not_tra
     flaky = FlakyClient(connect(server.url).client)
     store = RedisStore(flaky, Q)
     monkeypatch.setattr(store, "_tracked", False)
+    monkeypatch.setattr(store, "_asked_at", flaky.generation)
     put(flaky, ("a", 1), ("b", 1))
     leased = store.leasing_claimer(LEASE).claim(2)
     for act, announced in [
@@ -112,6 +113,7 @@ def test_13_every_step_of_a_long_list_is_announced_where_the_server_does_not_tra
     flaky = FlakyClient(connect(server.url).client)
     store = RedisStore(flaky, Q)
     monkeypatch.setattr(store, "_tracked", False)
+    monkeypatch.setattr(store, "_asked_at", flaky.generation)
     store.schedule([Job(f"k{n}", 1) for n in range(4)], "last")
     assert [command[0] for command in flaky.sent] == ["ZADD", "PUBLISH"] * 2
     flaky.sent.clear()

@@ -350,7 +350,7 @@ def test_what_cannot_be_known_any_more_is_not_made_up(faults: Faults) -> None:
     faults.lost = 0
     scheduler.advance_to(10)
     for _ in range(2):
-        with pytest.raises(OutcomeUnknown, match="its lease has ended; whether this call ended it is unknown"):
+        with pytest.raises(OutcomeUnknown, match="its lease is gone; whether this call ended it is unknown"):
             got[0].ack()
 
 

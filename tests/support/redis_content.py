@@ -31,6 +31,11 @@ def content(store_client: RedisClient) -> list[tuple[bytes, float]]:
     return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
+def waiting(store_client: RedisClient) -> list[str]:
+    """The keys of the schedule, in order."""
+    return [member.decode() for member, _ in content(store_client)]
+
+
 def keys_of(store_client: RedisClient) -> list[bytes]:
     return sorted(RedisClient.call(store_client, "KEYS", "*"))
 

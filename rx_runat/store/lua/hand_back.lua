@@ -9,14 +9,17 @@
 --       4 claim   the token of the claim
 --       5 before  the token of the last hand-back from that claim under KEYS[3], or ''
 --       6.. score, key, score, key, ...
--- ->    how many keys went back; -1 if this token did it before: its reply was lost, or this is a delayed duplicate
+-- ->    how many keys went back, 0 if the claim is not known here; -1 if this token did it before: its reply was lost, or
+--       this is a delayed duplicate
 -- cost  O(keys * log(size of Q))
 --
 -- After this script the receipt holds the token of the hand-back instead of a claim. Without that token, a resent
 -- request would return keys that another source has claimed since.
 --
 -- A replica that became the primary has all of a script's effects or none. If it has no receipt of the claim, then the
--- claim never happened there: its keys still wait, or somebody has claimed or cancelled them since. So none is returned.
+-- claim never happened there: its keys still wait, or somebody has claimed or cancelled them since. So none is returned,
+-- and no receipt is written, which the next hand-back from that claim would take for a proof. DEL is called all the same:
+-- a demoted primary refuses it.
 local Q, receipt, proofs, token = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 if redis.call('GET', receipt) == token then return -1 end
 local is_known = ARGV[3] == '0'
@@ -25,10 +28,11 @@ for i = 4, 5 do
   is_known = is_known or (proof ~= '' and redis.call('GETRANGE', proofs, 0, #proof - 1) == proof)
 end
 redis.call('DEL', receipt)
+if not is_known then return 0 end
 redis.call('ZADD', Q, 'XX', 0, token)
 redis.call('SET', receipt, token, 'PX', ARGV[2])
 local back = 0
-for i = 6, is_known and #ARGV or 0, 4000 do
+for i = 6, #ARGV, 4000 do
   back = back + redis.call('ZADD', Q, 'NX', unpack(ARGV, i, math.min(i + 3999, #ARGV)))
 end
 return back

@@ -4,7 +4,7 @@
 --       2 {Q}:claimed   as in lease.lua
 --       3 {Q}:leases    as in record.lua
 --       4 {Q}:dead, the dead letters: hash key -> time in epoch ms, attempts, run_at, reason; between them a space
--- ARGV  1 resent  0; 1 if an earlier reply to these requests was lost; 2 if it was lost by another primary
+-- ARGV  1 resent  0; 1 if an earlier reply to these requests was lost; 2 if another primary lost it, or made a lease
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3 token   random, so that it is no member and no field
 --       4.. verb, key, fence, argument, deadline, verb, ...

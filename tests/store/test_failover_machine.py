@@ -1,0 +1,339 @@
+"""Any history of calls and failovers, compared with a dict that forgets what the failovers lost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from rx_runat import Job, OutcomeUnknown, Unavailable
+from rx_runat.model.batch import Claimed, Entry
+from rx_runat.model.job import KEEP, Keep
+from rx_runat.model.members import to_key, to_member
+from rx_runat.store import claimers, receipts
+from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
+from rx_runat.store.client import TRIES
+from rx_runat.store.connect import connect
+from rx_runat.store.redis_store import RedisStore
+from rx_runat.store.request import Arg
+from tests.support.failovers import Done, FailoverClient
+from tests.support.servers import Server
+from tests.support.stores import Q
+
+pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
+
+START_MS = 1_000_000
+KEYS = ["a", "b", "c", "é"]
+
+SOME_FATES = st.lists(st.sampled_from(["lost", "late", "away", "switch", "lost, switch"]), min_size=1, max_size=TRIES)
+FATES = st.just([]) | st.just([]) | SOME_FATES
+"""Fates of the next commands, as in `FailoverClient`; later ones are replied to."""
+
+LOSING = st.sampled_from([0, 1, 1, 2, 3, 5])
+"""How many changes a failover loses."""
+
+Taken = list[tuple[str, int]]
+Command = tuple[Arg, ...]
+
+
+@dataclass
+class State:
+    """What the primary has.
+
+    Attributes:
+        waiting: key -> run_at, ms.
+        taken: what each claim took, by its token.
+        returned: the tokens of the hand-backs that were done.
+        result: of the last command of a sink's verb.
+    """
+
+    waiting: dict[str, int] = field(default_factory=dict[str, int])
+    taken: dict[str, Taken] = field(default_factory=dict[str, Taken])
+    returned: set[str] = field(default_factory=set[str])
+    result: object = None
+
+    def in_order(self) -> Taken:
+        return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+
+
+class Known:
+    """What a source knows."""
+
+    def __init__(self, claimer: PlainClaimer) -> None:
+        self.claimer = claimer
+        self.entries: Taken = []  # claimed and replied to, neither delivered nor handed back
+        self.token = ""  # of the claim that took them
+        self.backing: Taken = []  # a hand-back that was not replied to
+
+    def may_claim(self) -> bool:
+        return not self.backing and not self.entries
+
+    def may_hand_back(self) -> bool:
+        return bool(self.backing or self.entries)
+
+
+def args(command: Command) -> tuple[Any, ...]:
+    """Returns a script's ARGV."""
+    return command[3 + int(command[2]) :]
+
+
+def no_effect(_: State) -> None:
+    """A command that changes no key of the schedule."""
+
+
+class Failovers(RuleBasedStateMachine):
+    """The store and two claimers on a server that fails over, beside a stack of dicts.
+
+    A claim or hand-back has its effect at a primary once, however often it is sent there. A hand-back has none where
+    its claim did not happen.
+    """
+
+    url = "memory://"
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = START_MS * 1000
+        client = connect(self.url).client
+        client.call("FLUSHDB")
+        self.client = FailoverClient(client)
+        self.store = RedisStore(self.client, Q, lambda: self.now)
+        self.all_known = [Known(self.store.plain_claimer()) for _ in range(2)]
+        self.state = State()
+        self.past: list[State] = [self.state]
+        self.claim_of: dict[str, str] = {}  # the token of a hand-back -> that of its claim
+        for place, key in enumerate(KEYS):
+            self.schedule(key, -100 * place, "last", [], 0)
+
+    # The model of the scripts.
+
+    def happened(self, done: Done, effect: Callable[[State], object]) -> None:
+        command = done.command
+        state = self.state = copy.deepcopy(self.state)
+        self.past[len(self.past) - (not done.is_change) :] = [state]
+        if command[:2] == ("EVAL", CLAIM.body):
+            limit, token, _, resent, _, _, now = args(command)
+            if token not in state.taken:
+                due = [each for each in state.in_order() if each[1] <= now // 1000][:limit]
+                if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
+                    state.taken[token] = due
+                for key, _ in due:
+                    del state.waiting[key]
+        elif command[:2] == ("EVAL", HAND_BACK.body):
+            token, *_ = args(command)
+            if token not in state.returned and self.claim_of[token] in state.taken:
+                state.returned.add(token)
+                for score, member in zip(args(command)[5::2], args(command)[6::2], strict=True):
+                    state.waiting.setdefault(to_key(member), int(score))
+        else:
+            state.result = effect(state)
+
+    def follow(self, effect: Callable[[State], object] = no_effect) -> int:
+        """Change the model as the server has changed. Returns how many commands were done."""
+        events, self.client.events = self.client.events, []
+        for event in events:
+            if isinstance(event, int):
+                del self.past[len(self.past) - event :]
+                self.state = self.past[-1]
+            else:
+                self.happened(event, effect)
+        return sum(not isinstance(event, int) for event in events)
+
+    def ask(
+        self,
+        fates: list[str | None],
+        losing: int,
+        verb: Callable[[], Any],
+        effect: Callable[[State], object] = no_effect,
+        claim_token: str = "",
+    ) -> tuple[bool, Any]:
+        """Call a verb and update the model; returns whether the verb returned, and what."""
+        self.client.fates, self.client.losing = list(fates), losing
+        self.client.sent.clear()
+        answered, answer, error = True, None, None
+        try:
+            answer = verb()
+        except Unavailable as raised:
+            answered, error = False, raised
+        self.client.fates = []
+        for command in self.client.sent:
+            if command[:2] == ("EVAL", HAND_BACK.body):
+                self.claim_of.setdefault(args(command)[0], claim_token)
+        done = self.follow(effect)
+        if effect is not no_effect:
+            assert error is None or isinstance(error, OutcomeUnknown) or not done, "unknown if it was done"
+        return answered, answer
+
+    # Time, and the wire.
+
+    @rule(milliseconds=st.integers(0, 900))
+    def time_goes_by(self, milliseconds: int) -> None:
+        self.now += milliseconds * 1000
+
+    @rule(losing=LOSING)
+    def fail_over(self, losing: int) -> None:
+        self.client.fail_over(losing)
+        self.follow()
+
+    @precondition(lambda self: self.client.copies)
+    @rule(data=st.data())
+    def a_late_copy_arrives(self, data: st.DataObject) -> None:
+        self.client.send_at_once(data.draw(st.sampled_from(self.client.copies)))
+        self.follow()
+
+    # The sink's verbs.
+
+    @rule(key=st.sampled_from(KEYS), ms=st.integers(-600, 2500), keep=st.sampled_from(KEEP), fates=FATES, losing=LOSING)
+    def schedule(self, key: str, ms: int, keep: Keep, fates: list[str | None], losing: int) -> None:
+        def write(state: State) -> int:
+            new = START_MS + ms
+            old = state.waiting.get(key, new)
+            stands = {"last": new, "first": old, "earliest": min(old, new), "latest": max(old, new)}[keep]
+            state.waiting[key] = stands
+            return stands
+
+        job = Job(key, (START_MS + ms) / 1000)
+        answered, answer = self.ask(fates, losing, lambda: self.store.schedule([job], keep), write)
+        if answered:
+            assert answer == self.state.result == self.state.waiting[key]
+
+    @rule(key=st.sampled_from(KEYS), fates=FATES, losing=LOSING)
+    def cancel(self, key: str, fates: list[str | None], losing: int) -> None:
+        answered, answer = self.ask(
+            fates, losing, lambda: self.store.cancel(key), lambda state: state.waiting.pop(key, None) is not None
+        )
+        if answered:
+            assert answer is self.state.result, "never yes where the key was not there, nor no where it was"
+            assert key not in self.state.waiting
+            assert answer or not fates or fates[0] in ("away", "switch"), "no is sure"
+
+    # The claimers.
+
+    def draw(self, data: st.DataObject, may: Callable[[Known], bool]) -> Known:
+        return data.draw(st.sampled_from([known for known in self.all_known if may(known)]))
+
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
+    @rule(data=st.data(), limit=st.sampled_from([4, 4, 2, 1]), fates=FATES, losing=LOSING)
+    def claim(self, data: st.DataObject, limit: int, fates: list[str | None], losing: int) -> None:
+        known = self.draw(data, Known.may_claim)
+        answered, claimed = self.ask(fates, losing, lambda: known.claimer.claim(limit))
+        if answered:
+            assert isinstance(claimed, Claimed)
+            self.receive(known, list(zip(claimed.keys, map(int, claimed.scores), strict=True)))
+
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
+    @rule(data=st.data(), key=st.sampled_from(KEYS))
+    def a_claim_is_lost_and_a_key_cancelled(self, data: st.DataObject, key: str) -> None:
+        """Chance alone does this seldom."""
+        self.claim(data, 4, [], 0)
+        self.fail_over(1)
+        self.cancel(key, [], 0)
+
+    @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
+    @rule(data=st.data(), fates=FATES, losing=LOSING)
+    def close(self, data: st.DataObject, fates: list[str | None], losing: int) -> None:
+        self.close_with(self.draw(data, Known.may_claim), fates, losing)
+
+    def close_with(self, known: Known, fates: list[str | None], losing: int) -> None:
+        was_owed = known.claimer.is_owed
+        answered, answer = self.ask(fates, losing, known.claimer.close)
+        if answered and was_owed:
+            self.receive(known, [(each.key, int(each.score)) for each in answer])
+        elif answered:
+            assert answer == []
+
+    def receive(self, known: Known, got: Taken) -> None:
+        known.token = next(args(each)[1] for each in self.client.sent[::-1] if each[:2] == ("EVAL", CLAIM.body))
+        assert got == self.state.taken.get(known.token, []), "what the claim took at the primary that replied"
+        known.entries = got
+
+    @precondition(lambda self: any(map(Known.may_hand_back, self.all_known)))
+    @rule(
+        data=st.data(),
+        delivered=st.sampled_from([0, 0, 1, 4]),
+        back=st.sampled_from([1, 1, 4]),
+        fates=FATES,
+        losing=LOSING,
+    )
+    def hand_back(self, data: st.DataObject, delivered: int, back: int, fates: list[str | None], losing: int) -> None:
+        """The subscribers have received some, and these are theirs; of the rest, some go back, and more may follow."""
+        known = self.draw(data, Known.may_hand_back)
+        del known.entries[:delivered]
+        self.hand_back_with(known, back, fates, losing)
+
+    def hand_back_with(self, known: Known, back: int, fates: list[str | None], losing: int) -> None:
+        if not known.backing:
+            known.backing, known.entries = known.entries[:back], known.entries[back:]
+        entries = [Entry(key, str(ms)) for key, ms in known.backing]
+        if entries:
+            answered, _ = self.ask(fates, losing, lambda: known.claimer.hand_back(entries), claim_token=known.token)
+            if answered:
+                known.backing = []
+
+    # What always holds.
+
+    @invariant()
+    def redis_holds_what_the_dict_holds(self) -> None:
+        shown = self.client.look("ZRANGE", Q, 0, -1, "WITHSCORES")
+        held = [(member, float(score)) for member, score in shown]
+        assert held == [(to_member(key), ms) for key, ms in self.state.in_order()]
+
+    @invariant()
+    def nothing_else_lies_there_for_long(self) -> None:
+        for key in self.client.look("KEYS", "*"):
+            assert key == Q.encode() or self.client.look("PTTL", key) > 0
+
+    def teardown(self) -> None:
+        """All claimers return what they have, and every copy arrives: Redis still holds what the dict holds."""
+        if not hasattr(self, "client"):
+            return
+        for known in self.all_known:
+            for _ in range(2):
+                self.hand_back_with(known, 9, [], 0)
+            self.close_with(known, [], 0)
+            self.hand_back_with(known, 9, [], 0)
+            self.close_with(known, [], 0)
+        for command in self.client.copies:
+            self.client.send_at_once(command)
+        self.follow()
+        self.redis_holds_what_the_dict_holds()
+        self.client.close()
+
+
+@pytest.fixture(autouse=True)
+def receipts_are_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (claimers, receipts):
+        monkeypatch.setattr(module, "PIECE_BYTES", 40)
+
+
+def run(machine: type[RuleBasedStateMachine], examples: int, steps: int = 30) -> None:
+    run_machine(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.timeout(400)  # a failure is made small before it is shown
+@pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_25_any_history_with_failovers_is_that_of_a_dict(examples: int) -> None:
+    run(Failovers, examples)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.timeout(400)
+def test_25_any_history_with_failovers_is_that_of_a_dict_on_a_real_server(server: Server) -> None:
+    run(type("RealFailovers", (Failovers,), {"url": server.url}), 60)

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
-import redis as redis_py
 from reactivex import abc
 
 from rx_runat.aio import Aio, Parts
@@ -20,6 +19,7 @@ from rx_runat.model.forks import renew_in_child
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
 from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_ms
+from rx_runat.store.clients import Client
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
@@ -57,12 +57,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  that are left when the source ends.
     Order:       by run_at, then key, within a claim; all keys of one claim are delivered before the next claim; no
                  order between processes.
-    Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With a
+    Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With
+                 Sentinel or Cluster it is the clock of the primary of the moment: keep those hosts in step. With a
                  virtual-time scheduler, that scheduler's clock does both.
     Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. If a subscription
                  names an asyncio scheduler (`await` brings one), its `on_next` runs on that event loop, one key at a
                  time, while the source waits; other schedulers of subscriptions are ignored.
-    Errors:      outages are survived: see `errors`. What cannot heal (wrong type, password, permission) reaches
+    Errors:      outages are survived: see `errors`. A failover by Sentinel or Cluster is an outage, too, and streams go
+                 on at the new primary by themselves. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
                  with its own `on_error`; the others go on. The key at which it raised goes back if no other subscriber
                  received it. `SystemExit` and its like end no more than that, and are shown on standard error as well;
@@ -81,9 +83,16 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  all of them share.
 
     Args:
-        redis: a URL (`redis://`, `rediss://`, `unix://`, `embedded://`, `embedded:///dir`, `memory://`,
-            `memory://name`), a mapping of what `redis.Redis` takes, or a `redis.Redis`, which is copied and never
-            used, changed or closed. None: `$REDIS_URL`, else `redis://localhost:6379`.
+        redis: a URL, a mapping or a client. None: `$REDIS_URL`, else `redis://localhost:6379`.
+            URLs: `redis://`, `rediss://` and `unix://` as redis-py reads them, or with `valkey` for `redis`;
+            `redis+sentinel://user:password@host:26379,host:26379/primary/0`, with `?sentinel_username=` and
+            `sentinel_password=`; `redis+cluster://user:password@host:6379,host:6379`; both of these with `rediss` for
+            TLS; `embedded://`, `embedded:///dir`, `memory://`, `memory://name`.
+            A mapping holds what `redis.Redis` takes, such as `host`, `port` or `credential_provider`.
+            A client is a `redis.Redis`, the `master_for(...)` of a Sentinel or a `RedisCluster`, or one of these of
+            `redis.asyncio` or of valkey-py. Its settings are copied; it is never used, changed or closed.
+            With Sentinel and Cluster, connections wait 2 s for a reply unless a `socket_timeout` is set. That of a
+            client counts as set if it is not 5 s, which is redis-py's default.
         queue_name: all processes that name it share the queue, npm runat's included.
         interval: seconds, or a timedelta: the longest time between two looks at Redis. This regular look is the
             heartbeat. It may be long: keys come on time without it, because changes in Redis wake the source. None
@@ -105,7 +114,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def __init__(
         self,
-        redis: str | Mapping[str, Any] | redis_py.Redis | None = None,
+        redis: str | Mapping[str, Any] | Client | None = None,
         *,
         queue_name: str = "RunAt~default",
         interval: Seconds | None = 0.1,
@@ -367,9 +376,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         From another thread it waits for the `on_next` in progress; from `on_next` it returns at once, and the source
         ends after that call. Work that `settle` has begun is broken off, except for a plain function: `stop` waits
         until that function returns, unless `stop` was called from it. If Redis cannot be reached, `stop` gives up after
-        one interval, at most 5 s. If Redis accepts connections but does not answer, `stop` waits for at least 1 s
-        before it gives up. Then it reports on `errors` and in the log which keys it could not hand back. Afterwards
-        `subscribe` completes at once, and the sink and the verbs raise `Stopped`.
+        one interval, at most 5 s; with Sentinel or Cluster after 5 s, in which another primary may come. If Redis
+        accepts connections but does not answer, `stop` waits for at least 1 s before it gives up. Then it reports on
+        `errors` and in the log which keys it could not hand back. Afterwards `subscribe` completes at once, and the
+        sink and the verbs raise `Stopped`.
         """
         self._store.batches.stop(Stopped(f"{self!r} was stopped; make a new one to go on"))
         self._sources.stop(-1)

@@ -25,7 +25,9 @@ keys                the names of all that is in Redis
 route               where Redis is at the moment: one of the three below
 address             one server, which stays where it is
 slot_route          the primary of the queue's slot in a cluster
+search              a search for it, which many threads need at the same moment, and one of them makes
 sentinel_route      the primary that Sentinel names
+sentinels           asks Sentinels, one after the other, where the primary is
 primary             what these two share: another primary takes the place of the present one
 credentials         credentials that change while we are connected
 batches             sends the next requests of many plans together, for awaits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import redis
 from redis.exceptions import MovedError
 
 from rx_runat.model.safe_log import warn
@@ -38,6 +39,7 @@ class Address:
         self._queue_name = queue_name
         self._join = join
         self._pool = settings.pool(join)
+        self._seconds: float | None = None  # of `shorten_timeout`
         self._former: OwnPool | None = None  # the pool before `shorten_timeout`: calls may still use it
 
     def pool(self) -> OwnPool:
@@ -47,20 +49,25 @@ class Address:
     def lost(self, pool: OwnPool) -> None:
         """There is no other server: the next connection leads to the same address."""
 
-    def moved(self, error: MovedError) -> Route | None:
+    def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
         """Returns the route to the queue's slot in the cluster that this server is a node of."""
         warn("%s is one node of a cluster: from now on the queue follows its slot from node to node", self.where)
-        here = self.settings.values.get("host", "localhost"), int(self.settings.values.get("port", 6379))
+        kind, values = self.settings.connection_class, dict(self.settings.values)
+        if values.pop("path", None) is not None:  # a node on this host, reached by its unix socket
+            kind = redis.Connection
+        here = values.get("host", "localhost"), int(values.get("port", 6379))
         # Of the next generation, because perhaps this node had the slot before, and a failover took it away.
-        route = SlotRoute(self.settings, [here], self._queue_name, self.where, self.generation + 1)
-        route.moved(error)
+        route = SlotRoute(Settings(kind, values), [here], self._queue_name, self.where, self.generation + 1)
+        if self._seconds is not None:
+            route.shorten_timeout(self._seconds)
+        route.moved(error, pool)
         self.close()
         return route
 
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
         if self._former is None:
-            self._former = self._pool
+            self._former, self._seconds = self._pool, seconds
             self._pool = self.settings.with_timeout(seconds).pool(self._join)
             self._former.disconnect(inuse_connections=False)
 

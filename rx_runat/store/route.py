@@ -31,6 +31,9 @@ class Settings(NamedTuple):
     connection_class: type
     values: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Settings of {self.where}>"  # the values may hold a password
+
     def but(self, **values: Any) -> Settings:
         """Returns the settings with other values for these names."""
         return self._replace(values={**self.values, **values})
@@ -43,8 +46,7 @@ class Settings(NamedTuple):
         """Returns the settings with a timeout for connecting and for each reply; a default changes none that is set."""
         timeouts = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         if is_default:
-            # 5 s is what redis-py's clients have if the user has set nothing.
-            timeouts |= {name: own for name in timeouts if (own := self.values.get(name)) not in (None, 5)}
+            timeouts |= {name: own for name in timeouts if (own := self.values.get(name)) is not None}
         return self.but(**timeouts)
 
     def pool(self, join: Callable[[], str] | None = None, protocol: int = 3) -> OwnPool:
@@ -100,8 +102,13 @@ class Route(Protocol):
         """Forget where the primary is: what these connections lead to does not answer, or is a primary no more."""
         ...
 
-    def moved(self, error: MovedError) -> Route | None:
-        """Returns the route to use from now on, because a node has said where the slot is; None: it is not followed."""
+    def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
+        """Returns the route to use from now on, because a node has said where the slot is; None: it is not followed.
+
+        Args:
+            error: what the node said.
+            pool: of the connection on which it said so. What a former primary says is not followed.
+        """
         ...
 
     def shorten_timeout(self, seconds: float) -> None:

@@ -13,20 +13,21 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from rx_runat.errors import Refused, StoreError, Unavailable
+from rx_runat.errors import StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.safe_log import fault, warn
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import Address, PrimaryRoute, ask, none_answers
+from rx_runat.store.primary import Address, PrimaryRoute
 from rx_runat.store.route import Settings
+from rx_runat.store.sentinels import Sentinels
 
-GOOD_SECONDS = 1.0  # how long an answer is good
+GOOD_SECONDS = 1.0  # how long an answer is good, counted from the question
+_LONGEST_ANSWER = GOOD_SECONDS  # a later answer is good no more, whatever patience the user has with a primary
 _EVERY = 0.4  # seconds between two questions: an answer that is late does not make calls wait, if it comes within 0.6 s
 _UNUSED = 3.0  # seconds without a call, after which nothing is asked any more
 _PATIENCE = 0.25  # seconds that a call waits for an answer, if it knows a primary: Sentinel needs a millisecond
-_LONGEST_END = 1.0  # seconds to wait for the asker at the end: it may be connecting to a Sentinel that is silent
+_LONGEST_END = 1.0  # seconds to wait for the asker at the end: it may be connecting to a host that is silent
 
 
 class SentinelRoute(PrimaryRoute):
@@ -43,16 +44,16 @@ class SentinelRoute(PrimaryRoute):
         named = ",".join(f"{host}:{port}" for host, port in addresses)
         db = f"/{settings.values['db']}" if settings.values.get("db") else ""
         super().__init__(settings, f"{settings.scheme}+sentinel://{named}/{service}{db}")
-        self._sentinels = sentinels.with_timeout(GOOD_SECONDS, is_default=True)
-        self._addresses = list(addresses)
-        self._service = service
-        self._epoch = -1  # of the newest answer: a Sentinel that knows only an older state is not believed
-        self._line: tuple[Address, OwnPool] | None = None  # the connection to the Sentinel that answered last
-        self._changed = threading.Condition()  # over the six below
+        sentinels = sentinels.with_timeout(_LONGEST_ANSWER, is_default=True)
+        patience = min(sentinels.values["socket_timeout"], _LONGEST_ANSWER)
+        self._sentinels = Sentinels(sentinels.with_timeout(patience), addresses, service, self.where)
+        self._changed = threading.Condition()  # over the nine below
         self._thread: threading.Thread | None = None
-        self._answered_at = -math.inf
+        self._answered_at = -math.inf  # when the question was asked whose answer is the newest one
         self._asking_since = math.inf
+        self._lost_at = -math.inf
         self._error: StoreError | None = None  # why the last question brought no answer
+        self._is_warned = False  # of Sentinels that do not answer
         self._rounds = 0  # how many questions have ended
         self._is_wanted = False  # a call waits for an answer
         self._used_at = -math.inf
@@ -67,13 +68,15 @@ class SentinelRoute(PrimaryRoute):
 
     def lost(self, pool: OwnPool) -> None:
         """The next call waits for a new answer, for a moment."""
-        if pool is self._pool:
+        if pool.generation == self.generation:
             with self._changed:
+                self._lost_at = monotonic()
                 self._answered_at, self._error = -math.inf, None
 
     def renewed(self, _: Callable[[], str] | None = None, /) -> SentinelRoute:
         """Returns a route by the same Sentinels with connections of its own."""
-        return SentinelRoute(self.settings, self._sentinels, self._addresses, self._service)
+        known = self._sentinels
+        return SentinelRoute(self.settings, known.settings, known.addresses, known.service)
 
     def close(self) -> None:
         """End all connections, and the asker. May be repeated."""
@@ -81,7 +84,8 @@ class SentinelRoute(PrimaryRoute):
         with self._changed:
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None:
+        self._sentinels.close()
+        if thread is not None and thread is not threading.current_thread():
             thread.join(_LONGEST_END)
 
     def _is_silent(self, now: float) -> bool:
@@ -91,21 +95,35 @@ class SentinelRoute(PrimaryRoute):
     def _ask_now(self) -> OwnPool:
         with self._changed:
             if self._is_closed:
-                raise Unavailable(f"the connections to {self.where} are closed")
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="rx_runat sentinel", daemon=True)
-                thread.start()
-                self._thread = thread
+                raise self._closed()
+            try:
+                self._start()
+            except RuntimeError as error:  # the system's limit, or from Python 3.12 on the end of the interpreter
+                if self._pool is None:
+                    raise Unavailable(f"{self.where} cannot be asked for the primary: {error}") from error
+                return self._pool
             self._is_wanted = True
             self._changed.notify_all()
             # A question that is under way may have been answered before the primary was lost: wait for the one after.
-            enough = self._rounds + (1 if math.isinf(self._asking_since) else 2)
+            is_asking = not math.isinf(self._asking_since)
+            enough = self._rounds + (2 if is_asking and self._pool is not None else 1)
             self._changed.wait_for(
                 lambda: self._rounds >= enough or self._is_closed, None if self._pool is None else _PATIENCE
             )
             if self._pool is not None:
                 return self._pool
-            raise self._error or Unavailable(f"the connections to {self.where} are closed")
+            why = self._error or self._closed()
+        raise type(why)(str(why)) from why  # one of its own for each caller, who may add to its message
+
+    def _start(self) -> None:
+        """Start the asker if it has ended. Raises RuntimeError if no thread can be started."""
+        if self._thread is None or not self._thread.is_alive():
+            # Noted before it starts: if a signal's handler raises in `start`, the next call must not start another one.
+            self._thread = threading.Thread(target=self._run, name="rx_runat sentinel", daemon=True)
+            self._thread.start()
+
+    def _closed(self) -> StoreError:
+        return Unavailable(f"the connections to {self.where} are closed")
 
     # The asker.
 
@@ -113,20 +131,20 @@ class SentinelRoute(PrimaryRoute):
         try:
             while self._waits_for_turn():
                 self._ask()
-        except Exception as error:  # a bug of ours: who waits for an answer must not wait for ever
+        except BaseException as error:  # a bug of ours: who waits for an answer must not wait for ever
+            self._sentinels.hang_up()
+            self._note(None, Unavailable(f"the asker of {self.where} failed"), ends=True)
             fault("the asker of %s failed", self.where, error=error)
-            self._note(None, Unavailable(f"the asker of {self.where} failed"))
-            self._thread = None
-        finally:
-            self._hang_up()
 
     def _waits_for_turn(self) -> bool:
         """Wait until it is time to ask. Returns False at the end, and when nobody needs an answer any more."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_wanted or self._is_closed, _EVERY)
-            pool = self._pool
-            is_in_use = monotonic() - self._used_at < _UNUSED or (pool is not None and pool.has_listeners)
+            if self._thread is not threading.current_thread():
+                return False  # a signal interrupted its start, and another one was started
+            is_in_use = monotonic() - self._used_at < _UNUSED or any(pool.has_listeners for pool in self._pools)
             if self._is_closed or not (self._is_wanted or is_in_use):
+                self._sentinels.hang_up()  # before the next asker can begin
                 self._thread = self._error = None
                 return False
             self._is_wanted = False
@@ -134,69 +152,26 @@ class SentinelRoute(PrimaryRoute):
             return True
 
     def _ask(self) -> None:
-        errors: list[StoreError] = []
-        for address in tuple(self._addresses):
-            if self._is_closed:
-                break
-            try:
-                primary, is_back = self._answer_of(address)
-            except StoreError as error:
-                self._hang_up()
-                errors.append(error)
-                continue
-            self._addresses.remove(address)
-            self._addresses.insert(0, address)
-            self._use(primary, is_back)
-            self._note(monotonic(), None)
-            return
-        self._note(None, none_answers(errors or [Unavailable("it was closed")], self.where))
+        try:
+            answer = self._sentinels.ask(self._primary if self._lost_at > self._answered_at else None)
+        except StoreError as error:
+            self._note(None, error)
+        else:
+            self._use(answer.primary, answer.is_back)
+            self._note(answer.asked_at, None)
 
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._line[1].end()
-            self._line = None
-
-    def _note(self, answered_at: float | None, error: StoreError | None) -> None:
+    def _note(self, asked_at: float | None, error: StoreError | None, ends: bool = False) -> None:
+        """Note how a question ended: when it was asked, if it was answered, and else why not."""
         with self._changed:
-            if error is not None and self._error is None and self._pool is not None and not self._is_closed:
-                warn("%s; the queue stays with the primary that it knows", error)
-            self._answered_at = self._answered_at if answered_at is None else answered_at
+            warns = error is not None and self._pool is not None and not (self._is_warned or self._is_closed)
+            self._is_warned = warns or (self._is_warned and error is not None)
+            if asked_at is not None and asked_at > self._lost_at:
+                self._answered_at = asked_at
             self._error = error
             self._rounds += 1
             self._asking_since = math.inf
+            if ends:
+                self._thread = None
             self._changed.notify_all()
-
-    def _answer_of(self, address: Address) -> tuple[Address, bool]:
-        """Returns where the primary is, and whether it has become the primary anew.
-
-        Each failover counts the epoch one up. So two failovers, there and back, are noticed also if nobody asked
-        between them: what the primary did before the first one, it may lack now.
-        """
-        if self._line is None or self._line[0] != address:
-            self._hang_up()
-            self._line = address, self._sentinels.at(*address).pool(protocol=2)  # old Sentinels know no other
-        where = f"the Sentinel {address[0]}:{address[1]}"
-        found, state = ask(
-            self._line[1],
-            where,
-            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service),
-            ("SENTINEL", "MASTER", self._service),
-        )
-        if not found:
-            raise Refused(f"{where} knows no primary named {self._service!r}")
-        epoch = _epoch(state)
-        if epoch < self._epoch:
-            raise Unavailable(f"{where} has missed the last failover")
-        is_back = -1 < self._epoch < epoch
-        self._epoch = epoch
-        return _pair(found), is_back
-
-
-def _pair(found: Any) -> Address:
-    host, port = found
-    return host.decode(), int(port)
-
-
-def _epoch(state: Any) -> int:
-    fields = dict(zip(state[::2], state[1::2], strict=True))
-    return int(fields[b"config-epoch"])
+        if warns:  # outside of the lock, because a handler of the log may use the queue
+            warn("%s; the queue stays with the primary that it knows", error)

@@ -20,6 +20,7 @@ The tracker takes no part in claims: what it reports is a hint, and a lost hint 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -28,6 +29,10 @@ from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.eviction import EvictionCheck
 from rx_runat.store.keys import claimed_key, wake_channel
+
+# Seconds. A primary that is silent and not dead pushes nothing, and only a read shows that. Where another primary takes
+# its place, a source that sleeps is to be there within 2 s of it: a read each second, and the timeout of the last one.
+_LONGEST_WAIT = 1.0
 
 
 class RedisHeadTracker:
@@ -75,13 +80,13 @@ class RedisHeadTracker:
         return _score(self._client.call("ZRANGE", claimed_key(self._queue_name), 0, 0, "WITHSCORES"))
 
     def wait(self, seconds: float) -> None:
-        """Return when the schedule may have changed since `head`, or after so many seconds.
+        """Return when the schedule may have changed since `head`, or after so many seconds, or sooner.
 
         Raises:
             OutcomeUnknown: the connection is gone; `head` opens a new one.
         """
         assert self._connection is not None, "a head is read before anything is waited for"
-        self._connection.listen(seconds)
+        self._connection.listen(min(seconds, _LONGEST_WAIT) if self._client.fails_over else seconds)
 
     def close(self) -> None:
         """Close the connection, which ends a call under way. Any thread may call it, and repeat it."""
@@ -102,17 +107,27 @@ class RedisHeadTracker:
         except Refused:
             self._tracks = False
             self._subscribe(connection)
+            return connection
+        if self._client.is_cluster:
+            # Tracking says nothing when a slot without the queue goes to another node. The end of a subscription does.
+            with contextlib.suppress(Refused):
+                self._subscribe_to_shard(connection)
         return connection
 
     def _subscribe(self, connection: DedicatedConnection) -> None:
-        channel = wake_channel(self._queue_name)
-        if self._client.is_cluster:
-            try:
-                connection.call("SSUBSCRIBE", channel, pushed=True)
-                return
-            except Refused:
-                pass  # as in `RedisClient.publish`
-        connection.call("SUBSCRIBE", channel, pushed=True)
+        """Subscribe to both kinds of channel: a sink in another process may not know yet that this is a cluster."""
+        is_subscribed = False
+        with contextlib.suppress(Refused):  # as in `RedisClient.publish`
+            self._subscribe_to_shard(connection)
+            is_subscribed = True
+        try:
+            connection.call("SUBSCRIBE", wake_channel(self._queue_name), pushed=True)
+        except Refused:
+            if not is_subscribed:
+                raise
+
+    def _subscribe_to_shard(self, connection: DedicatedConnection) -> None:
+        connection.call("SSUBSCRIBE", wake_channel(self._queue_name), pushed=True)
 
 
 def _score(found: list[Any]) -> float:

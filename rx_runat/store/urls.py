@@ -20,6 +20,9 @@ _ENCODE = (
     "%3A, % as %25"
 )
 
+_HOSTS = re.compile(r"(rediss?)\+[a-z]+://(?:([^/?]*)@)?([^/?@]*)(/[^?]*)?(?:\?(.*))?", re.DOTALL)
+_HOST = re.compile(r"(\[[^][@/?#,\s]+\]|[^][:@/?#,\s]+)(?::([1-9][0-9]{0,4}))?")
+
 
 def client_of(url: str, tried: Callable[[redis.Redis], redis.Redis], forms: str) -> redis.Redis:
     """Returns redis-py's client of a URL.
@@ -86,27 +89,24 @@ def hosts_of(
         InvalidSetting: as in `client_of`.
         OSError: it is not the URL's fault.
     """
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}") from None
-    if "#" in url or _has_late_login(parts):
-        raise _refusal(f"a URL with a # in it, or an @ behind its hosts; {_ENCODE}")
-    login, at, hosts = parts.netloc.rpartition("@")
-    named = hosts.split(",")
-    if not all(named):
-        raise _refusal("a URL with an empty host; it must be such as host:port,host:port")
+    found = _HOSTS.fullmatch(url)
+    if found is None:
+        raise _refusal(f"a URL that cannot be read; {_ENCODE}; it must be {forms}")
+    scheme, login, hosts, path, asked = found.groups(default="")
+    names = [part.partition("=")[0] for part in asked.split("&")]
+    if "#" in url or "@" in login or "@" in path or any("@" in name for name in names):
+        raise _refusal(f"a URL with a # in it, or with an @ that does not end its user and password; {_ENCODE}")
+    addresses = [_HOST.fullmatch(each) for each in hosts.split(",")]
+    if not all(addresses):
+        raise _refusal("a URL with a host that cannot be read; it must be such as host:port,[::1]:port, without spaces")
+    query = parse_qsl(asked, keep_blank_values=True)
     options = {name: value for name, value in query if name in own}
-    rest = urlencode([(name, value) for name, value in query if name not in own])
-    scheme = parts.scheme.partition("+")[0]
-    urls = [f"{scheme}://{login}{at}{_with_port(host, port)}{'?' if rest else ''}{rest}" for host in named]
-    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-    return Hosts([client_of(each, tried, forms) for each in urls], path, options)
-
-
-def _with_port(host: str, port: int) -> str:
-    return host if re.search(r":\d*$", host.rpartition("]")[2]) else f"{host}:{port}"
+    # An @ stays as it is: `client_of` names no option of a URL in which one stands, for it may be of a password.
+    rest = urlencode([(name, value) for name, value in query if name not in own], safe="@")
+    before, behind = f"{scheme}://{login}{'@' if login else ''}", f"{'?' if rest else ''}{rest}"
+    urls = [f"{before}{each[1]}:{each[2] or port}{behind}" for each in addresses if each]
+    parts = path[1:].removesuffix("/").split("/") if path.strip("/") else []
+    return Hosts([client_of(each, tried, forms) for each in urls], [unquote(part) for part in parts], options)
 
 
 def _refusal(what: str) -> InvalidSetting:

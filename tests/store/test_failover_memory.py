@@ -9,7 +9,7 @@ import redis
 from redis.exceptions import MovedError
 
 from rx_runat import Job, Refused
-from rx_runat.store import primary, sentinel_route
+from rx_runat.store import primary, sentinel_route, sentinels
 from rx_runat.store.address import Address
 from rx_runat.store.connect import connect
 from rx_runat.store.connection import DedicatedConnection
@@ -30,8 +30,10 @@ def test_25_a_generation_is_never_ahead_of_the_connections(monkeypatch: pytest.M
     route = SlotRoute(Settings(redis.Connection, {}), [("here", 1)], Q)
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(primary, "warn", lambda *_: seen.append((route.generation, route.pool().generation)))
+    pool = route.settings.at("here", 1).pool()
     for host in ("here", "there", "here"):
-        route.moved(MovedError(f"1 {host}:1"))
+        route.moved(MovedError(f"1 {host}:1"), pool)
+        pool = route.pool()
         seen.append((route.generation, route.pool().generation))
     assert seen == [(0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]
 
@@ -40,10 +42,11 @@ def test_25_a_primary_that_became_one_anew_is_another(monkeypatch: pytest.Monkey
     """Two failovers, there and back, of which nobody heard: what the primary did before, it may lack now."""
     epoch = 1
 
-    def ask(*_: object) -> list[object]:
-        return [[b"here", b"1"], [b"config-epoch", b"%d" % epoch]]
+    def ask(pool: object, where: str, *commands: tuple[str, ...]) -> list[object]:
+        says = {"GET-MASTER-ADDR-BY-NAME": [b"here", b"1"], "MASTER": [b"config-epoch", b"%d" % epoch]}
+        return [says[command[1]] for command in commands]
 
-    monkeypatch.setattr(sentinel_route, "ask", ask)
+    monkeypatch.setattr(sentinels, "ask", ask)
     settings = Settings(redis.Connection, {})
     route = sentinel_route.SentinelRoute(settings, settings, [("sentinel", 1)], "mymaster")
     first = route.pool()

@@ -5,7 +5,10 @@ server_process  a server that runs in a process of its own: a test starts it, ki
 servers         real servers on a unix socket, and the kinds of servers that tests run on
 node            a real server on a TCP port, and how clients get into it
 sentinels       a primary with two replicas, and three Sentinels
+fake_sentinel   a Sentinel that says what a test tells it to say
+traffic         a queue that is written to and consumed while something happens to its servers
 clusters        a cluster of three primaries and three replicas, and a slot that moves in steps
+flow            keys that are written and received all the time, while something happens to the servers
 guardian        kills the servers that a killed run of the tests has left behind
 proxy           a proxy between client and server that cuts connections
 tls             a server behind TLS, with certificates made for the test
@@ -21,6 +24,7 @@ redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with
 
+providers       credential providers of users, which change what they give
 permissions     a user whose permissions a test takes away and gives back
 whereabouts     where each key is, written to Redis by name and read back
 verb            a verb of the store as a value: how to ask for it, and what its reply must have done

@@ -6,6 +6,9 @@ from typing import assert_type
 
 import reactivex as rx
 import redis
+import redis.asyncio
+import valkey
+import valkey.asyncio
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.abc import DisposableBase
@@ -56,7 +59,14 @@ with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1)
 
 RunAt(redis.Redis())
 RunAt({"host": "localhost", "port": 6379})
+RunAt({"host": "localhost", "credential_provider": redis.UsernamePasswordCredentialProvider("me", "password")})
 RunAt()
+RunAt(redis.RedisCluster("localhost"))
+RunAt(redis.asyncio.Redis())
+RunAt(redis.asyncio.RedisCluster("localhost"))
+RunAt(valkey.Valkey())
+RunAt(valkey.asyncio.Valkey())
+RunAt(valkey.ValkeyCluster())
 
 queue, scheduler = virtual_queue()
 assert_type(scheduler, TestScheduler)

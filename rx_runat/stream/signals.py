@@ -19,6 +19,7 @@ from rx_runat.model.forks import in_child
 from rx_runat.model.safe_log import unhandled
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_END = 255  # in the pipe: the reader is to end; no signal has this number
 
 
 def signals() -> Observable[signal.Signals]:
@@ -63,18 +64,72 @@ def signals() -> Observable[signal.Signals]:
     return rx.create(subscribe)
 
 
+class _Pipe:
+    """Through which Python's own C code says that a signal has come. Made and closed on the main thread.
+
+    Attributes:
+        reading: the reader's end, which it closes.
+        has_reader: True until then.
+    """
+
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe()
+        self._spare = os.dup(self.reading)  # while it is open, Python can write although the reader has gone
+        os.set_blocking(self._writing, False)
+        self.has_reader = True
+        self._is_wakeup = False
+        self._pid = os.getpid()
+
+    def set_wakeup(self) -> None:
+        """Have Python write the number of each signal here, unless an event loop has such a pipe of its own."""
+        earlier = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._is_wakeup = earlier < 0
+        if not self._is_wakeup:
+            signal.set_wakeup_fd(earlier, warn_on_full_buffer=False)
+
+    def write(self, number: int) -> None:
+        if os.getpid() == self._pid:  # else the reader is the parent's
+            with contextlib.suppress(OSError):
+                os.write(self._writing, bytes([number]))
+
+    def close_reading(self) -> None:
+        if self.has_reader:
+            self.has_reader = False
+            os.close(self.reading)
+
+    def close(self, *numbers: int) -> None:
+        """Let the reader read what is in it, and end.
+
+        Args:
+            numbers: what to write if Python has not written it.
+        """
+        present = signal.set_wakeup_fd(-1) if self._is_wakeup else -1
+        is_ours = present == self._writing
+        if not is_ours:
+            for number in numbers:
+                self.write(number)
+            if self._is_wakeup:  # an event loop has put its own pipe in place of ours, and may put ours back
+                signal.set_wakeup_fd(present, warn_on_full_buffer=False)
+                return
+        os.close(self._writing)
+        os.close(self._spare)
+
+
 class _Watch:
     """The handlers of this process, while somebody waits for a signal.
 
     A handler runs on the main thread between two steps of whatever that thread does, perhaps while it holds a lock that
-    a subscriber needs. So the handler only writes a byte into a pipe, and a thread that reads it calls the subscribers.
+    a subscriber needs. And it may run late: a main thread that begins to wait for a lock or for its event loop, just
+    when the signal comes, first ends that wait. So Python's C code writes the number into a pipe at once, and a thread
+    that reads it calls the subscribers. The handler only puts the earlier handlers back.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the three below; the handler does not take it
+        self._lock = threading.Lock()  # guards the first of the four below; the handler does not take it
         self._waiting: tuple[Callable[[signal.Signals], None], ...] = ()
+        self._is_left = False  # all have left before a signal came
         self._earlier: dict[signal.Signals, Any] = {}  # the handlers that were there before ours
-        self._pipe: tuple[int, int] | None = None  # its reader closes the first, `_end` the second
+        self._pipe: _Pipe | None = None  # while our handlers are in force
 
     def join(self, received: Callable[[signal.Signals], None]) -> None:
         """Call this with the next signal.
@@ -99,53 +154,67 @@ class _Watch:
     def _begin(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise InvalidSetting("signals() must be subscribed to on the main thread: Python sets handlers there only")
-        reading, writing = os.pipe()
+        self._put_back()  # of earlier subscribers, who left on another thread
+        pipe = _Pipe()
         try:
-            threading.Thread(target=self._read, args=(reading,), name="rx_runat signals", daemon=True).start()
+            threading.Thread(target=self._read, args=(pipe,), name="rx_runat signals", daemon=True).start()
         except BaseException:  # a limit of threads
-            os.close(reading)
-            os.close(writing)
+            pipe.close_reading()
+            pipe.close()
             raise
-        self._pipe = reading, writing
-        if not self._earlier:
-            self._earlier = {number: signal.signal(number, self._handle) for number in _NUMBERS}
+        self._is_left = False
+        self._pipe = pipe
+        pipe.set_wakeup()
+        for number in _NUMBERS:
+            self._earlier[number] = signal.getsignal(number)
+            signal.signal(number, self._handle)
 
     def _end(self) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe[1])  # the reader reads its end, and ends
-            self._pipe = None
+        self._is_left = True
         if threading.current_thread() is threading.main_thread():
             self._put_back()
+        elif self._pipe is not None:
+            self._pipe.write(_END)
 
-    def _put_back(self) -> None:
-        """Put the earlier handlers back, on the main thread."""
-        earlier, self._earlier = self._earlier, {}
-        for number, handler in earlier.items():
+    def _put_back(self, *numbers: int) -> None:
+        """Put the earlier handlers back, on the main thread. A signal may come, and do the same, in between."""
+        for number, handler in self._earlier.items():
             if signal.getsignal(number) == self._handle:  # else somebody has set another one since
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._earlier = {}
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.close(*numbers, _END)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        pipe = self._pipe
-        self._put_back()
-        if pipe is None:  # nobody waits any more
+        is_left = self._is_left
+        self._put_back(number)
+        if is_left:
             os.kill(os.getpid(), number)
-            return
-        with contextlib.suppress(OSError):
-            os.write(pipe[1], bytes([number]))
 
-    def _read(self, reading: int) -> None:
+    def _read(self, pipe: _Pipe) -> None:
+        """Read until our handlers are out of force: until then, a second signal has not done what it usually does."""
+        first = second = 0
         try:
-            said = os.read(reading, 1)
+            while (said := os.read(pipe.reading, 1)) and said[0] != _END:
+                if said[0] not in _NUMBERS:  # of another signal
+                    continue
+                if not first:
+                    first = said[0]
+                    self._call(signal.Signals(first))
+                else:
+                    second = said[0]
         finally:
-            os.close(reading)
-        if not said:
-            return
+            pipe.close_reading()
+        if second:
+            os.kill(os.getpid(), second)
+
+    def _call(self, number: signal.Signals) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, ()
-            self._end()
         for received in waiting:
             try:
-                received(signal.Signals(said[0]))
+                received(number)
             except BaseException as error:  # a bug of one subscriber: the others must end as well
                 unhandled(error)
 
@@ -154,10 +223,7 @@ class _Watch:
         self._lock = threading.Lock()
         self._waiting = ()
         if self._pipe is not None:
-            for each in self._pipe:
-                with contextlib.suppress(OSError):
-                    os.close(each)
-            self._pipe = None
+            self._pipe.close_reading()
         self._put_back()
 
 

@@ -16,6 +16,10 @@ notebook      live pictures, marble diagrams and cards
 cli           the command `rx-runat`
 testing       queues in virtual time, and faults on demand
 
+In asyncio, `queue.aio` and `claim.aio` have the verbs as coroutines; `await` a pipeline, `async for` over `queue`,
+`queue.jobs` or `queue.claims()`, and `async with RunAt(...)` use the event loop and never block it. A worker ends in
+order with `settle(work, until=signals())`.
+
 Each module or folder of this list is a layer. A layer imports only from layers above it in this list; `store` and
 `stream` never import from each other. Each folder's docstring is its map, such as `help(rx_runat.stream)`. The README
 has a "Map of the code", with the ways through it, and a "Glossary" of the words that the documentation uses.

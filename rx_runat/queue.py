@@ -62,7 +62,9 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  virtual-time scheduler, that scheduler's clock does both.
     Scheduler:   a loop of the queue's own: one thread, ticks never overlap, `on_next` runs on it. If a subscription
                  names an asyncio scheduler (`await` brings one), its `on_next` runs on that event loop, one key at a
-                 time, while the source waits; other schedulers of subscriptions are ignored.
+                 time, while the source waits; other schedulers of subscriptions are ignored. The verbs block the thread
+                 that calls them until Redis replies. In asyncio, `aio` has them as coroutines, `async for` receives
+                 keys, and `async with` stops the queue at its end: none of these blocks the event loop.
     Errors:      outages are survived: see `errors`. A failover by Sentinel or Cluster is an outage, too, and streams go
                  on at the new primary by themselves. What cannot heal (wrong type, password, permission) reaches
                  `on_error`; Redis is unchanged, and a new subscription starts afresh. A subscriber that raises ends
@@ -392,6 +394,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         return self
 
     async def __aenter__(self) -> Self:
+        """As `with`, but the end does not block the event loop."""
         return self
 
     async def __aexit__(self, *_: object) -> None:

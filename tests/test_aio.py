@@ -1,4 +1,4 @@
-"""`queue.aio` and `claim.aio`: the verbs as coroutines, on a real server."""
+"""`queue.aio` and `claim.aio`: the verbs as coroutines, on a real server and on both kinds of event loop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import redis
+import uvloop
 
 from rx_runat import (
     Claim,
@@ -33,11 +34,21 @@ Q = "RunAt~default"
 FAR = 4_000_000_000
 
 
-def run(main: Callable[[], Any]) -> Any:
-    return asyncio.run(main())
+Run: TypeAlias = Callable[[Callable[[], Any]], Any]
 
 
-def test_each_verb_does_what_the_one_of_the_same_name_does(queue: RunAt) -> None:
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine function on an event loop of its own: one of asyncio's, and one of uvloop's."""
+
+    def run(main: Callable[[], Any]) -> Any:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as runner:
+            return runner.run(main())
+
+    return run
+
+
+def test_each_verb_does_what_the_one_of_the_same_name_does(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         aio = queue.aio
         at = await aio.schedule("a", FAR)
@@ -56,7 +67,7 @@ def test_each_verb_does_what_the_one_of_the_same_name_does(queue: RunAt) -> None
     assert queue.size() == 3
 
 
-def test_the_verbs_of_dead_letters(queue: RunAt) -> None:
+def test_the_verbs_of_dead_letters(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         await queue.aio.on_next([Job(key, 1) for key in "abc"])
         n = 0
@@ -79,7 +90,7 @@ def test_the_verbs_of_dead_letters(queue: RunAt) -> None:
     assert {due.key for due in queue.peek()} == {"a", "c"}
 
 
-def test_bad_input_is_refused_before_anything_is_sent(queue: RunAt) -> None:
+def test_bad_input_is_refused_before_anything_is_sent(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         with pytest.raises(InvalidJob):
             await queue.aio.schedule("", FAR)
@@ -93,7 +104,7 @@ def test_bad_input_is_refused_before_anything_is_sent(queue: RunAt) -> None:
 
 
 def test_each_of_many_awaits_has_its_own_answer_and_its_own_error(
-    make: Callable[..., RunAt], client: redis.Redis
+    run: Run, make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
     queue = make()
     client.set(f"{{{Q}}}:dead", "no hash")
@@ -109,7 +120,7 @@ def test_each_of_many_awaits_has_its_own_answer_and_its_own_error(
     assert size == 99
 
 
-def test_awaits_are_carried_out_in_the_order_in_which_they_were_asked_for(queue: RunAt) -> None:
+def test_awaits_are_carried_out_in_the_order_in_which_they_were_asked_for(run: Run, queue: RunAt) -> None:
     """A script (keep=) beside plain commands, on one key: with NOSCRIPT in between the order would be another."""
 
     async def main() -> list[Any]:
@@ -133,7 +144,7 @@ def test_awaits_are_carried_out_in_the_order_in_which_they_were_asked_for(queue:
         ]
 
 
-def test_scripts_that_the_server_forgets_are_sent_again(queue: RunAt, client: redis.Redis) -> None:
+def test_scripts_that_the_server_forgets_are_sent_again(run: Run, queue: RunAt, client: redis.Redis) -> None:
     async def main() -> None:
         for _ in range(3):
             got = await asyncio.gather(*(queue.aio.schedule(f"k{n}", FAR, keep="first") for n in range(10)))
@@ -144,7 +155,7 @@ def test_scripts_that_the_server_forgets_are_sent_again(queue: RunAt, client: re
     assert queue.size() == 10
 
 
-def test_many_awaits_share_round_trips(queue: RunAt, client: redis.Redis) -> None:
+def test_many_awaits_share_round_trips(run: Run, queue: RunAt, client: redis.Redis) -> None:
     def reads() -> int:
         return int(client.info("stats")["total_reads_processed"])
 
@@ -157,7 +168,9 @@ def test_many_awaits_share_round_trips(queue: RunAt, client: redis.Redis) -> Non
     assert run(main) < 100
 
 
-def test_a_cancelled_await_that_was_not_sent_changes_nothing(own_server: Server, make: Callable[..., RunAt]) -> None:
+def test_a_cancelled_await_that_was_not_sent_changes_nothing(
+    run: Run, own_server: Server, make: Callable[..., RunAt]
+) -> None:
     queue = make(own_server.url)
 
     async def main() -> None:
@@ -177,7 +190,9 @@ def test_a_cancelled_await_that_was_not_sent_changes_nothing(own_server: Server,
     assert {due.key for due in queue.peek()} == {"first", "under way", "last"}
 
 
-def test_28_a_silent_redis_delays_an_await_and_nothing_else(own_server: Server, make: Callable[..., RunAt]) -> None:
+def test_28_a_silent_redis_delays_an_await_and_nothing_else(
+    run: Run, own_server: Server, make: Callable[..., RunAt]
+) -> None:
     queue = make(own_server.url)
 
     async def main() -> None:
@@ -194,7 +209,9 @@ def test_28_a_silent_redis_delays_an_await_and_nothing_else(own_server: Server, 
     assert queue.size() == 20
 
 
-def test_11_lost_answers_are_asked_for_again(proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis) -> None:
+def test_11_lost_answers_are_asked_for_again(
+    run: Run, proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
+) -> None:
     queue = make(proxy.url)
 
     async def main() -> list[Any]:
@@ -209,7 +226,9 @@ def test_11_lost_answers_are_asked_for_again(proxy: Proxy, make: Callable[..., R
     assert size == client.zcard(Q) == 30
 
 
-def test_while_redis_is_away_each_await_fails_in_words(own_server: Server, make: Callable[..., RunAt]) -> None:
+def test_while_redis_is_away_each_await_fails_in_words(
+    run: Run, own_server: Server, make: Callable[..., RunAt]
+) -> None:
     queue = make(own_server.url)
 
     async def main() -> list[Any]:
@@ -222,7 +241,9 @@ def test_while_redis_is_away_each_await_fails_in_words(own_server: Server, make:
     assert {type(each) for each in run(main)} <= {Unavailable, OutcomeUnknown}
 
 
-def test_stop_answers_what_is_under_way_and_refuses_the_rest(own_server: Server, make: Callable[..., RunAt]) -> None:
+def test_stop_answers_what_is_under_way_and_refuses_the_rest(
+    run: Run, own_server: Server, make: Callable[..., RunAt]
+) -> None:
     queue = make(own_server.url)
 
     async def main() -> list[Any]:
@@ -248,7 +269,7 @@ def test_stop_answers_what_is_under_way_and_refuses_the_rest(own_server: Server,
         assert client.zrange(Q, 0, -1) == [b"under way"]
 
 
-def test_a_cancelled_stop_stops_all_the_same(queue: RunAt) -> None:
+def test_a_cancelled_stop_stops_all_the_same(run: Run, queue: RunAt) -> None:
     goes_on = threading.Event()
     begun = threading.Event()
     queue.subscribe(lambda _: (begun.set(), goes_on.wait(20)))
@@ -266,7 +287,7 @@ def test_a_cancelled_stop_stops_all_the_same(queue: RunAt) -> None:
     queue.stop()
 
 
-def test_async_with_stops_the_queue(server: Server, client: redis.Redis) -> None:
+def test_async_with_stops_the_queue(run: Run, server: Server, client: redis.Redis) -> None:
     async def main() -> RunAt:
         async with RunAt(server.url) as queue:
             await queue.aio.schedule("a", FAR)
@@ -278,7 +299,7 @@ def test_async_with_stops_the_queue(server: Server, client: redis.Redis) -> None
     assert len(client.client_list()) == 1
 
 
-def test_async_for_on_claims_and_jobs(queue: RunAt) -> None:
+def test_async_for_on_claims_and_jobs(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         await queue.aio.on_next([Job(key, 1) for key in "abcdef"])
         got: list[str] = []
@@ -297,7 +318,7 @@ def test_async_for_on_claims_and_jobs(queue: RunAt) -> None:
     assert queue.size() == 0
 
 
-def test_the_verbs_of_a_claim(queue: RunAt, client: redis.Redis) -> None:
+def test_the_verbs_of_a_claim(run: Run, queue: RunAt, client: redis.Redis) -> None:
     async def main() -> None:
         await queue.aio.on_next([Job(key, 1) for key in "abcd"])
         claims: dict[str, Any] = {}
@@ -323,7 +344,7 @@ def test_the_verbs_of_a_claim(queue: RunAt, client: redis.Redis) -> None:
     assert (queue.dead.size(), [due.key for due in queue.peek()], client.zcard(claimed_key(Q))) == (1, ["b"], 1)
 
 
-def test_after_stop_a_claim_says_so(queue: RunAt) -> None:
+def test_after_stop_a_claim_says_so(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         await queue.aio.schedule("a", 1)
         claims: list[Claim] = []
@@ -337,7 +358,7 @@ def test_after_stop_a_claim_says_so(queue: RunAt) -> None:
     run(main)
 
 
-def test_its_thread_ends_when_nobody_asks(queue: RunAt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_thread_ends_when_nobody_asks(run: Run, queue: RunAt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rx_runat.store.batches._IDLE_SECONDS", 0.05)
 
     def threads() -> list[threading.Thread]:
@@ -348,11 +369,11 @@ def test_its_thread_ends_when_nobody_asks(queue: RunAt, monkeypatch: pytest.Monk
         wait_until(lambda: not threads(), "the thread has ended")
 
 
-def test_many_event_loops_at_once(queue: RunAt) -> None:
+def test_many_event_loops_at_once(run: Run, queue: RunAt) -> None:
     async def main(name: str) -> None:
         await asyncio.gather(*(queue.aio.schedule(f"{name}{n}", FAR) for n in range(100)))
 
-    threads = [threading.Thread(target=lambda name=name: asyncio.run(main(name))) for name in "abcdefgh"]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda name=name: run(lambda: main(name))) for name in "abcdefgh"]  # type: ignore[misc]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -360,7 +381,7 @@ def test_many_event_loops_at_once(queue: RunAt) -> None:
     assert queue.size() == 800
 
 
-def test_24_a_forked_child_has_awaits_of_its_own(queue: RunAt) -> None:
+def test_24_a_forked_child_has_awaits_of_its_own(run: Run, queue: RunAt) -> None:
     assert run(lambda: queue.aio.size()) == 0
 
     def schedule() -> int:
@@ -372,7 +393,7 @@ def test_24_a_forked_child_has_awaits_of_its_own(queue: RunAt) -> None:
     assert run(lambda: queue.aio.size()) == 1
 
 
-def test_a_write_wakes_a_source(make: Callable[..., RunAt]) -> None:
+def test_a_write_wakes_a_source(run: Run, make: Callable[..., RunAt]) -> None:
     queue = make(interval=60)
     got: list[str] = []
     queue.subscribe(got.append)
@@ -386,7 +407,7 @@ def test_a_write_wakes_a_source(make: Callable[..., RunAt]) -> None:
     wait_until(lambda: got == ["a"], "the key came")
 
 
-def test_virtual_time_and_fakeredis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_time_and_fakeredis(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with RunAt("memory://") as queue:
             got = await asyncio.gather(

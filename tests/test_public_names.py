@@ -34,6 +34,7 @@ NAMES = [
     "signals",
 ]
 OURS = {
+    "aio",
     "cancel",
     "claims",
     "dead",

@@ -12,24 +12,11 @@ from pathlib import Path
 import pytest
 
 from rx_runat import Job, Refused, RunAt
+from tests.support.readme import README, blocks
 from tests.support.scripts import used_commands
 from tests.support.servers import Server
 
-README = Path(__file__).parents[2] / "README.md"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(language: str) -> list[tuple[str, str]]:
-    """The code blocks of a language; each with the `text` block that follows at once, which is its output, or ""."""
-    found = [(each.group(1), each.group(2), each.start(), each.end()) for each in BLOCK.finditer(README.read_text())]
-    pairs = []
-    for place, (kind, code, _, end) in enumerate(found):
-        following = found[place + 1] if place + 1 < len(found) else ("", "", 0, 0)
-        is_output = following[0] == "text" and following[2] == end + 1
-        if kind == language:
-            pairs.append((code, following[1] if is_output else ""))
-    return pairs
 
 
 def run_at_home(home: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from itertools import count
-from types import FrameType
-from typing import Any
 
 import pytest
+import uvloop
 
 from rx_runat import InvalidSetting, signals
 from tests.support.forks import in_child
@@ -28,6 +27,7 @@ def caught() -> Iterator[list[int]]:
     yield caught
     for number, handler in zip(numbers, earlier, strict=True):
         signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
 
 
 def threads() -> list[threading.Thread]:
@@ -134,43 +134,93 @@ def test_24_a_signal_to_a_forked_child_is_none_of_the_parent(caught: list[int]) 
     subscription.dispose()
 
 
-def lines_of(module: str, action: Callable[[], None], at: int) -> bool:
-    """Run an action, and send this process SIGTERM before its line number `at` of a module. False: it has fewer."""
-    n = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal n
-        if not frame.f_code.co_filename.endswith(module):
-            return None
-        if event == "line":
-            n += 1
-            if n == at:
-                os.kill(os.getpid(), signal.SIGTERM)
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    finally:
-        sys.settrace(None)
-    return n >= at
+def send_to_own_thread(*numbers: signal.Signals) -> None:
+    """As where a signal comes just when the main thread begins to wait: nothing ends that wait."""
+    threading.Event().wait(0.2)  # the main thread waits by then
+    for number in numbers:
+        signal.pthread_kill(threading.get_ident(), number)
 
 
-def test_a_signal_between_any_two_steps_is_neither_lost_nor_told_twice(caught: list[int]) -> None:
-    """It comes while one subscribes and disposes, once before each line. The next one does what it always did."""
+def test_a_signal_that_ends_no_wait_of_the_main_thread_comes_all_the_same(caught: list[int]) -> None:
+    came = threading.Event()
+    signals().subscribe(lambda _: came.set())
+    sender = threading.Thread(target=send_to_own_thread, args=(signal.SIGTERM,))
+    sender.start()
+    assert came.wait(20)
+    sender.join()
+    wait_until(lambda: not threads(), "the thread has ended")
+    assert caught == []
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert caught == [signal.SIGTERM]
+
+
+def test_a_second_signal_that_ends_no_wait_either_does_what_it_did_before(caught: list[int]) -> None:
+    came = threading.Event()
     got: list[object] = []
-    at = 0
-    for at in count(1):
-        got.clear()
-        caught.clear()
-        if not lines_of("stream/signals.py", lambda: signals().subscribe(got.append).dispose(), at):
-            break
-        wait_until(lambda: len(got) + len(caught) == 1, "the signal came")
-        wait_until(lambda: not threads(), "the thread has ended")
+
+    def receive(number: object) -> None:
+        got.append(number)
+        threading.Event().wait(0.2)  # the second one has come
+        came.set()
+
+    signals().subscribe(receive)
+    sender = threading.Thread(target=send_to_own_thread, args=(signal.SIGTERM, signal.SIGTERM))
+    sender.start()
+    assert came.wait(20)
+    sender.join()
+    wait_until(lambda: caught, "the second one came to the earlier handler")
+    wait_until(lambda: not threads(), "the thread has ended")
+    assert (got, caught) == ([signal.SIGTERM], [signal.SIGTERM])
+
+
+def test_other_signals_are_none_of_ours(caught: list[int]) -> None:
+    got: list[object] = []
+    others: list[int] = []
+    earlier = signal.signal(signal.SIGUSR1, lambda number, _: others.append(number))
+    try:
+        signals().subscribe(got.append)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert others == [signal.SIGUSR1]
         os.kill(os.getpid(), signal.SIGTERM)
-        wait_until(lambda: len(got) + len(caught) == 2, "the second one came")
-        assert caught
-    assert at > 20
+        wait_until(lambda: got == [signal.SIGTERM], "the signal came")
+        wait_until(lambda: not threads(), "the thread has ended")
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("when", ["before", "inside"])
+@pytest.mark.parametrize("ends", ["by a signal", "by disposal"])
+def test_beside_an_event_loop_that_listens_to_signals_itself(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], when: str, ends: str, caught: list[int]
+) -> None:
+    """Both come, and what the loop put in place for its own signals is there until it takes it away."""
+    got: list[object] = []
+    others: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, others.append, 1)
+        subscription = before if when == "before" else signals().subscribe(got.append)
+        if ends == "by a signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not got:
+                await asyncio.sleep(0.002)
+        else:
+            subscription.dispose()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while not others:
+            await asyncio.sleep(0.002)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    if when == "before":
+        before = signals().subscribe(got.append)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert caught == [signal.SIGTERM]
+    assert got == [signal.SIGTERM] * (ends == "by a signal")
+    wait_until(lambda: not threads(), "the thread has ended")
 
 
 def test_what_the_process_ignores_stays_ignored(caught: list[int]) -> None:
@@ -203,8 +253,8 @@ def test_a_thousand_subscriptions_leave_no_file_and_no_thread() -> None:
     files = len(os.listdir("/proc/self/fd"))
     for _ in range(1000):
         signals().subscribe(print).dispose()
-    assert len(os.listdir("/proc/self/fd")) == files
     wait_until(lambda: not threads(), "the threads have ended")
+    assert len(os.listdir("/proc/self/fd")) == files
 
 
 def test_a_subscriber_may_need_a_lock_that_the_main_thread_holds() -> None:

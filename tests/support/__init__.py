@@ -43,6 +43,8 @@ worker_pool     worker processes on one queue, which a test starts, stalls and k
 worker_main     the program of such a worker
 work_log        the file in which workers log what they do, and the check of what it proves
 
+readme          the code blocks of the README
+web             the README's web app as a process, and the service that its worker calls
 run_notebooks   execute the notebooks
 quick_nbformat  nbformat without its slowest import
 """

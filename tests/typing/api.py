@@ -1,5 +1,6 @@
 """Code as a user writes it, for the type checkers alone: nothing runs this file."""
 
+import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
@@ -14,7 +15,7 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
-from rx_runat import Claim, Due, Job, Outcome, RunAt, StoreError, exponential, settle
+from rx_runat import Claim, DeadLetter, Due, Job, Outcome, RunAt, StoreError, exponential, settle, signals
 from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
@@ -78,6 +79,32 @@ async def steps() -> None:
         assert_type(key, str)
     async for due in queue.jobs:
         assert_type(due, Due)
+    async for claim in queue.claims(lease=10):
+        assert_type(claim, Claim)
+        assert_type(await claim.aio.ack(), bool)
+        assert_type(await claim.aio.nack(1.5), bool)
+        assert_type(await claim.aio.extend(timedelta(seconds=1)), bool)
+        assert_type(await claim.aio.bury("no such address"), bool)
+
+
+async def verbs() -> None:
+    async with RunAt("redis://localhost") as queue:
+        assert_type(queue, RunAt)
+        aio = queue.aio
+        assert_type(await aio.schedule("a", now, keep="first"), datetime)
+        await aio.on_next(Job("a", timedelta(seconds=1)))
+        await aio.on_next([Job("a", 1), {"runAt": 1, "key": "b"}])
+        assert_type(await aio.cancel("a"), bool)
+        assert_type(await aio.when("a"), datetime | None)
+        assert_type(await aio.peek(10), list[Due])
+        assert_type(await aio.size(until=now), int)
+        assert_type(await aio.dead.peek(), list[DeadLetter])
+        assert_type(await aio.dead.size(), int)
+        assert_type(await aio.dead.revive("a"), int)
+        assert_type(await aio.dead.drop(None), int)
+        assert_type(await queue.pipe(ops.take(2), ops.to_list()), list[str])
+        assert_type(await queue.claims().pipe(settle(fetch, until=signals())).pipe(ops.count()), int)
+        await aio.stop()
 
 
 async def fetch(claim: Claim) -> bytes:
@@ -101,6 +128,9 @@ assert_type(queue.claims().pipe(settle(follow, max_concurrent=2)), Observable[Ou
 assert_type(queue.claims().pipe(settle(submit)), Observable[Outcome[int]])
 assert_type(queue.claims().pipe(settle(compute, max_attempts=3)), Observable[Outcome[int]])
 queue.claims().pipe(settle(lambda claim: claim.key)).subscribe(lambda outcome: print(outcome.claim.key))
+assert_type(signals(), Observable[signal.Signals])
+assert_type(queue.claims().pipe(settle(fetch, until=signals())), Observable[Outcome[bytes]])
+queue.claims().pipe(settle(compute, until=rx.timer(60.0)))
 queue.claims().pipe(settle(compute, timeout=60))
 queue.claims().pipe(settle(fetch, timeout=timedelta(minutes=1)))
 queue.claims().pipe(settle(compute, backoff=exponential(first=0.5)))

@@ -85,7 +85,7 @@ class PrimaryRoute:
         return pool
 
     def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:
-        """Nothing is followed that this route does not find by itself."""
+        """Returns None: this route does not follow MOVED."""
 
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
@@ -129,6 +129,6 @@ def ask(pool: OwnPool, where: str, *commands: tuple[Arg, ...]) -> list[Any]:
 
 
 def none_answers(errors: list[StoreError], where: str) -> StoreError:
-    """Returns the error of a route whose servers were all asked in vain: what stays, if any of them stays."""
+    """Returns the error to raise when no server named a primary: a `Refused` if any server gave one."""
     refused = next((error for error in errors if isinstance(error, Refused)), None)
     return refused or Unavailable(f"nobody at {where} says where the primary is: {errors[-1]}")

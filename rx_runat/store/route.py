@@ -5,8 +5,8 @@
     SentinelRoute    the primary that Sentinel names
 
 A primary is replaced in a failover, or when its slot moves. Then all connections to the former one end, those in use
-and those that watch included, and `generation` counts one more. A new primary may lack what the former one did last: so
-a request that is sent again to another generation must not be sure of what its first sending did.
+and those that listen included, and `generation` counts one more. A new primary may lack what the former one did last.
+If a request is sent again to another generation, its reply does not prove what the first sending did.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Route(Protocol):
         ...
 
     def lost(self, pool: OwnPool) -> None:
-        """Forget where the primary is: what these connections lead to does not answer, or is a primary no more."""
+        """Find the primary anew before the next call: this server does not answer, or was demoted."""
         ...
 
     def moved(self, error: MovedError, pool: OwnPool, /) -> Route | None:

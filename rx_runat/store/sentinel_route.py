@@ -3,9 +3,9 @@
     calls       . . .. .   .  .                   ... .        connections to the primary that was named last
     the asker   ?----?----?----?----             ?----?---->   twice a second, while there are calls or listeners
 
-An answer is good for a second. So after a switch, which the former primary does not notice at once, no call goes there
-for longer than a second after Sentinel knows of it: what it still wrote would be lost when it becomes a replica. The
-asker is a thread of its own. Thus a Sentinel that is silent delays no call while the primary answers.
+An answer is good for a second. After a switch the former primary accepts writes for some seconds, and loses them when
+it becomes a replica. So no call goes there later than a second after Sentinel knows of the switch. The asker is a
+thread of its own, so a Sentinel that is silent delays no call while the primary answers.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class SentinelRoute(PrimaryRoute):
             thread.join(_LONGEST_END)
 
     def _is_silent(self, now: float) -> bool:
-        """True if Sentinel does not answer. Then its last answer is the best one, and no call waits for another."""
+        """True if Sentinel does not answer: then calls use its last answer and do not wait."""
         return self._error is not None or now - self._asking_since > _PATIENCE
 
     def _ask_now(self) -> OwnPool:

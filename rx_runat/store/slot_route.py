@@ -3,7 +3,7 @@
     asks nodes that it knows --CLUSTER SLOTS--> the primary of the slot, and all other nodes
     MOVED                    -----------------> the primary of the slot
 
-What the cluster's own clients do for all slots is not needed for one.
+A queue has one slot, so the table of all slots that a RedisCluster keeps is not needed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SlotRoute(PrimaryRoute):
             self._lost = pool
 
     def moved(self, error: MovedError, pool: OwnPool) -> SlotRoute:
-        """Go where the node says. It was right at its last word from the cluster, and else says MOVED again."""
+        """Go where the node says. The node may be behind; then the one that it names says MOVED again."""
         host = str(error.host or pool.connection_kwargs.get("host", "localhost"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         primary = host, int(error.port)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         if host == _UNKNOWN:

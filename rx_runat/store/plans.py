@@ -63,6 +63,11 @@ class Plans:
         An error in a step of a long list keeps its class, and its message says how far the list is written.
         """
         announces = self._announces()
+        if len(jobs) == 1:
+            earliest = yield verbs.schedule_one(self._keys, jobs[0], keep, self._now())
+            if announces:
+                self._announce()
+            return earliest
         earliest = math.inf
         for places, request in verbs.schedule(self._keys, jobs, keep, self._now()):
             try:

@@ -44,7 +44,7 @@ def cut(pairs: list[str | bytes], most: int) -> Iterator[tuple[range, list[str |
         for start in range(0, len(keys), most):
             yield range(start, min(start + most, len(keys))), pairs[2 * start : 2 * (start + most)]
         return
-    _check_lengths(keys)
+    check_lengths(keys)
     start = size = 0
     for place, key in enumerate(keys):
         size += len(key)
@@ -54,7 +54,8 @@ def cut(pairs: list[str | bytes], most: int) -> Iterator[tuple[range, list[str |
     yield range(start, len(keys)), pairs[2 * start :]
 
 
-def _check_lengths(keys: Sequence[str | bytes]) -> None:
+def check_lengths(keys: Sequence[str | bytes]) -> None:
+    """Raise InvalidJob if one of the keys is longer than Redis takes."""
     for key in keys:
         if len(key) > BYTES:  # just as much is `proto-max-bulk-len`, the longest word that a server reads
             raise InvalidJob(

@@ -70,6 +70,18 @@ def schedule(
         yield places, Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, *step), float, SCHEDULE)
 
 
+def schedule_one(keys: QueueKeys, job: Job, keep: Keep, now: int | None) -> Request[float]:
+    """Write one job, as `schedule` does: there the work for a list costs more than the request."""
+    wire: tuple[str, str | bytes] = _WIRE(job)
+    time, member = wire
+    if len(member) > steps.BYTES:
+        steps.check_lengths([member])
+    if keep == "last" and time[0] != "+":
+        return Request(("ZADD", keys.schedule, time, member), partial(_earliest, (time,)))
+    clock = "" if now is None else now
+    return Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, time, member), float, SCHEDULE)
+
+
 def cancel(keys: QueueKeys, key: str) -> Request[bool]:
     """Cancel a key: it waits no more, and a lease on it is revoked.
 

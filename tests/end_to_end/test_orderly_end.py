@@ -43,10 +43,11 @@ def main():
     asyncio.run(serve())
 """
 HEAD = """
-import asyncio, os, sys, threading
+import asyncio, os, signal, sys, threading
 from reactivex import operators as ops
 from rx_runat import RunAt, settle, signals
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background of a shell ignores it
 url, path = sys.argv[1:]
 log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 pause = lambda seconds: threading.Event().wait(seconds)
@@ -70,7 +71,10 @@ def test_a_worker_ends_in_order(
         worker = subprocess.Popen([sys.executable, "-c", code, server.url, str(log)], stderr=subprocess.PIPE)
         wait_until(lambda: log.exists() and log.read_text().count("done") >= 6, "work goes on")
         worker.send_signal(number)
-        _, said = worker.communicate(timeout=20)
+        try:
+            _, said = worker.communicate(timeout=20)
+        finally:
+            worker.kill()
         lines = [line.split() for line in log.read_text().splitlines()]
         begun, done = ([key for event, key in lines if event == what] for what in ("begun", "done"))
         assert (worker.returncode, said) == (0, b"")

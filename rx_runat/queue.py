@@ -233,7 +233,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                      sleeps is woken like the queue's own, and also when another process claims a key, because that
                      key's lease may end before anything else falls due. Where the server refuses `CLIENT TRACKING`,
                      the source finds such leases within 5 s, or at the heartbeat. The first claim for those who
-                     subscribe takes one key, because only then it is known whether `settle` works on it.
+                     subscribe takes one key, because only then it is known whether `settle` works on it. If it does,
+                     and this is a later attempt, `settle` gives the claim back, and it comes once more, uncounted.
 
         Args:
             lease: seconds, or a timedelta, at least a tenth of a second.

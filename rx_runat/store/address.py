@@ -39,7 +39,6 @@ class Address:
         self._queue_name = queue_name
         self._join = join
         self._pool = settings.pool(join)
-        self._seconds: float | None = None  # of `shorten_timeout`
         self._former: OwnPool | None = None  # the pool before `shorten_timeout`: calls may still use it
 
     def pool(self) -> OwnPool:
@@ -58,8 +57,6 @@ class Address:
         here = values.get("host", "localhost"), int(values.get("port", 6379))
         # Of the next generation, because perhaps this node had the slot before, and a failover took it away.
         route = SlotRoute(Settings(kind, values), [here], self._queue_name, self.where, self.generation + 1)
-        if self._seconds is not None:
-            route.shorten_timeout(self._seconds)
         route.moved(error, pool)
         self.close()
         return route
@@ -67,8 +64,9 @@ class Address:
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
         if self._former is None:
-            self._former, self._seconds = self._pool, seconds
-            self._pool = self.settings.with_timeout(seconds).pool(self._join)
+            self._former = self._pool
+            self.settings = self.settings.with_timeout(seconds)
+            self._pool = self.settings.pool(self._join)
             self._former.disconnect(inuse_connections=False)
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class ValkeyClient(Protocol):
 
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster | ValkeyClient
-"""What is taken for a client; what it really is, `route_of` looks at."""
+"""What type checkers accept as a client; `route_of` looks at the object itself."""
 
 # The settings of other kinds of clients that redis-py's own connections take, too, with the same meaning.
 _SHARED = (

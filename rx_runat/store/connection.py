@@ -280,11 +280,15 @@ class DedicatedConnection:
         connection = self._connection
         # Because redis-py connects anew where it finds a connection closed.
         connection.connect = connection.connect_check_health = _refuse
+        sock = connection._sock
         # A socket of fakeredis has no descriptor, and cannot be shut down.
-        if self._is_used and isinstance(connection._sock, socket.socket | None):
+        if self._is_used and isinstance(sock, socket.socket | None):
             cut(connection)
-        else:
+            return
+        try:
             connection.disconnect()
+        except ValueError:  # fakeredis is in a command of another thread, which disconnects at its end
+            connection._sock = sock
 
     def _end_use(self) -> None:
         self._is_used = False

@@ -92,7 +92,7 @@ class _Renewal:
 
 
 def _failed(error: object) -> Any:
-    # Not the end: a server that closes a connection makes us ask the provider at the next one.
+    # Our connections go on: when the server closes one, the provider is asked for the next one.
     warn("the credential provider could not renew what it gives: %s", type(error).__name__)
     return _Done()
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+from copy import copy
 from typing import Any
 
 from redis.exceptions import MovedError
@@ -20,7 +21,7 @@ from rx_runat.store.route import Route, Settings
 # takes a few milliseconds, and another primary is there soon after Sentinel or the cluster calls the former one dead.
 FAILOVER_TIMEOUT = 2.0
 
-Address = tuple[str, int]
+HostPort = tuple[str, int]
 """A host and a port."""
 
 
@@ -40,13 +41,13 @@ class PrimaryRoute:
         self.where = where
         self.settings = settings.with_timeout(FAILOVER_TIMEOUT, is_default=True)
         self._first_generation = first_generation
-        self._lock = threading.Lock()  # guards the three below
-        self._primary: Address | None = None
+        self._lock = threading.Lock()  # guards the four below
+        self._primary: HostPort | None = None
         self._pool: OwnPool | None = None
         self._former: list[OwnPool] = []  # pools to this primary from before `shorten_timeout`: calls may use them
         self._is_closed = False
 
-    def _use(self, primary: Address, is_back: bool = False) -> OwnPool:
+    def _use(self, primary: HostPort, is_back: bool = False) -> OwnPool:
         """Returns the connections to what is the primary now. If it is another one, those to the former one end.
 
         Args:
@@ -77,7 +78,7 @@ class PrimaryRoute:
         """All pools to this primary."""
         return [*self._former, *([] if self._pool is None else [self._pool])]
 
-    def _new_pool(self, primary: Address, generation: int) -> OwnPool:
+    def _new_pool(self, primary: HostPort, generation: int) -> OwnPool:
         pool = self.settings.at(*primary).pool()
         pool.generation = generation
         if self._is_closed:
@@ -126,6 +127,13 @@ def ask(pool: OwnPool, where: str, *commands: tuple[Arg, ...]) -> list[Any]:
             pool.release(connection)
     except BROKEN as error:
         raise meaning(error, where, pool.connection_kwargs) from error
+
+
+def own_copy(error: StoreError) -> StoreError:
+    """Returns an error for one of several callers, each of whom may add to its message."""
+    own = copy(error)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def none_answers(errors: list[StoreError], where: str) -> StoreError:

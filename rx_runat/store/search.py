@@ -7,6 +7,7 @@ import threading
 from rx_runat.errors import StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
+from rx_runat.store.primary import own_copy
 
 
 class Search:
@@ -45,4 +46,4 @@ class Search:
             return self.pool
         if self.error is None:
             raise Unavailable("the search for the primary was interrupted")
-        raise type(self.error)(*self.error.args)  # each caller's own, because callers add to its text
+        raise own_copy(self.error)

@@ -18,7 +18,7 @@ from rx_runat.errors import StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.safe_log import fault, warn
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import Address, PrimaryRoute
+from rx_runat.store.primary import HostPort, PrimaryRoute, own_copy
 from rx_runat.store.route import Settings
 from rx_runat.store.sentinels import Sentinels
 
@@ -40,7 +40,7 @@ class SentinelRoute(PrimaryRoute):
         service: the name by which Sentinel knows the primary.
     """
 
-    def __init__(self, settings: Settings, sentinels: Settings, addresses: Sequence[Address], service: str) -> None:
+    def __init__(self, settings: Settings, sentinels: Settings, addresses: Sequence[HostPort], service: str) -> None:
         named = ",".join(f"{host}:{port}" for host, port in addresses)
         db = f"/{settings.values['db']}" if settings.values.get("db") else ""
         super().__init__(settings, f"{settings.scheme}+sentinel://{named}/{service}{db}")
@@ -113,7 +113,7 @@ class SentinelRoute(PrimaryRoute):
             if self._pool is not None:
                 return self._pool
             why = self._error or self._closed()
-        raise type(why)(str(why)) from why  # one of its own for each caller, who may add to its message
+        raise own_copy(why)
 
     def _start(self) -> None:
         """Start the asker if it has ended. Raises RuntimeError if no thread can be started."""

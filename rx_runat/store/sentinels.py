@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import Address, ask, none_answers
+from rx_runat.store.primary import HostPort, ask, none_answers
 from rx_runat.store.route import Settings
 
 # Sentinels tell each other of a failover within two seconds. Those that still know of none after this time have been
@@ -35,9 +35,9 @@ class Answer(NamedTuple):
     """
 
     epoch: int
-    primary: Address
+    primary: HostPort
     asked_at: float
-    sentinel: Address
+    sentinel: HostPort
     is_back: bool = False
 
 
@@ -55,18 +55,18 @@ class Sentinels:
         addresses: in the order in which they are asked.
     """
 
-    def __init__(self, settings: Settings, addresses: Sequence[Address], service: str, where: str) -> None:
+    def __init__(self, settings: Settings, addresses: Sequence[HostPort], service: str, where: str) -> None:
         self.settings = settings
         self.addresses = tuple(addresses)
         self.service = service
         self._where = where
         self._epoch = -1  # of the last answer that was believed
         self._lags_since = math.inf  # since when all answers were older than that
-        self._silent: set[Address] = set()  # those that did not answer when they were asked last
-        self._line: tuple[Address, OwnPool] | None = None
+        self._silent: set[HostPort] = set()  # those that did not answer when they were asked last
+        self._line: tuple[HostPort, OwnPool] | None = None
         self._is_closed = False
 
-    def ask(self, lost: Address | None) -> Answer:
+    def ask(self, lost: HostPort | None) -> Answer:
         """Ask until one of them answers.
 
         Args:
@@ -116,7 +116,7 @@ class Sentinels:
         self._lags_since = min(self._lags_since, now)
         return now - self._lags_since > LONGEST_LAG
 
-    def _believe(self, answer: Answer, lost: Address | None) -> Answer:
+    def _believe(self, answer: Answer, lost: HostPort | None) -> Answer:
         is_back = -1 < self._epoch != answer.epoch
         self._epoch, self._lags_since = answer.epoch, math.inf
         others = [each for each in self.addresses if each != answer.sentinel]
@@ -128,7 +128,7 @@ class Sentinels:
             self.addresses = answer.sentinel, *others
         return answer._replace(is_back=is_back)
 
-    def _answer_of(self, address: Address) -> Answer:
+    def _answer_of(self, address: HostPort) -> Answer:
         if self._line is None or self._line[0] != address:
             self.hang_up()
             self._line = address, self.settings.at(*address).pool(protocol=2)  # old Sentinels know no other
@@ -147,11 +147,11 @@ class Sentinels:
             raise Refused(f"{where} answers as no Sentinel does: {error!r}") from error
 
 
-def _named(address: Address) -> str:
+def _named(address: HostPort) -> str:
     return f"{address[0]}:{address[1]}"
 
 
-def _pair(found: Any) -> Address:
+def _pair(found: Any) -> HostPort:
     host, port = found
     return host.decode(), int(port)
 

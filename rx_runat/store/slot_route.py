@@ -18,7 +18,7 @@ from redis.exceptions import MovedError
 from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import FAILOVER_TIMEOUT, Address, PrimaryRoute, ask, none_answers
+from rx_runat.store.primary import FAILOVER_TIMEOUT, HostPort, PrimaryRoute, ask, none_answers
 from rx_runat.store.route import Settings
 from rx_runat.store.search import Search
 
@@ -53,7 +53,7 @@ class SlotRoute(PrimaryRoute):
     def __init__(
         self,
         settings: Settings,
-        nodes: Sequence[Address],
+        nodes: Sequence[HostPort],
         queue_name: str,
         where: str | None = None,
         first_generation: int = 0,
@@ -70,8 +70,8 @@ class SlotRoute(PrimaryRoute):
         self._asking: OwnPool | None = None  # to the node that is asked at the moment
         # What the search knows. Each is replaced as a whole, because `moved` adds a node meanwhile.
         self._nodes = tuple(dict.fromkeys(nodes))
-        self._shard: frozenset[Address] = frozenset()  # the nodes of the slot: a new primary is one of them
-        self._silent: frozenset[Address] = frozenset()  # those that did not answer when they were asked last
+        self._shard: frozenset[HostPort] = frozenset()  # the nodes of the slot: a new primary is one of them
+        self._silent: frozenset[HostPort] = frozenset()  # those that did not answer when they were asked last
 
     def pool(self) -> OwnPool:
         """Returns the connections to the primary of the slot, and finds it first if it is not known."""
@@ -108,7 +108,7 @@ class SlotRoute(PrimaryRoute):
         route._nodes = self._nodes
         return route
 
-    def _go(self, former: OwnPool | None, primary: Address) -> OwnPool:
+    def _go(self, former: OwnPool | None, primary: HostPort) -> OwnPool:
         """Use a primary instead of a former one. If another has taken its place meanwhile, that is later news."""
         with self._turn:
             pool = self._pool
@@ -172,7 +172,7 @@ class SlotRoute(PrimaryRoute):
             raise none_answers(errors or [Unavailable("the connections are closed")], self.where)
         return self._go(former, lost)
 
-    def _slots(self, node: Address) -> Any:
+    def _slots(self, node: HostPort) -> Any:
         """Ask a node for CLUSTER SLOTS."""
         seconds = min(FAILOVER_TIMEOUT, self.settings.values["socket_timeout"])
         pool = self._asking = self.settings.with_timeout(seconds).at(*node).pool()
@@ -187,10 +187,10 @@ class SlotRoute(PrimaryRoute):
             self._asking = None
             pool.end()
 
-    def _note(self, slots: Any, asked: str) -> Address | None:
+    def _note(self, slots: Any, asked: str) -> HostPort | None:
         """Note all nodes in a reply to CLUSTER SLOTS. Returns the primary of the slot, if the reply names one."""
-        found: dict[Address, None] = {}
-        shard: list[Address] = []
+        found: dict[HostPort, None] = {}
+        shard: list[HostPort] = []
         for first, last, *nodes in slots:
             addresses = list(_addresses(nodes, asked))
             found.update(dict.fromkeys(addresses))
@@ -205,7 +205,7 @@ class SlotRoute(PrimaryRoute):
         return shard[0]
 
 
-def _addresses(nodes: Any, asked: str) -> Iterator[Address]:
+def _addresses(nodes: Any, asked: str) -> Iterator[HostPort]:
     """Yields the nodes of a range of slots, its primary first.
 
     A host that is null or empty is the one that was asked. For one that is unknown, Redis 7 tells the IP address apart.

@@ -58,9 +58,9 @@ class HeadWatch:
                      it. Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s
                      only. Where it refuses `SUBSCRIBE` as well, nothing comes; each new subscriber tries once more.
         Disposal:    from any thread; the last one ends the wait and closes the connection.
-        Redis:       for all sources of a queue together a read per change, and one every 5 s; while changes bring
-                     nothing earlier, at most 20 reads a second. A read is `ZRANGE Q 0 0`, and while a source of claims
-                     ticks the same of `{Q}:claimed`.
+        Redis:       for all sources of a queue together a read per change, and one every 5 s, or every second where
+                     another primary may take over; while changes bring nothing earlier, at most 20 reads a second. A
+                     read is `ZRANGE Q 0 0`, and while a source of claims ticks the same of `{Q}:claimed`.
 
         Args:
             has_leases: True for a source of claims; call `note_leasing` before it looks.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import pytest
 import redis
@@ -24,7 +24,7 @@ from rx_runat.store.sentinel_route import SentinelRoute
 from tests.support.forks import in_child
 from tests.support.node import Node
 from tests.support.sentinels import Sentinels
-from tests.support.traffic import Traffic
+from tests.support.traffic import Kind, Traffic
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 Q = "RunAt~default"
 # Seconds: a second for which an answer of Sentinel is good, and one for a machine that is busy.
 A_SECOND = 2.0
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 T = TypeVar("T")
 Fail = Callable[[Sentinels], Node]
@@ -76,26 +77,31 @@ def order(sentinels: Sentinels) -> Node:
 
 
 @pytest.mark.parametrize("fail", [[kill], [freeze_and_thaw], [order, order]], ids=["killed", "frozen", "ordered"])
-def test_25_streams_and_verbs_go_on_at_the_new_primary(sentinels: Sentinels, fail: list[Fail]) -> None:
-    where = f"{sentinels.url}?client_name=ours"
-    traffic = [Traffic(where, "plain"), Traffic(where, "claims"), Traffic(where, "settle")]
+def test_25_streams_and_verbs_go_on_at_the_new_primary(
+    sentinels: Sentinels, fail: list[Fail], make: Callable[..., RunAt]
+) -> None:
+    def begin_traffic(kind: Kind) -> Traffic:
+        writer, reader = (make(f"{sentinels.url}?client_name=ours", queue_name=kind) for _ in range(2))
+        return Traffic(writer, reader, kind)
+
+    traffic = {kind: begin_traffic(kind) for kind in KINDS}
     spans: list[tuple[float, float]] = []
     try:
         for each in fail:
-            for queue in traffic:
+            for queue in traffic.values():
                 queue.goes_on()
             begin = monotonic()
             each(sentinels)
             spans.append((begin - A_SECOND, monotonic() + A_SECOND))
-            for queue in traffic:
+            for queue in traffic.values():
                 queue.goes_on()
     finally:
-        for queue in traffic:
+        for queue in traffic.values():
             queue.end()
-    for queue in traffic:
+    for kind, queue in traffic.items():
         assert all(isinstance(error, Unavailable) for error in queue.errors)
-        for at in (*queue.lost, *queue.doubled):
-            assert any(begin < at < end for begin, end in spans), f"a key of {queue.name}, {at} is not in {spans}"
+        for at in (*queue.lost.values(), *queue.doubled.values()):
+            assert any(begin < at < end for begin, end in spans), f"a key of {kind}, {at} is not in {spans}"
 
 
 # What a primary did that its replicas have not heard of.

@@ -6,7 +6,7 @@ import copy
 import socket
 import ssl
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import fakeredis
@@ -35,14 +35,6 @@ from tests.support.waiting import wait_until
 
 SECRET = "hunter2"
 PAST = 1.0
-
-
-@pytest.fixture(scope="module")
-def shared_node() -> Iterator[Node]:
-    node = Node("--unixsocket", "redis.sock")  # in its home
-    node.start()
-    yield node
-    node.end()
 
 
 @pytest.fixture

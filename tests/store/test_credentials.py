@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,14 +26,6 @@ from tests.support.waiting import wait_until
 
 PAST = 1.0
 FIRST, SECOND, THIRD = "first-secret", "second-secret", "third-secret"
-
-
-@pytest.fixture(scope="module")
-def shared_node() -> Iterator[Node]:
-    node = Node()
-    node.start()
-    yield node
-    node.end()
 
 
 @pytest.fixture

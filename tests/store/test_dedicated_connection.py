@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 import redis
 
@@ -226,3 +227,22 @@ def test_24_a_forked_child_that_closes_it_leaves_the_parents_open(server: Server
     thread.join()
     assert own.is_open
     ours.close()
+
+
+def test_closed_in_the_middle_of_a_command_of_fakeredis_it_ends_after_that_command() -> None:
+    """A socket of fakeredis cannot be shut down while another thread is in a command of its server."""
+    server = fakeredis.FakeServer()
+    connection = connect(fakeredis.FakeRedis(server=server)).client.open()
+    connection.call("PING")
+    got: list[object] = []
+    thread = threading.Thread(target=lambda: got.append(connection.call("PING")))
+    parser = connection._connection._sock._parser
+    with server.lock:
+        thread.start()
+        wait_until(lambda: parser.gi_running, "the command waits for its server")
+        connection.close()
+    thread.join()
+    assert got == [b"PONG"]
+    assert connection._connection._sock is None
+    with pytest.raises(OutcomeUnknown):
+        connection.call("PING")

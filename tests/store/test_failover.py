@@ -23,12 +23,6 @@ def store(failing: FailoverClient, clock: Clock) -> RedisStore:
     return RedisStore(failing, Q, clock)
 
 
-@pytest.fixture
-def two_keys(failing: FailoverClient) -> None:
-    put(failing, ("a", MS - 2))
-    put(failing, ("b", MS - 1))
-
-
 # Plain claims go back.
 
 

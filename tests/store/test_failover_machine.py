@@ -8,26 +8,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Claimed, Entry
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
-from rx_runat.store import claimers, receipts
 from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
 from rx_runat.store.client import TRIES
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
 from tests.support.failovers import Done, FailoverClient
+from tests.support.machines import run_machine
 from tests.support.servers import Server
 from tests.support.stores import Q
 
-pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
+# Coverage would add half to the time of thousands of calls that are alike.
+pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("small_pieces")]
 
 START_MS = 1_000_000
 KEYS = ["a", "b", "c", "é"]
@@ -306,34 +305,15 @@ class Failovers(RuleBasedStateMachine):
         self.client.close()
 
 
-@pytest.fixture(autouse=True)
-def receipts_are_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (claimers, receipts):
-        monkeypatch.setattr(module, "PIECE_BYTES", 40)
-
-
-def run(machine: type[RuleBasedStateMachine], examples: int, steps: int = 30) -> None:
-    run_machine(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        ),
-    )
-
-
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
 @pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_25_any_history_with_failovers_is_that_of_a_dict(examples: int) -> None:
-    run(Failovers, examples)
+    run_machine(Failovers, examples)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)
 def test_25_any_history_with_failovers_is_that_of_a_dict_on_a_real_server(server: Server) -> None:
-    run(type("RealFailovers", (Failovers,), {"url": server.url}), 60)
+    run_machine(type("RealFailovers", (Failovers,), {"url": server.url}), 60)

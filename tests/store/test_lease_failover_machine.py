@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
 from rx_runat.model.batch import Entry, Verb
 from rx_runat.model.claim import Lease
 from rx_runat.model.members import to_key
-from rx_runat.store import claimers, receipts
 from rx_runat.store.claimers import LEASE
 from rx_runat.store.client import TRIES
 from rx_runat.store.connect import connect
@@ -27,10 +24,12 @@ from rx_runat.store.verbs import CANCEL, SETTLE
 from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.writes import Writes
 from tests.support.failovers import FailoverClient
+from tests.support.machines import run_machine
 from tests.support.servers import Server
 from tests.support.stores import Q
 
-pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
+# Coverage would add half to the time of thousands of calls that are alike.
+pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("small_pieces")]
 
 START_MS = 1_000_000
 LEASE_MS = 2000
@@ -278,30 +277,11 @@ class LeaseFailovers(RuleBasedStateMachine):
             self.client.close()
 
 
-@pytest.fixture(autouse=True)
-def receipts_are_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (claimers, receipts):
-        monkeypatch.setattr(module, "PIECE_BYTES", 40)
-
-
-def run(machine: type[RuleBasedStateMachine], examples: int) -> None:
-    run_machine(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        ),
-    )
-
-
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
 @pytest.mark.parametrize("examples", [5, pytest.param(150, marks=pytest.mark.slow)])
 def test_25_any_history_of_leases_with_failovers_is_told_as_it_was(examples: int) -> None:
-    run(LeaseFailovers, examples)
+    run_machine(LeaseFailovers, examples)
 
 
 @pytest.mark.slow
@@ -309,4 +289,4 @@ def test_25_any_history_of_leases_with_failovers_is_told_as_it_was(examples: int
 @pytest.mark.timeout(400)
 def test_25_any_history_of_leases_with_failovers_is_told_as_it_was_by_a_real_server(server: Server) -> None:
     machine = type("RealLeaseFailovers", (LeaseFailovers,), {"url": server.url})
-    run(cast("type[RuleBasedStateMachine]", machine), 60)
+    run_machine(machine, 60)

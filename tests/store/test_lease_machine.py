@@ -9,14 +9,12 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 
 from rx_runat import Job
@@ -29,6 +27,7 @@ from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import claimed_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
+from tests.support.machines import run_machine
 
 pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
 
@@ -441,19 +440,6 @@ class Leases(RuleBasedStateMachine):
         self.faults.close()
 
 
-def run_machine(examples: int, steps: int) -> None:
-    run_state_machine_as_test(
-        Leases,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        ),
-    )
-
-
 @pytest.fixture(autouse=True)
 def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claimers, "BROUGHT_BACK", BOUND)
@@ -462,11 +448,11 @@ def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
 def test_any_history_of_claims_is_that_of_a_list_of_runs() -> None:
-    run_machine(25, 40)
+    run_machine(Leases, 25, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(1200)
 def test_many_long_histories_of_claims_are_those_of_a_list_of_runs() -> None:
-    run_machine(200, 80)
+    run_machine(Leases, 200, 80)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -15,7 +14,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
@@ -27,6 +25,7 @@ from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
+from tests.support.machines import run_machine
 from tests.support.stores import FlakyClient, Q
 
 pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
@@ -337,13 +336,4 @@ class Schedule(RuleBasedStateMachine):
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
 @pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.slow)])
 def test_any_history_of_calls_is_that_of_a_dict(examples: int) -> None:
-    run_state_machine_as_test(
-        Schedule,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        ),
-    )
+    run_machine(Schedule, examples)

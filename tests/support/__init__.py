@@ -6,9 +6,9 @@ servers         real servers on a unix socket, and the kinds of servers that tes
 node            a real server on a TCP port, and how clients get into it
 sentinels       a primary with two replicas, and three Sentinels
 fake_sentinel   a Sentinel that says what a test tells it to say
-traffic         a queue that is written to and consumed while something happens to its servers
+traffic         keys that are written and received all the time, while something happens to the servers
 clusters        a cluster of three primaries and three replicas, and a slot that moves in steps
-flow            keys that are written and received all the time, while something happens to the servers
+machines        state machines of Hypothesis, all run with the same settings
 guardian        kills the servers that a killed run of the tests has left behind
 proxy           a proxy between client and server that cuts connections
 tls             a server behind TLS, with certificates made for the test

@@ -1,10 +1,11 @@
-"""A queue on which one thread writes all the time, and a stream consumes, while something happens to its servers."""
+"""Keys that are written and received all the time, while something happens to the servers."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
-from typing import Any, Literal
+from typing import Literal
 
 from rx_runat import Claim, Due, RunAt, StoreError, Unavailable, settle
 from rx_runat.model.monotonic import monotonic
@@ -12,42 +13,41 @@ from rx_runat.queue import inside
 from tests.support.waiting import wait_until
 
 Kind = Literal["plain", "claims", "settle"]
-_PAUSE = 0.01  # seconds between two keys
+PAUSE = 0.005  # seconds between two writes
 
 
 class Traffic:
-    """Writes keys, each once, and consumes them.
+    """Writes keys to a queue, each once and due at once, and receives them.
 
     Args:
-        where: the `redis` of `RunAt`.
+        writer: writes, on a thread of its own.
+        reader: receives; None: the same.
         kind: of the stream: bare keys; claims that are acked by hand; claims that `settle` works on.
 
     Attributes:
-        name: of the queue.
         written: when the write of a key was acknowledged, monotonic seconds.
-        came: which keys came, and when.
-        errors: what writes raised.
+        received: which keys came, and when, in order.
+        errors: what writes raised; they are not made again.
     """
 
-    def __init__(self, where: Any, kind: Kind) -> None:
-        self.name = f"traffic-{kind}"
+    def __init__(self, writer: RunAt, reader: RunAt | None = None, kind: Kind = "plain") -> None:
         self.written: dict[str, float] = {}
-        self.came: list[tuple[str, float]] = []
-        self.errors: list[Exception] = []
+        self.received: list[tuple[str, float]] = []
+        self.errors: list[StoreError] = []
+        self._writer = writer
         self._ends = threading.Event()
-        self._writer = RunAt(where, queue_name=self.name)
-        self._reader = RunAt(where, queue_name=self.name)
+        reader = reader or writer
         if kind == "plain":
-            self._reader.jobs.subscribe(self._note)
+            self._subscription = reader.jobs.subscribe(self._note)
         elif kind == "claims":
-            self._reader.claims(lease=5).subscribe(self._ack)
+            self._subscription = reader.claims(lease=5).subscribe(self._ack)
         else:
-            self._reader.claims(lease=5).pipe(settle(self._note)).subscribe()
+            self._subscription = reader.claims(lease=5).pipe(settle(self._note)).subscribe()
         self._thread = threading.Thread(target=self._write)
         self._thread.start()
 
     def _note(self, due: Due) -> None:
-        self.came.append((due.key, monotonic()))
+        self.received.append((due.key, monotonic()))
 
     def _ack(self, claim: Claim) -> None:
         self._note(claim)
@@ -59,42 +59,49 @@ class Traffic:
                 self._ends.wait(0.1)
 
     def _write(self) -> None:
-        number = 0
-        while not self._ends.wait(_PAUSE):
-            key = f"{self.name} {number}"
-            number += 1
+        for number in itertools.count():
+            if self._ends.wait(PAUSE):
+                return
             try:
-                self._writer.schedule(key, 0.05)
-                self.written[key] = monotonic()
+                self._writer.schedule(f"k{number}", 1)
             except StoreError as error:
                 self.errors.append(error)
+            else:
+                self.written[f"k{number}"] = monotonic()
 
     def goes_on(self) -> None:
-        """Wait until keys come that are written from now on."""
-        known = frozenset(self.written)
-        wait_until(lambda: any(key not in known for key, _ in tuple(self.came)), f"{self.name} goes on")
+        """Wait until ten keys that are written from now on have been received."""
+        before = frozenset(self.written)
+        began = monotonic()
+
+        def count() -> int:
+            return sum(key not in before for key, at in tuple(self.received) if at > began)
+
+        wait_until(lambda: count() >= 10, f"keys are written to {self._writer!r} and received")
 
     def end(self) -> None:
-        """Write no more, wait until nothing is left, and stop."""
+        """Write no more, and wait until nothing is left in Redis, and all that was acknowledged was received.
+
+        For what was lost it waits no longer than a backoff takes.
+        """
         self._ends.set()
         self._thread.join()
-        try:
-            wait_until(lambda: not self._writer.size(), f"{self.name} is empty")
-            store = inside(self._writer).store
-            wait_until(lambda: not store.snapshot(1).claimed, f"nothing of {self.name} is out")
-        finally:
-            self._reader.stop()
-            self._writer.stop()
+        wait_until(lambda: not self._writer.size(), f"{self._writer!r} is empty")
+        store = inside(self._writer).store
+        wait_until(lambda: not store.snapshot(1).claimed, f"nothing of {self._writer!r} is out")
+        patience = monotonic() + 3.0  # the longest backoff is 2 s
+        wait_until(lambda: not self.lost or monotonic() > patience, "the keys are received")
+        self._subscription.dispose()
 
     @property
-    def lost(self) -> list[float]:
-        """When the writes of those keys were acknowledged that never came."""
-        came = {key for key, _ in self.came}
-        return [at for key, at in self.written.items() if key not in came]
+    def lost(self) -> dict[str, float]:
+        """The keys that were acknowledged and did not come, and when they were acknowledged."""
+        came = {key for key, _ in tuple(self.received)}
+        return {key: at for key, at in self.written.items() if key not in came}
 
     @property
-    def doubled(self) -> list[float]:
-        """When those keys first came that came more than once."""
-        counts = Counter(key for key, _ in self.came)
-        first = dict(reversed(self.came))
-        return [first[key] for key, count in counts.items() if count > 1]
+    def doubled(self) -> dict[str, float]:
+        """The keys that came more than once, and when they came first."""
+        first = dict(reversed(self.received))
+        counts = Counter(key for key, _ in self.received)
+        return {key: first[key] for key, times in counts.items() if times > 1}

@@ -53,17 +53,30 @@ def no_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_11_what_is_unknown_about_one_await_says_nothing_of_the_next(proxy: Proxy, make: Callable[..., RunAt]) -> None:
+def test_11_what_is_unknown_about_one_await_says_nothing_of_the_next(
+    own_server: Server, make: Callable[..., RunAt]
+) -> None:
     """The resent cancel cannot tell whether the key was there; the server is, so the others are asked again."""
+    proxy = Proxy(own_server)
     queue = make(proxy.url)
 
     async def main() -> list[Any]:
         aio = queue.aio
+        await aio.size()
         proxy.of, proxy.cut = b"\r\nk5\r\n", 1
-        first = aio.schedule("k", FAR)  # goes alone, and those that are asked for meanwhile go together
-        return await all_of(first, aio.cancel("absent"), *(aio.schedule(f"k{n}", FAR) for n in range(10)), aio.size())
+        own_server.freeze()
+        first = asyncio.create_task(aio.schedule("k", FAR))
+        await asyncio.sleep(0.05)  # the first one is under way, so those that are asked for now go together
+        others = asyncio.create_task(
+            all_of(aio.cancel("absent"), *(aio.schedule(f"k{n}", FAR) for n in range(10)), aio.size())
+        )
+        await asyncio.sleep(0.05)
+        own_server.thaw()
+        await first
+        return await others
 
-    _, unknown, *written, size = asyncio.run(main())
+    unknown, *written, size = asyncio.run(main())
+    proxy.end()
     assert isinstance(unknown, OutcomeUnknown)
     assert "absent" in str(unknown)
     assert [each for each in written if isinstance(each, Exception)] == []

@@ -44,6 +44,7 @@ from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.rich import Cards, load_cards_with
 from rx_runat.queue import RunAt
+from rx_runat.settling.again import cron, every
 from rx_runat.settling.backoff import exponential
 from rx_runat.settling.operator import settle
 from rx_runat.stream.signals import signals
@@ -66,6 +67,8 @@ __all__ = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "cron",
+    "every",
     "exponential",
     "settle",
     "signals",

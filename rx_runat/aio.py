@@ -13,11 +13,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 from rx_runat.model.checks import check_count
+from rx_runat.model.data import NOT_NAMED
 from rx_runat.model.dead_letter import DeadLetter
-from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep, to_jobs
+from rx_runat.model.job import Due, Job, Keep, KeepOne, Schedulable, check_keep, to_jobs
 from rx_runat.model.protocols import Plan
 from rx_runat.model.times import RunAtTime, from_score
 from rx_runat.store.redis_store import RedisStore
@@ -66,12 +67,21 @@ class Aio:
         self._owner = owner
         self._dead = DeadAio(parts, owner)
 
-    async def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
+    @overload
+    async def schedule(
+        self, key: str, run_at: RunAtTime, keep: KeepOne = "last", *, data: Any = NOT_NAMED
+    ) -> datetime: ...
+    @overload
+    async def schedule(self, key: str, run_at: RunAtTime, keep: Keep, *, data: Any = NOT_NAMED) -> datetime | None: ...
+    async def schedule(
+        self, key: str, run_at: RunAtTime, keep: Keep = "last", *, data: Any = NOT_NAMED
+    ) -> datetime | None:
         """As `RunAt.schedule`."""
-        jobs, keep = [Job(key, run_at)], check_keep(keep)
+        jobs, keep = [Job(key, run_at, data=data)], check_keep(keep)
         parts = self._parts()
         with parts.writing:
-            return from_score(await parts.store.batches.do(parts.writes.plan_schedule(jobs, keep)))
+            score = await parts.store.batches.do(parts.writes.plan_schedule(jobs, keep))
+        return None if score is None else from_score(score)
 
     async def on_next(self, value: Schedulable) -> None:
         """As `RunAt.on_next`."""

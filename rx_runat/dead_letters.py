@@ -51,7 +51,7 @@ class DeadLetters:
         self._card = card
 
     def peek(self, n: int = 10) -> list[DeadLetter]:
-        """Returns the n oldest letters, each with key, run_at, attempts, reason and time. Changes nothing.
+        """Returns the n oldest letters, each with key, run_at, attempts, reason, time and data. Changes nothing.
 
         It reads all letters to find the oldest: a call for people, not for loops. A letter that cannot be read, because
         another client wrote it, comes first: its text is the reason, it has 0 attempts, and both times are the
@@ -72,10 +72,10 @@ class DeadLetters:
             return access.store.dead_size()
 
     def revive(self, key: str | None) -> int:
-        """Put a key back into the schedule, with its own run_at and so due at once. Attempts count from 1 again.
+        """Put a key back into the schedule, with its data and its own run_at, and so due at once.
 
-        If the key was scheduled meanwhile, that schedule stands, and the letter is gone all the same. A letter that
-        cannot be read stays where it is and does not count; `drop` deletes it.
+        Attempts count from 1 again. A letter stays, and does not count, if its key waits or is out under a lease: it
+        was scheduled meanwhile, or has a next run. A letter that cannot be read stays, too; `drop` deletes either.
 
         Args:
             key: whose letter; None: all letters that are here now.

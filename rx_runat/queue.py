@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 from weakref import WeakKeyDictionary
 
 from reactivex import abc
@@ -15,8 +15,9 @@ from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.batch import Leased
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
+from rx_runat.model.data import DATA_LIMIT, NOT_NAMED
 from rx_runat.model.forks import renew_in_child
-from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep
+from rx_runat.model.job import Due, Job, Keep, KeepOne, Schedulable, check_keep
 from rx_runat.model.rich import NEXT, cards
 from rx_runat.model.times import RunAtTime, from_score, to_ms
 from rx_runat.store.clients import Client
@@ -80,7 +81,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  `memory://` queue, which the fork would double. A real `scheduler` stays the parent's: the child's
                  queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
                  where the parent has subscribed to a pipeline, build another one in the child.
-    Redis:       the zset `queue_name`, and while a source ticks `{Q}:receipt:<source>`, its last claim. A tick is one
+    Redis:       the zset `queue_name`; the hash `{Q}:data` with what its keys carry; and while a source ticks
+                 `{Q}:receipt:<source>`, its last claim. A tick is one
                  script: O(keys + log(size)). Sources that sleep are woken by `CLIENT TRACKING`, on one connection that
                  all of them share.
 
@@ -101,6 +103,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             means no heartbeat, and is allowed with a virtual-time scheduler only.
         limit: the most keys that one claim may take.
         scheduler: a virtual-time one for tests, or a real one that runs one action at a time.
+        data_limit: the most bytes that the data of one job may have as JSON, up to a mebibyte.
 
     Raises:
         InvalidSetting: an argument cannot be used; the message says what was passed and what would be right.
@@ -122,9 +125,10 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         interval: Seconds | None = 0.1,
         limit: int = 1000,
         scheduler: abc.SchedulerBase | None = None,
+        data_limit: int = DATA_LIMIT,
     ) -> None:
         self._queue_name = check_queue_name(queue_name)
-        self._interval, self._limit = check_settings(interval, limit, scheduler)
+        self._interval, self._limit, self._data_limit = check_settings(interval, limit, scheduler, data_limit)
         self._begin(connect(redis, self._queue_name), scheduler)
         self._keys: Current[str] = Current(self._source)
         self._dues: Current[Due] = Current(Dues(self._source))
@@ -142,7 +146,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         clock = virtual_clock(scheduler)
         self._connected = connected
         self._scheduler = scheduler
-        self._store = RedisStore(connected.client, self._queue_name, clock)
+        self._store = RedisStore(connected.client, self._queue_name, clock, self._data_limit)
         self._sources = Sources(
             self._store, f"rx_runat {self._queue_name}", interval=self._interval, clock=clock, finished=self._let_go
         )
@@ -182,7 +186,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     @property
     def jobs(self) -> Jobs:
-        """The same hot stream, with `Due(key, run_at, lateness)` instead of bare keys.
+        """The same hot stream, with `Due(key, run_at, lateness, data)` instead of bare keys.
 
         Subscribers of both streams receive the keys of the same claims.
         """
@@ -276,14 +280,14 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def on_next(self, value: Schedulable) -> None:
         """Schedule a job, or a list of jobs: all of it or nothing. Returns when Redis has answered.
 
-        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay, or of more than 512 MiB of
-        keys is written in steps of that size, in order, and each step is all or nothing. If a step fails, the steps
-        before it are written and none after it is. The error says how many jobs were written and names the first that
-        was not, by its place in the list: call again with the rest.
+        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay or data, or of more than
+        512 MiB of keys and data is written in steps of that size, in order, and each step is all or nothing. If a step
+        fails, the steps before it are written and none after it is. The error says how many jobs were written and names
+        the first that was not, by its place in the list: call again with the rest.
 
         Args:
-            value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either; `[]` is nothing
-                to do.
+            value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, which may have `"data"` too, or a list of
+                either; `[]` is nothing to do.
 
         Raises:
             InvalidJob: a job is invalid, and no request was sent; the message says what was passed, what is wrong and
@@ -306,14 +310,23 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     # The verbs.
 
-    def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
-        """Schedule a key. Returns the `run_at` that stands for it afterwards.
+    @overload
+    def schedule(self, key: str, run_at: RunAtTime, keep: KeepOne = "last", *, data: Any = NOT_NAMED) -> datetime: ...
+    @overload
+    def schedule(self, key: str, run_at: RunAtTime, keep: Keep, *, data: Any = NOT_NAMED) -> datetime | None: ...
+    def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last", *, data: Any = NOT_NAMED) -> datetime | None:
+        """Schedule a key. Returns the `run_at` that stands for it afterwards; None: it does not wait.
 
         Args:
             key: a non-empty str.
             run_at: an aware datetime, epoch seconds, or a timedelta from now on Redis's clock.
             keep: which schedule stands if the key has one already: the "last" (this one), the "first" (the old one),
-                the "earliest" or the "latest" of the two.
+                the "earliest" or the "latest" of the two. "absent": nothing is written if the key waits, or is out
+                under a lease; in the latter case it does not wait, and None is returned. So any process may begin a
+                chain of runs, and none doubles it.
+            data: what the key carries, any JSON value. Data is the key's, and part of its schedule: if it is not named,
+                what is there stays; None drops it; any other value replaces it. A schedule that `keep` rejects changes
+                neither time nor data.
 
         Raises:
             InvalidSetting: a `keep` of another name.
@@ -327,10 +340,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             '2023-11-14T22:13:20+00:00'
         """
         with self._writing:
-            return from_score(self._writes.schedule([Job(key, run_at)], check_keep(keep)))
+            score = self._writes.schedule([Job(key, run_at, data=data)], check_keep(keep))
+        return None if score is None else from_score(score)
 
     def cancel(self, key: str) -> bool:
-        """Cancel a key and revoke a lease on it. Returns True if the key was waiting or under a lease.
+        """Cancel a key, with its data, and revoke a lease on it. Returns True if the key waited or was under a lease.
 
         It returns False for a key that a source of bare keys has already taken.
 

@@ -7,6 +7,7 @@ from typing import Any
 from reactivex.testing import TestScheduler
 
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
+from rx_runat.model.data import DATA_LIMIT
 from rx_runat.queue import RunAt
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import Connected, connect
@@ -79,6 +80,7 @@ def virtual_queue(
     *,
     queue_name: str = "RunAt~default",
     limit: int = 1000,
+    data_limit: int = DATA_LIMIT,
     faults: Faults | None = None,
 ) -> tuple[RunAt, TestScheduler]:
     """Returns a queue in virtual time, and its clock: `scheduler.advance_by(seconds)` moves both.
@@ -91,6 +93,7 @@ def virtual_queue(
             queue's own sink, which wakes its sources.
         queue_name: as in `RunAt`.
         limit: as in `RunAt`.
+        data_limit: as in `RunAt`.
         faults: a server that fails on demand; None: one that does not fail.
 
     Example:
@@ -104,4 +107,7 @@ def virtual_queue(
     scheduler = TestScheduler()
     # `RunAt` accepts a `Connected`, but its documentation and types do not offer that form.
     target: Any = Connected(faults or Faults())
-    return RunAt(target, queue_name=queue_name, interval=interval, limit=limit, scheduler=scheduler), scheduler
+    queue = RunAt(
+        target, queue_name=queue_name, interval=interval, limit=limit, scheduler=scheduler, data_limit=data_limit
+    )
+    return queue, scheduler

@@ -10,16 +10,19 @@ SettleReply    what Redis did about them
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 from rx_runat.errors import StoreError
 
 
 class Entry(NamedTuple):
-    """A claimed key with its score as Redis spelled it, so that the key goes back exactly as it was."""
+    """A claimed key with its score as Redis spelled it and its data as text, so that it goes back exactly as it was."""
 
     key: str
     score: str
+    data: str = ""
 
 
 class Claimed(NamedTuple):
@@ -30,12 +33,14 @@ class Claimed(NamedTuple):
         scores: their run_at, as Redis spelled it.
         now: Redis's clock at the claim, epoch microseconds.
         wait: seconds until the next key is due; 0.0 if more are due already; None if nothing is scheduled.
+        data: of each key, as text; "" for a key without. An empty list if the queue has no data.
     """
 
     keys: list[str]
     scores: list[str]
     now: int
     wait: float | None
+    data: Sequence[str] = ()
 
 
 Counts: TypeAlias = Literal["now", "later", "suspect"]
@@ -59,6 +64,7 @@ class Leased(NamedTuple):
             happened already; None if neither is going to happen. After a claim with limit 0 it tells of the end of
             a lease only.
         generation: of the primary (see `Store`), before the claim that it replied to.
+        data: as in `Claimed`.
     """
 
     keys: list[str]
@@ -70,6 +76,7 @@ class Leased(NamedTuple):
     now: int
     wait: float | None
     generation: int = 0
+    data: Sequence[str] = ()
 
 
 EVERY = 1_000_000_000
@@ -113,6 +120,8 @@ class SettleRequest(NamedTuple):
             other verbs ignored.
         deadline_ms: the latest deadline of the lease that its holder knows, epoch milliseconds.
         generation: of a primary (see `Store`) that knew the lease.
+        next_run: for `ack` and `bury`: when the key's next run is due, as `to_time` spells it; "": there is none.
+        data: for `bury`: what the run carried, as text.
     """
 
     verb: Verb
@@ -121,6 +130,8 @@ class SettleRequest(NamedTuple):
     argument: int | str
     deadline_ms: int
     generation: int = 0
+    next_run: str = ""
+    data: str = ""
 
 
 class SettleReply(NamedTuple):
@@ -133,8 +144,11 @@ class SettleReply(NamedTuple):
             REFUSED: see `refusal`.
         earliest: the earliest run_at that the requests put into the schedule, epoch milliseconds; None: they put none.
         refusal: why the server refused the first of the requests that it refused; None: it refused none.
+        next_runs: the place of each request that put a next run into the schedule, and the run_at of that, epoch
+            milliseconds. None is put there if a newer schedule of the key stands.
     """
 
     answers: list[int | None]
     earliest: float | None
     refusal: StoreError | None = None
+    next_runs: Mapping[int, float] = MappingProxyType({})

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown, Stopped, Unavailable
+from rx_runat.model.again import AS_PLANNED, Again, NextRun, Planned, to_next_run
 from rx_runat.model.batch import Counts, SettleReply, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import late, span
@@ -36,9 +37,26 @@ class Lease:
         counts: when this attempt counts, as the claim said.
         is_counted: True if this attempt counts by now. If not, a lease that ends is as if the key had not been
             claimed, and `begin` must be asked before the work begins.
+        data: what the run carries, as text.
+        next_run: when the key's next run is due, as `to_time` spells it; "": there is none. It is written where the
+            lease ends by `ack` or `bury`.
+        next_run_ms: when the next run is due that was written, epoch milliseconds; None: none was.
     """
 
-    __slots__ = ("counts", "deadline_ms", "ending", "fence", "generation", "is_counted", "key", "manager", "sent_at")
+    __slots__ = (
+        "counts",
+        "data",
+        "deadline_ms",
+        "ending",
+        "fence",
+        "generation",
+        "is_counted",
+        "key",
+        "manager",
+        "next_run",
+        "next_run_ms",
+        "sent_at",
+    )
 
     def __init__(
         self,
@@ -48,6 +66,7 @@ class Lease:
         manager: Manager,
         counts: Counts = "now",
         generation: int = 0,
+        data: str = "",
     ) -> None:
         self.key = key
         self.fence = fence
@@ -58,6 +77,9 @@ class Lease:
         self.manager = manager
         self.counts = counts
         self.is_counted = counts == "now"
+        self.data = data
+        self.next_run = ""
+        self.next_run_ms: float | None = None
 
     @property
     def is_unsure(self) -> bool:
@@ -121,7 +143,7 @@ class Manager(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Claim(Due):
     """A key that is ours until its lease ends.
 
@@ -135,6 +157,8 @@ class Claim(Due):
     it is out, the new schedule stands whether the claim is acked, nacked or buried.
 
     Attributes:
+        data: what the key carried when it was claimed. In Redis it stays until the run is over; a schedule made
+            meanwhile may change it there, for the next run.
         attempt: the number of this attempt, from 1. An attempt whose process died counts, except for later ones under
             `settle`, which count from the moment at which their work begins.
         lease: the length of the lease when the key was claimed, in seconds.
@@ -152,7 +176,7 @@ class Claim(Due):
         return cards().job_card("Claim", self.key, self._state())
 
     def _state(self) -> str:
-        return f"attempt {self.attempt}, {late(self.lateness)}, {self._lease}"
+        return f"attempt {self.attempt}, {late(self.lateness)}, {self._lease}{self._data_text()}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(
@@ -165,19 +189,29 @@ class Claim(Due):
         """The end of the lease on Redis's clock, in UTC, as Redis last told it."""
         return from_score(self._lease.deadline_ms)
 
-    def ack(self) -> bool:
-        """Tell that the work is done: the key is gone from Redis.
+    def ack(self, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
+        """Tell that the work is done: the key is gone from Redis, or waits for its next run.
+
+        The next run is written in the same script. It keeps the key's data. If the key was scheduled again meanwhile,
+        that schedule stands, and no next run is written.
+
+        Args:
+            again: when the key is due again: an aware datetime, a timedelta from this moment on Redis's clock, or a
+                function of the claim that returns one of these, such as `every(...)`; None: it is not. By default as
+                `settle(work, again=...)` has planned it, and without `settle` not at all.
 
         Returns:
-            True if the lease was still ours. False if it was not; then nothing changed.
+            True if the lease was still ours. False if it was not; then nothing changed, and no next run was written.
 
         Raises:
+            InvalidJob: `again` is no moment. Nothing was sent.
             OutcomeUnknown: the request was sent up to three times, and no sending was answered; or an answer was lost,
                 and the lease has ended since or another primary has taken over, so that nobody can know any more
                 whether this call ended it. Calling again is safe.
             StoreError: Redis did nothing.
             Stopped: the queue was stopped, and Redis did nothing: the key comes again when its lease ends.
         """
+        self._plan(again)
         return self._settle("ack", "")
 
     def nack(self, delay: float | timedelta = 0) -> bool:
@@ -212,25 +246,33 @@ class Claim(Due):
         """
         return self._settle("extend", to_ms(by, "by", 0.001))
 
-    def bury(self, reason: str) -> bool:
-        """Give the work up: the key goes to the dead letters.
+    def bury(self, reason: str, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
+        """Give the work up: the key goes to the dead letters, with the data of this run.
 
         Args:
             reason: why, for the people who read the dead letters; cut to a thousand characters.
+            again: as with `ack`: a key may be a dead letter and have a next run.
 
         Returns:
             As `ack`.
 
         Raises:
             InvalidSetting: the reason is not a str.
-            OutcomeUnknown, StoreError, Stopped: as `ack`.
+            InvalidJob, OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
-        return self._settle("bury", _check_reason(reason))
+        reason = _check_reason(reason)
+        self._plan(again)
+        return self._settle("bury", reason)
 
     @property
     def aio(self) -> ClaimAio:
         """The verbs as coroutines, which never block the event loop."""
-        return ClaimAio(self, self._settle_async)
+        return ClaimAio(self, self._plan, self._settle_async)
+
+    def _plan(self, again: Again | NextRun | Planned) -> None:
+        """Note when the next run is due, for the request that ends this lease."""
+        if not isinstance(again, Planned):
+            self._lease.next_run = to_next_run(again, self)
 
     def _settle(self, verb: Verb, argument: int | str) -> bool:
         with self._telling(verb):
@@ -272,15 +314,23 @@ class ClaimAio:
 
     Args:
         claim: the claim.
+        plan: notes when the next run is due.
         settle: carries out a verb with its argument; returns whether the lease was still ours.
     """
 
-    def __init__(self, claim: Claim, settle: Callable[[Verb, int | str], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        plan: Callable[[Again | NextRun | Planned], None],
+        settle: Callable[[Verb, int | str], Awaitable[bool]],
+    ) -> None:
         self._claim = claim
+        self._plan = plan
         self._settle = settle
 
-    async def ack(self) -> bool:
+    async def ack(self, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
         """As `Claim.ack`."""
+        self._plan(again)
         return await self._settle("ack", "")
 
     async def nack(self, delay: float | timedelta = 0) -> bool:
@@ -291,9 +341,11 @@ class ClaimAio:
         """As `Claim.extend`."""
         return await self._settle("extend", to_ms(by, "by", 0.001))
 
-    async def bury(self, reason: str) -> bool:
+    async def bury(self, reason: str, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
         """As `Claim.bury`."""
-        return await self._settle("bury", _check_reason(reason))
+        reason = _check_reason(reason)
+        self._plan(again)
+        return await self._settle("bury", reason)
 
     def __repr__(self) -> str:
         return f"<aio of {self._claim!r}>"

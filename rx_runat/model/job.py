@@ -1,6 +1,7 @@
 """What is scheduled: a `Job` goes into a queue, and comes out as a `Due`.
 
-A job is checked once, when it is made; afterwards every layer trusts it.
+A job is checked once, when it is made; afterwards every layer trusts it. Only how long its data may be is the queue's
+to say.
 """
 
 from __future__ import annotations
@@ -11,99 +12,144 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from rx_runat.errors import InvalidJob, InvalidSetting
-from rx_runat.model.checks import show
-from rx_runat.model.humanize import late, span, spell
+from rx_runat.model.checks import short, show
+from rx_runat.model.data import NOT_NAMED, to_text
+from rx_runat.model.humanize import late, readable, span, spell
 from rx_runat.model.members import to_new_member
 from rx_runat.model.rich import cards
 from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
 
-Keep: TypeAlias = Literal["last", "first", "earliest", "latest"]
-"""Which schedule stands when a key is scheduled again."""
+KeepOne: TypeAlias = Literal["last", "first", "earliest", "latest"]
+"""Which of two schedules of a key stands; one always does."""
 
-KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest")
+Keep: TypeAlias = KeepOne | Literal["absent"]
+"""What stands when a key is scheduled again."""
+
+KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest", "absent")
+
+Wire: TypeAlias = tuple[str, str | bytes] | tuple[str, str | bytes, bytes]
+"""A job as it is sent to Redis: its time, its key, and if it names data, that as JSON."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A key and the moment for which it is scheduled.
+class _Sent:
+    """What a job has beside its fields."""
+
+    __slots__ = ("wire",)
+
+    if TYPE_CHECKING:
+
+        @property
+        def wire(self) -> Wire:
+            """The job as it is sent to Redis, made once, when all of it is checked."""
+            ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Job(_Sent):
+    """A key, the moment for which it is scheduled, and what it carries.
 
     Args:
         key: a non-empty str, unique in its queue: scheduling it again moves it.
         run_at: an aware `datetime`; epoch seconds (`float` or `int`); or a `timedelta`, which stays a delay until
             Redis adds it to its own clock. It is rounded up to the millisecond. A moment in the past is kept, and is
             due at once; a negative delay counts as 0.
+        data: any JSON value, written with the time. It is the key's: a job that names no data leaves what the key has;
+            None drops that; any other value replaces it. What is written is the value at this moment: a dict that
+            changes later changes nothing.
 
     Raises:
-        InvalidJob: the key or the moment is invalid.
+        InvalidJob: the key or the moment is invalid, or the data is no JSON value: a NaN, bytes, a tuple, an object
+            whose keys are no str.
 
     Example:
         >>> Job("a", 1700000000)
         Job(key='a', run_at=1700000000)
+        >>> Job("a", 1700000000, data={"to": "ann"})
+        Job(key='a', run_at=1700000000, data={'to': 'ann'})
         >>> Job("", 0)
         Traceback (most recent call last):
         rx_runat.errors.InvalidJob: key: got ''; a key is a non-empty str
     """
 
-    __slots__ = ("key", "run_at", "wire")  # written out, because `wire` has a slot but is no field
-
     key: str
     run_at: RunAtTime
-
-    if TYPE_CHECKING:
-
-        @property
-        def wire(self) -> tuple[str, str | bytes]:
-            """The time and the key as they are sent to Redis, made once, when both are checked."""
-            ...
+    data: Any = field(default=NOT_NAMED, hash=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at, self.data))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+        return _restore, (type(self), {each.name: getattr(self, each.name) for each in fields(self)})
+
+    def __repr__(self) -> str:
+        data = "" if self.data is NOT_NAMED else f", data={self.data!r}"
+        return f"Job(key={self.key!r}, run_at={self.run_at!r}{data})"
 
     def _repr_html_(self) -> str:
         if isinstance(self.run_at, timedelta):
-            return cards().job_card("Job", self.key, f"{span(self.run_at.total_seconds())} after it is scheduled")
-        return cards().job_card("Job", self.key, f"for {spell(self.run_at)}")
+            when = f"{span(self.run_at.total_seconds())} after it is scheduled"
+        else:
+            when = f"for {spell(self.run_at)}"
+        return cards().job_card("Job", self.key, f"{when}{self._data_text()}")
+
+    def _data_text(self) -> str:
+        """Returns the data as a part of a sentence; "" if it is not named, or None."""
+        return "" if self.data is NOT_NAMED or self.data is None else f", data {readable(short(self.data), 60)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Due(Job):
     """A job as it comes out of a queue: its `run_at` is always an aware datetime in UTC.
 
+    A Due that is scheduled again names its data, None included, and so replaces what the key has got meanwhile. To
+    leave that, schedule a `Job` of its key.
+
     Attributes:
+        data: what the key carried when it was claimed or seen; None: nothing.
         lateness: seconds by which Redis's clock had passed `run_at` when the key was claimed. It is negative if
-            `peek` saw the key while it waited. Equality ignores it: two Dues with equal key and `run_at` are equal.
+            `peek` saw the key while it waited. Equality ignores it: two Dues with equal key, `run_at` and data are
+            equal.
     """
 
     run_at: datetime
+    data: Any = field(default=None, hash=False, kw_only=True)
     lateness: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         """Check nothing: only a store makes Dues, and their keys and times were checked when they were scheduled."""
 
     def __repr__(self) -> str:
-        return f"<Due {self.key!r} at {spell(self.run_at)}, {late(self.lateness)}>"
+        return f"<Due {self.key!r} {self._state()}>"
 
     def _repr_html_(self) -> str:
-        return cards().job_card("Due", self.key, f"at {spell(self.run_at)}, {late(self.lateness)}")
+        return cards().job_card("Due", self.key, self._state())
+
+    def _state(self) -> str:
+        return f"at {spell(self.run_at)}, {late(self.lateness)}{self._data_text()}"
 
     def __getattr__(self, name: str) -> Any:
         if name != "wire":  # made at its first use, because only a Due that is scheduled again needs it
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        object.__setattr__(self, "wire", _wire(self.key, self.run_at))
+        object.__setattr__(self, "wire", _wire(self.key, self.run_at, self.data))
         return self.wire
 
 
-def _wire(key: str, run_at: RunAtTime) -> tuple[str, str | bytes]:
+def _wire(key: str, run_at: RunAtTime, data: object) -> Wire:
     member = to_new_member(key)
-    return to_time(run_at), key if key.isascii() else member  # hiredis packs a str faster than bytes
+    word = key if key.isascii() else member  # hiredis packs a str faster than bytes
+    if data is NOT_NAMED:
+        return to_time(run_at), word
+    return to_time(run_at), word, to_text(data)
+
+
+def _restore(kind: type[Job], values: dict[str, Any]) -> Job:
+    return kind(**values)
 
 
 _Item: TypeAlias = Job | Mapping[str, Any]
 Schedulable: TypeAlias = _Item | Sequence[_Item]
-"""What the sink takes: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either."""
+"""What the sink takes: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, or a list of either. The mapping may
+have a third field, "data"."""
 
 
 def to_jobs(item: object) -> list[Job]:
@@ -125,10 +171,10 @@ def to_jobs(item: object) -> list[Job]:
 
 
 def check_keep(keep: object) -> Keep:
-    """Returns `keep` itself if it is one of the four policies.
+    """Returns `keep` itself if it is one of the policies.
 
     Raises:
-        InvalidSetting: it is not. The message names the four.
+        InvalidSetting: it is not. The message names them.
     """
     if keep not in KEEP:
         raise InvalidSetting(f"keep: got {show(keep)}; it must be one of {', '.join(map(repr, KEEP))}")
@@ -162,8 +208,9 @@ def _from_mapping(item: Mapping[object, object]) -> Job:
             raise InvalidJob(
                 f'{name}: missing in {show(item)}; runat\'s form is {{"runAt": <epoch ms>, "key": <str>}}{hint}'
             )
-    unknown = [name for name in item if name not in ("key", "runAt")]
+    unknown = [name for name in item if name not in ("key", "runAt", "data")]
     if unknown:
-        raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt" and "key"')
+        raise InvalidJob(f'{show(unknown[0])}: unknown field; runat\'s form has only "runAt", "key", and here "data"')
     to_new_member(item["key"])
-    return Job(cast("str", item["key"]), from_milliseconds(item["runAt"]))
+    key, data = cast("str", item["key"]), item.get("data", NOT_NAMED)
+    return Job(key, from_milliseconds(item["runAt"]), data=data)

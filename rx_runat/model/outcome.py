@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
 from rx_runat.model.checks import short
 from rx_runat.model.claim import Claim
-from rx_runat.model.humanize import readable, span
+from rx_runat.model.humanize import readable, span, spell
 from rx_runat.model.rich import cards
 
 R = TypeVar("R")
@@ -32,6 +33,9 @@ class Outcome(Generic[R]):
         result: what the work returned; of an Observable the last value. None if the work gave no result.
         error: what the work raised. None if it raised nothing, was not run, or was cancelled.
         delay: of a `nacked` claim: seconds from the nack to the next attempt.
+        next: of an `acked` or `buried` claim: when the key's next run is due, in UTC. None: no next run was written,
+            because none was asked for, or because a newer schedule of the key stands; or Redis's first answer was lost,
+            and the second one does not tell it.
     """
 
     claim: Claim
@@ -39,6 +43,7 @@ class Outcome(Generic[R]):
     result: R | None = None
     error: BaseException | None = None
     delay: float | None = None
+    next: datetime | None = None
 
     def __repr__(self) -> str:
         return f"<Outcome {self.claim.key!r}, {self._state()}>"
@@ -48,6 +53,8 @@ class Outcome(Generic[R]):
 
     def _state(self) -> str:
         again = "" if self.delay is None else f", again in {span(self.delay)}"
+        if self.next is not None:
+            again = f", next at {spell(self.next)}"
         given = self.result if self.error is None else self.error
         what = "" if given is None else f": {readable(short(given), 80)}"
         return f"attempt {self.claim.attempt}, {self.verdict}{again}{what}"

@@ -87,7 +87,7 @@ Plan: TypeAlias = Generator[Any, Any, _T]
 class Plans(Protocol):
     """The verbs of a store as plans; each is documented at the verb of the same name."""
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
         """See `Store.schedule`."""
         ...
 
@@ -150,13 +150,15 @@ class Store(Protocol):
         """True if another primary may take the place of the present one."""
         ...
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
         """Write jobs; returns the earliest run_at that their keys now have, in epoch milliseconds.
 
+        None: none of the keys waits, because under `keep="absent"` all of them are out under a lease.
+
         All or none are written, unless there are more than one step holds: 100,000 moments, or 20,000 jobs if one of
-        them has a delay or `keep` is not "last"; in either case 512 MiB of keys. A longer list is written in such
-        steps, in order. The message of an error then says how many jobs were written, and which is the first that was
-        not.
+        them has a delay or data, or `keep` is not "last"; in either case 512 MiB of keys and data. A longer list is
+        written in such steps, in order. The message of an error then says how many jobs were written, and which is the
+        first that was not.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What becomes of a claim whose work is over. Pure functions: of the user's code they call `backoff`.
+"""What becomes of a claim whose work is over. Pure functions: of the user's code they call `backoff` and `again`.
 
 result                               ack
 error, attempts are left             nack, with backoff
@@ -6,7 +6,7 @@ error, no attempt is left            bury
 cancelled                            back: the attempt does not count; if the lease is lost, nothing is sent
 a coroutine without an event loop    back, and the stream ends with the error
 a generator: nothing of it was run   back, and the stream ends with the error
-a `backoff` that raised              back, and the stream ends with the error
+a `backoff` or `again` that raised   back, and the stream ends with the error
 
 Results, errors and the `backoff` are the user's objects, and each use of them may raise. These functions raise nothing.
 """
@@ -16,12 +16,13 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, cast
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.again import Again, to_next_run
 from rx_runat.model.batch import SUPERSEDED, Verb
 from rx_runat.model.checks import show
-from rx_runat.model.claim import Claim
+from rx_runat.model.claim import Claim, lease_of
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import unhandled
-from rx_runat.model.times import to_ms
+from rx_runat.model.times import from_score, to_ms
 from rx_runat.settling.backoff import Backoff
 from rx_runat.settling.failures import error_text, named
 from rx_runat.settling.kinds import generator_error
@@ -37,11 +38,13 @@ class Policy(NamedTuple):
         max_attempts: the number of the last attempt that is made.
         backoff: see `Backoff`.
         timeout: seconds; the longest time that work may take. None: it may take any time.
+        again: tells when a key is due again; None: keys do not come again.
     """
 
     max_attempts: int
     backoff: Backoff
     timeout: float | None = None
+    again: Again | None = None
 
 
 class Decision(NamedTuple):
@@ -74,7 +77,9 @@ class Decision(NamedTuple):
         if answer == SUPERSEDED:
             return Outcome(claim, "superseded", self.result, self.error)
         if answer and self.verb is not None:
-            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay)
+            next_run = lease_of(claim).next_run_ms
+            at = None if next_run is None else from_score(next_run)
+            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay, at)
         return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
 
 
@@ -102,14 +107,34 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
         return Decision("bury", named(error, error_text(error)), None, error)
     try:
         ms = to_ms(policy.backoff(attempt), "backoff", 0)
-    except Exception as bug:  # the user's function raised, or returned what is no time
-        return Decision("back", failure=bug)
-    except BaseException as bug:  # SystemExit and its like: the subscriber is told by an error that it can receive
-        unhandled(bug)
-        failure = InvalidSetting(f"backoff: it raised {show(bug)}; it must return seconds or a timedelta")
-        failure.__cause__ = bug
-        return Decision("back", failure=failure)
+    except BaseException as bug:  # the user's function raised, or returned what is no time
+        return _failed(bug, "backoff", "seconds or a timedelta")
     return Decision("nack", ms, None, error, ms / 1000)
+
+
+def plan_next_run(claim: Claim, policy: Policy) -> Decision | None:
+    """Ask when the key of a claim is due again, before its work begins, and note it at the lease.
+
+    Returns:
+        None, or what becomes of the claim because `again` raised or returned no moment.
+    """
+    if policy.again is None:
+        return None
+    try:
+        lease_of(claim).next_run = to_next_run(policy.again, claim)
+    except BaseException as bug:
+        return _failed(bug, "again", "a datetime, a timedelta or None")
+    return None
+
+
+def _failed(bug: BaseException, name: str, right: str) -> Decision:
+    """Returns what becomes of a claim when a function of the user's raised."""
+    if isinstance(bug, Exception):
+        return Decision("back", failure=bug)
+    unhandled(bug)  # SystemExit and its like: the subscriber is told by an error that it can receive
+    failure = InvalidSetting(f"{name}: it raised {show(bug)}; it must return {right}")
+    failure.__cause__ = bug
+    return Decision("back", failure=failure)
 
 
 def decide_unrun(attempt: int, policy: Policy) -> Decision | None:

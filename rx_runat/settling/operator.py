@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from reactivex import Observable
 
 from rx_runat.errors import InvalidSetting
+from rx_runat.model.again import Again
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
 from rx_runat.model.outcome import Outcome
@@ -34,6 +35,7 @@ def settle(
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
     until: Observable[Any] | None = ...,
+    again: Again | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -44,6 +46,7 @@ def settle(
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
     until: Observable[Any] | None = ...,
+    again: Again | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 @overload
 def settle(
@@ -54,6 +57,7 @@ def settle(
     max_concurrent: int = ...,
     timeout: Seconds | None = ...,
     until: Observable[Any] | None = ...,
+    again: Again | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
 def settle(
     work: Callable[[Claim], Any],
@@ -63,6 +67,7 @@ def settle(
     max_concurrent: int = 8,
     timeout: Seconds | None = None,
     until: Observable[Any] | None = None,
+    again: Again | None = None,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
     """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
@@ -135,6 +140,12 @@ def settle(
         until: an Observable, such as `signals()`. When its first item comes, no new work begins, claims whose work has
             not begun go back as they were, work under way ends and is settled, and then the stream completes. If it
             fails, the stream ends with its error, and if it completes without an item, nothing happens.
+        again: a function from the claim to the moment at which its key is due again, such as `every(3600)` or
+            `cron("@daily")`: an aware datetime, or a timedelta from the end of the run; None: no more. It is called
+            before the work. The next run is written in the script that acks this one, or buries it when attempts have
+            run out: so a run that fails, and a killed process, end no chain. A schedule that is made meanwhile stands,
+            and no next run is written; a key that is cancelled meanwhile comes no more. If the function raises, or
+            returns no moment, the claim goes back and the stream ends. None: keys do not come again.
 
     Raises:
         InvalidSetting: an argument that cannot be used, such as a generator function as `work`: a call of it would run
@@ -167,12 +178,17 @@ def settle(
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     max_attempts = check_count(max_attempts, "max_attempts", "a count from 1", 1)
     max_concurrent = check_count(max_concurrent, "max_concurrent", "a count from 1", 1)
+    if again is not None and not callable(again):
+        raise InvalidSetting(
+            f"again: got {show(again)}; it must be callable with the run that was claimed, such as every(3600) or "
+            'cron("0 9 * * *")'
+        )
     seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
     if until is not None and not isinstance(until, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSetting(f"until: got {show(until)}; it must be an Observable, such as signals()")
 
     def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
-        policy = Policy(max_attempts, backoff, seconds)
+        policy = Policy(max_attempts, backoff, seconds, again)
         return Hot(
             _Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, until, subscriber))
         )

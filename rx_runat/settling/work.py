@@ -12,7 +12,7 @@ from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.model.humanize import span
 from rx_runat.model.safe_log import unhandled, warn
 from rx_runat.settling.calls import Call, Calls, TimeLimit
-from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
+from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun, plan_next_run
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
@@ -86,13 +86,14 @@ class Work:
             self._settle(claim, None)
             return True
         unrun = decide_unrun(claim.attempt, self._policy)
-        if unrun is not None:
-            self._settle(claim, unrun)
+        if unrun is None and not lease.is_counted:
+            self._count(claim, partial(self._counted, claim))
+            return False
+        ending = plan_next_run(claim, self._policy) or unrun
+        if ending is not None:
+            self._settle(claim, ending)
             return True
-        if lease.is_counted:
-            return self._call(claim, lease, manager)
-        self._count(claim, partial(self._counted, claim))
-        return False
+        return self._call(claim, lease, manager)
 
     def _counted(self, claim: Claim, answer: int | None) -> None:
         """Redis has answered whether the attempt counts. On the leases thread, so no code of the user's runs here."""

@@ -67,15 +67,17 @@ class PlainClaimer(ReceiptHolder):
         """
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
         token = self._token = self._token or new_token()
-        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases)
+        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases, self._keys.data)
         receipt, generation = self._receipt, self._client.generation
         settings = (limit, token, RECEIPT_TTL_MS, 0, CLAIM_BYTES, PIECE_BYTES)
-        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
-        now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=8))
+        words: list[Arg] = [len(keys), *keys, *settings, *verbs.virtual(self._now())]
+        now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=9))
         parts = to_parts(taken, token)
-        if parts:
-            self._proof = _Proof(receipt, token, generation)
-        return Claimed(parts[::2], parts[1::2], now, wait)
+        if not parts:
+            return Claimed([], [], now, wait)
+        self._proof = _Proof(receipt, token, generation)
+        width = int(parts[0])
+        return Claimed(parts[1::width], parts[2::width], now, wait, parts[3::width] if width == 3 else ())
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries to the schedule; a newer schedule of a key stands. After an error, call it with the same ones.
@@ -90,11 +92,12 @@ class PlainClaimer(ReceiptHolder):
         """
         assert self._token is None, "a claim must be replied to before a hand-back: they share a receipt"
         token = self._back_token = self._back_token or new_token()
-        pairs = [each for key, score in entries for each in (score, to_member(key))]
+        width = 3 if any(entry.data for entry in entries) else 2
+        items = [each for key, score, data in entries for each in (score, to_member(key), _to_bytes(data))[:width]]
         proof = self._proof
-        keys = (self._keys.schedule, self._receipt, proof.receipt)
-        words = (3, *keys, token, RECEIPT_TTL_MS, 0, proof.token, proof.back_token, *pairs)
-        self._send(Request(words, int, HAND_BACK, relies_on=proof.generation, moved_at=6))
+        keys = (self._keys.schedule, self._receipt, proof.receipt, self._keys.data)
+        words = (len(keys), *keys, token, RECEIPT_TTL_MS, 0, proof.token, proof.back_token, width, *items)
+        self._send(Request(words, int, HAND_BACK, relies_on=proof.generation, moved_at=7))
         if self._receipt == proof.receipt:
             self._proof = proof._replace(back_token=token)
         self._back_token = None
@@ -140,18 +143,22 @@ class LeasingClaimer(ReceiptHolder):
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
         token = self._token = self._token or new_token()
-        keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt)
+        keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt, self._keys.data)
         bounds = (BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES)
         settings = (limit, token, RECEIPT_TTL_MS, 0, self._lease_ms, *bounds, self._counting.up_to)
-        words: list[Arg] = [4, *keys, *settings, *verbs.virtual(self._now())]
+        words: list[Arg] = [len(keys), *keys, *settings, *verbs.virtual(self._now())]
         generation = self._client.generation
-        now, wait, taken = self._send_claim(Request(words, tuple, LEASE, resent_at=8))
-        deadline, *items = to_parts(taken, token) or ("0",)
+        now, wait, taken = self._send_claim(Request(words, tuple, LEASE, resent_at=9))
+        deadline, fields, *items = to_parts(taken, token) or ("0", "4")
         self._last = token, int(deadline), generation
         if int(deadline) * 1000 <= now:
             items = []
-        attempts, counts = list(map(int, items[2::4])), cast("list[Counts]", items[3::4])
-        return Leased(items[::4], items[1::4], attempts, counts, token, int(deadline), now, wait, generation)
+        width = int(fields)
+        attempts, counts = list(map(int, items[2::width])), cast("list[Counts]", items[3::width])
+        data = items[4::width] if width == 5 else ()
+        return Leased(
+            items[::width], items[1::width], attempts, counts, token, int(deadline), now, wait, generation, data
+        )
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim as they were before it, if we still hold their lease.
@@ -170,3 +177,8 @@ class LeasingClaimer(ReceiptHolder):
             _, refused = self._client.send(verbs.settle(self._keys, requests, self._now()))
             if refused:
                 raise self._client.error_of(refused)
+
+
+def _to_bytes(data: str) -> bytes:
+    """Returns data as it was in Redis, any bytes that another client may have written there."""
+    return data.encode(errors="surrogateescape")

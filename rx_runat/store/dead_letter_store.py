@@ -10,20 +10,23 @@ from typing import NamedTuple
 
 from rx_runat.errors import StoreError
 from rx_runat.model.checks import show
+from rx_runat.model.data import from_text
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.safe_log import warn
 from rx_runat.model.times import EPOCH, from_score
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Arg, Plan, Request, Script, new_token
+from rx_runat.store.scan import Scan
 
-STEP = 500  # letters in one call: at a thousand bytes each, half a megabyte and some 2 ms of the server's time
 LONGEST_RAW = 1000  # characters of a letter that cannot be read: as many as a reason has
 
-# time, attempts, run_at, reason. The run_at is a score as Redis spells it, and so may be infinite. No script of ours
-# has counted attempts to more than 15 digits, because Lua counts in doubles.
+# time, attempts, run_at, reason, and behind the last separator the data. Letters of earlier versions have no separator.
+# The run_at is a score as Redis spells it, and so may be infinite. No script of ours has counted attempts to more than
+# 15 digits, because Lua counts in doubles.
 LETTER = re.compile(
-    rb"(\d+) (\d{1,15}) ([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?) (.*)", re.DOTALL | re.IGNORECASE
+    rb"(\d+) (\d{1,15}) ([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?) (.*?)(?:\x1f([^\x1f]*))?",
+    re.DOTALL | re.IGNORECASE,
 )
 
 REVIVE = Script("revive", "prelude")
@@ -34,7 +37,7 @@ class Moved(NamedTuple):
 
     Attributes:
         done: how many were revived or dropped.
-        stayed: how many are still there, because they cannot be read.
+        stayed: how many are still there, because they cannot be read, or their keys wait or are out.
     """
 
     done: int
@@ -46,17 +49,14 @@ def size(keys: QueueKeys) -> Request[int]:
     return Request(("HLEN", keys.dead), int)
 
 
-def step(keys: QueueKeys, cursor: bytes) -> Request[tuple[bytes, dict[bytes, bytes]]]:
-    """Read some 500 letters; the result: the cursor of the next step (0: none) and key -> letter. Redis: `HSCAN`."""
-    return Request(("HSCAN", keys.dead, cursor, "COUNT", STEP), _to_step)
-
-
 def revive(keys: QueueKeys, members: Sequence[bytes]) -> Request[Moved]:
-    """Move dead letters back to the schedule, except those that cannot be read. Redis: `revive.lua`.
+    """Move dead letters back to the schedule, with their data. Redis: `revive.lua`.
+
+    Those stay that cannot be read, and those whose keys wait or are out under a lease.
 
     A lost reply: OutcomeUnknown if a letter is gone, because the earlier sending or somebody else may have moved it.
     """
-    words: list[Arg] = [2, keys.schedule, keys.dead, new_token(), *members]
+    words: list[Arg] = [4, keys.schedule, keys.dead, keys.claimed, keys.data, new_token(), *members]
     return Request(words, _to_moved, REVIVE, doubt=partial(_who_took, len(members)))
 
 
@@ -91,20 +91,20 @@ class RedisDeadLetters:
         A letter that cannot be read, because another client wrote it, is shown raw, and a warning is logged once: its
         text is the reason, it has 0 attempts, and its times are the beginning of 1970, so that it comes first.
 
-        Redis: a hash has no order, so all of it is read, in one round trip for some 500 letters.
+        Redis: a hash has no order, so all of it is read, in one round trip for at most some 500 letters.
         """
         seen: dict[bytes, DeadLetter] = {}
-        walk = _Walk(self._keys, self._generation)
-        while not walk.is_over():
-            found = yield from walk.step()
+        scan = Scan(self._keys.dead, self._generation)
+        while not scan.is_over():
+            found = yield from scan.step()
             seen |= {member: self._letter(member, value) for member, value in found.items()}
         return heapq.nsmallest(n, seen.values(), key=lambda letter: (letter.time, letter.key))
 
     def revive(self, key: str | None) -> Plan[int]:
         """Move the letter of a key back to the schedule, or all letters; returns how many.
 
-        The keys get their own run_at, and their attempts count from one again. A key that was scheduled meanwhile keeps
-        that schedule, and its letter is deleted all the same. A letter that cannot be read stays and does not count.
+        The keys get their own run_at and data, and their attempts count from one again. A letter whose key waits or is
+        out under a lease stays and does not count; so does a letter that cannot be read.
 
         If another primary takes over meanwhile, a letter that was revived and is there again counts twice.
 
@@ -126,10 +126,10 @@ class RedisDeadLetters:
             moved: Moved = yield verb(self._keys, [to_member(key)])
             return moved.done
         done = 0
-        walk = _Walk(self._keys, self._generation)
+        scan = Scan(self._keys.dead, self._generation)
         try:
-            while not walk.is_over():
-                found = yield from walk.step()
+            while not scan.is_over():
+                found = yield from scan.step()
                 if found:
                     moved = yield verb(self._keys, list(found))
                     done += moved.done
@@ -142,9 +142,10 @@ class RedisDeadLetters:
     def _letter(self, member: bytes, value: bytes) -> DeadLetter:
         fields = LETTER.fullmatch(value)
         if fields:
-            time, attempts, run_at, reason = fields.groups()
-            text = reason.decode(errors="replace")
-            return DeadLetter(to_key(member), from_score(run_at), int(attempts), text, from_score(time))
+            time, attempts, run_at, reason, data = fields.groups()
+            key, text = to_key(member), reason.decode(errors="replace")
+            carried = from_text(to_key(data or b""), key)
+            return DeadLetter(key, from_score(run_at), int(attempts), text, from_score(time), carried)
         if not self._warned:
             self._warned = True
             warn(
@@ -158,36 +159,6 @@ class RedisDeadLetters:
         return DeadLetter(to_key(member), EPOCH, 0, raw, EPOCH)
 
 
-class _Walk:
-    """The steps over all letters: each that exists from the first step to the last; a letter may come twice.
-
-    A cursor is a place in the table of one server, and another one has the same letters in other places. So when
-    another primary takes over, all begins anew.
-
-    Args:
-        keys: of the queue.
-        generation: of the present primary; see `Route`.
-    """
-
-    def __init__(self, keys: QueueKeys, generation: Callable[[], int]) -> None:
-        self._keys = keys
-        self._generation = generation
-        self._began_at = generation()
-        self._cursor: bytes | None = None  # None: at the beginning
-
-    def is_over(self) -> bool:
-        """True after the last step, if its letters were dealt with at the same primary."""
-        generation = self._generation()
-        if generation != self._began_at:
-            self._cursor, self._began_at = None, generation
-        return self._cursor is not None and int(self._cursor) == 0
-
-    def step(self) -> Plan[dict[bytes, bytes]]:
-        """Read some letters."""
-        self._cursor, found = yield step(self._keys, self._cursor or b"0")
-        return found
-
-
 def _who_took(asked: int, moved: Moved) -> str | None:
     """The beginning of the message that `Request.result` completes with "is unknown, because ..."."""
     return "dead letters are gone; whether this call took them" if sum(moved) < asked else None
@@ -199,8 +170,3 @@ def _to_moved(reply: tuple[int, int]) -> Moved:
 
 def _to_dropped(reply: int) -> Moved:
     return Moved(reply, 0)
-
-
-def _to_step(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
-    cursor, flat = reply
-    return cursor, dict(zip(flat[::2], flat[1::2], strict=True))

@@ -5,6 +5,7 @@
     {Q}:claimed             the keys that are under a lease, each with its deadline
     {Q}:leases              a record of each of these keys, and of each key between two attempts
     {Q}:dead                the dead letters
+    {Q}:data                what keys carry, each as JSON
     {Q}:wake                a channel, not a key: where the server refuses CLIENT TRACKING, sinks publish there
 
 Derived names share Q's cluster slot: a name with a hash tag (`a{b}c`) takes `Q::suffix`, any other `{Q}:suffix`.
@@ -19,7 +20,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 
 _TAG = re.compile(r"^[^{]*\{[^}]+\}")  # a cluster hashes only the text between the first `{` and the next `}`
-_OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead)$")
+_OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead|data)$")
 
 
 class QueueKeys(NamedTuple):
@@ -30,17 +31,20 @@ class QueueKeys(NamedTuple):
         claimed: the zset key -> deadline of its lease.
         leases: the hash key -> record of its lease.
         dead: the hash key -> dead letter.
+        data: the hash key -> JSON.
     """
 
     schedule: str
     claimed: str
     leases: str
     dead: str
+    data: str
 
 
 def queue_keys(queue_name: str) -> QueueKeys:
     """Returns the Redis keys of a queue."""
-    return QueueKeys(queue_name, claimed_key(queue_name), leases_key(queue_name), dead_key(queue_name))
+    names = claimed_key(queue_name), leases_key(queue_name), dead_key(queue_name), data_key(queue_name)
+    return QueueKeys(queue_name, *names)
 
 
 def check_queue_name(name: object) -> str:
@@ -104,6 +108,11 @@ def dead_key(queue_name: str) -> str:
     '{RunAt~default}:dead'
     """
     return _derived(queue_name, "dead")
+
+
+def data_key(queue_name: str) -> str:
+    """Returns the key of the hash of what keys carry."""
+    return _derived(queue_name, "data")
 
 
 def _derived(queue_name: str, suffix: str) -> str:

@@ -24,6 +24,7 @@ from rx_runat.store import verbs
 from rx_runat.store.dead_letter_store import RedisDeadLetters
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Plan
+from rx_runat.store.scan import Scan
 
 
 class Plans:
@@ -36,6 +37,7 @@ class Plans:
         announce: tells sources that something was written.
         error_of: returns the error that a server's message means.
         generation: of the present primary; see `Route`.
+        data_limit: bytes; the most that a job may carry.
 
     Attributes:
         dead: the plans on dead letters.
@@ -49,37 +51,41 @@ class Plans:
         announce: Callable[[], None],
         error_of: Callable[[str], StoreError],
         generation: Callable[[], int],
+        data_limit: int,
     ) -> None:
         self.dead = RedisDeadLetters(keys, generation)
+        self._generation = generation
+        self._data_limit = data_limit
         self._keys = keys
         self._clock = clock
         self._announces = announces
         self._announce = announce
         self._error_of = error_of
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
         """Write jobs, a long list in steps; see `verbs.schedule`.
 
         An error in a step of a long list keeps its class, and its message says how far the list is written.
         """
+        wires = verbs.wires(jobs, self._data_limit)
         announces = self._announces()
         if len(jobs) == 1:
-            earliest = yield verbs.schedule_one(self._keys, jobs[0], keep, self._now())
+            earliest = yield verbs.schedule_one(self._keys, wires[0], keep, self._now())
             if announces:
                 self._announce()
             return earliest
         earliest = math.inf
-        for places, request in verbs.schedule(self._keys, jobs, keep, self._now()):
+        for places, request in verbs.schedule(self._keys, wires, keep, self._now()):
             try:
                 run_at = yield request
             except StoreError as error:
                 if len(places) < len(jobs):
                     error.args = (f"{error}; {_how_far(jobs, places.start, isinstance(error, OutcomeUnknown))}",)
                 raise
-            earliest = min(earliest, run_at)
+            earliest = earliest if run_at is None else min(earliest, run_at)
             if announces:
                 self._announce()
-        return earliest
+        return None if earliest == math.inf else earliest
 
     def cancel(self, key: str) -> Plan[bool]:
         """Cancel a key; see `verbs.cancel`."""
@@ -125,6 +131,19 @@ class Plans:
         finally:
             if announces and revived != 0:  # after an error, some letters may have been revived
                 self._announce()
+
+    def gc(self) -> Plan[int]:
+        """Delete data that no key has any more; returns of how many keys.
+
+        Redis: `HSCAN` over all data, and `gc.lua` for each step.
+        """
+        deleted = 0
+        scan = Scan(self._keys.data, self._generation)
+        while not scan.is_over():
+            found = yield from scan.step()
+            if found:
+                deleted += yield verbs.gc(self._keys, list(found))
+        return deleted
 
     def _now(self) -> int | None:
         return None if self._clock is None else self._clock()

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from rx_runat.errors import Refused, StoreError, Unavailable
 from rx_runat.model.batch import Counting, SettleReply, SettleRequest
+from rx_runat.model.data import DATA_LIMIT
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.monotonic import monotonic
@@ -40,13 +41,16 @@ class RedisStore:
         client: connections that do not retry; ours to close.
         queue_name: the zset's name, checked.
         clock: epoch microseconds in virtual time; None: Redis's own clock decides.
+        data_limit: bytes; the most that a job may carry.
 
     Attributes:
         plans: the verbs as plans.
         batches: carries out plans for awaits.
     """
 
-    def __init__(self, client: RedisClient, queue_name: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, client: RedisClient, queue_name: str, clock: Clock | None = None, data_limit: int = DATA_LIMIT
+    ) -> None:
         self.where = client.where
         self._client = client
         self._queue_name = queue_name
@@ -58,7 +62,7 @@ class RedisStore:
         self._eviction = EvictionCheck(client)
         self.batches = Batches(client, "rx_runat aio")
         self.plans = Plans(
-            self._keys, clock, self._announces, self._announce, client.error_of, lambda: client.generation
+            self._keys, clock, self._announces, self._announce, client.error_of, lambda: client.generation, data_limit
         )
 
     def do(self, plan: Plan[T], sent_at: int | None = None) -> T:
@@ -81,7 +85,7 @@ class RedisStore:
         except StopIteration as end:
             return end.value
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
         """Write jobs, a long list in steps; see `Plans.schedule`."""
         return self.do(self.plans.schedule(jobs, keep))
 
@@ -151,6 +155,10 @@ class RedisStore:
     def drop(self, key: str | None) -> int:
         """Delete a dead letter, or all; see `RedisDeadLetters.drop`."""
         return self.do(self.plans.dead.drop(key))
+
+    def gc(self) -> int:
+        """Delete data that no key has any more; see `Plans.gc`."""
+        return self.do(self.plans.gc())
 
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on."""

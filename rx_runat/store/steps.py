@@ -1,6 +1,7 @@
 """How a list of jobs is cut into steps, each of which is written in one request: all of it or nothing.
 
     [time, key, time, key, ...]  -->  (range(100_000), the first step), (range(100_000, 200_000), the second), ...
+    [time, key, data, ...]            the same, three words for each job
 
 A full step holds the server for 50 to 100 ms, in which all others wait.
 """
@@ -8,6 +9,7 @@ A full step holds the server for 50 to 100 ms, in which all others wait.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import add
 
 from rx_runat.errors import InvalidJob
 from rx_runat.model.checks import short
@@ -19,39 +21,44 @@ DELAYS = 20_000
 
 # A request of more than `client-query-buffer-limit` bytes, by default 1 GiB, makes a server close the connection: the
 # list could never be written, and every error would say that it may have been. Half of that leaves room for the times
-# and for what the server adds to each word. Only keys of more than 5 KiB on average meet this limit.
+# and for what the server adds to each word. Only keys of more than 5 KiB on average meet this limit, or, with their
+# data, of more than 25 KiB.
 BYTES = 512 * 1024**2
 
 
-def cut(pairs: list[str | bytes], most: int) -> Iterator[tuple[range, list[str | bytes]]]:
-    """Yields the pairs in steps, each with the places of its jobs; pairs that fit into one step are not copied.
+def cut(words: list[str | bytes], most: int, width: int = 2) -> Iterator[tuple[range, list[str | bytes]]]:
+    """Yields the words in steps, each with the places of its jobs; words that fit into one step are not copied.
 
     >>> list(cut(["1", "a", "2", "b", "3", "c"], 2))
     [(range(0, 2), ['1', 'a', '2', 'b']), (range(2, 3), ['3', 'c'])]
 
     Args:
-        pairs: time, key, time, key, ...; a key in ASCII as a str, any other as bytes.
+        words: time, key, time, key, ...; a key in ASCII as a str, any other as bytes.
         most: how many jobs one step may have.
+        width: how many words each job has; with 3, its data is the third one.
 
     Raises:
         InvalidJob: a key is longer than Redis takes. Raised before the first step.
     """
-    keys = pairs[1::2]
-    if sum(map(len, keys)) <= BYTES:
+    keys = words[1::width]
+    sizes = list(map(len, keys))
+    if width == 3:
+        sizes = list(map(add, sizes, map(len, words[2::3])))
+    if sum(sizes) <= BYTES:
         if len(keys) <= most:
-            yield range(len(keys)), pairs
+            yield range(len(keys)), words
             return
         for start in range(0, len(keys), most):
-            yield range(start, min(start + most, len(keys))), pairs[2 * start : 2 * (start + most)]
+            yield range(start, min(start + most, len(keys))), words[width * start : width * (start + most)]
         return
     check_lengths(keys)
     start = size = 0
-    for place, key in enumerate(keys):
-        size += len(key)
+    for place, more in enumerate(sizes):
+        size += more
         if place - start == most or (size > BYTES and place > start):
-            yield range(start, place), pairs[2 * start : 2 * place]
-            start, size = place, len(key)
-    yield range(start, len(keys)), pairs[2 * start :]
+            yield range(start, place), words[width * start : width * place]
+            start, size = place, more
+    yield range(start, len(keys)), words[width * start :]
 
 
 def check_lengths(keys: Sequence[str | bytes]) -> None:

@@ -7,15 +7,19 @@ microseconds in virtual time, and None where Redis's own clock decides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
+from rx_runat.errors import InvalidJob
 from rx_runat.model.batch import SettleReply, SettleRequest
-from rx_runat.model.checks import show
-from rx_runat.model.job import Due, Job, Keep
+from rx_runat.model.checks import short, show
+from rx_runat.model.data import from_text
+from rx_runat.model.dead_letter import SEPARATOR
+from rx_runat.model.job import Due, Job, Keep, Wire
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.snapshot import Place, Snapshot, to_keys_with_times, to_places
 from rx_runat.model.times import from_score, lateness
@@ -35,55 +39,83 @@ PEEK = Script("peek", "prelude")
 SNAPSHOT = Script("snapshot", "prelude")
 LOCATE = Script("locate")
 SETTLE = Script("settle", "prelude", "record")
+GC = Script("gc")
 
 _WIRE = attrgetter("wire")
 _GENERATION = attrgetter("generation")
-_KEEP: dict[Keep, str] = {"last": "", "first": "NX", "earliest": "LT", "latest": "GT"}
+
+
+def wires(jobs: Sequence[Job], data_limit: int) -> list[Wire]:
+    """Returns jobs as they are sent, all with data or all without; b"" leaves the data that a key has.
+
+    Raises:
+        InvalidJob: a job is invalid after all: a Due with an empty key, or one that carries more than `data_limit`
+            bytes.
+    """
+    found: list[Wire] = [*map(_WIRE, jobs)]
+    widths = set(map(len, found))
+    if widths == {2}:
+        return found
+    for place, wire in enumerate(found):
+        if len(wire) == 2:
+            found[place] = (*wire, b"")
+        elif len(wire[2]) > data_limit:
+            where = f"job {place} of the list: " if len(jobs) > 1 else ""
+            raise InvalidJob(
+                f"{where}data: that of {short(jobs[place].key)} has {len(wire[2]):,} bytes as JSON; this queue takes "
+                f"at most {data_limit:,} (RunAt's data_limit); keep what is longer elsewhere, and schedule where it is"
+            )
+    return found
 
 
 def schedule(
-    keys: QueueKeys, jobs: Sequence[Job], keep: Keep, now: int | None
-) -> Iterator[tuple[range, Request[float]]]:
+    keys: QueueKeys, jobs: Sequence[Wire], keep: Keep, now: int | None
+) -> Iterator[tuple[range, Request[float | None]]]:
     """Write jobs in steps: with each request all jobs of the step or none. Yields a step's places in the list, too.
 
-    The result of a request: the earliest run_at that its keys now have, in epoch milliseconds. If a key is twice in the
-    list, the result may be its first run_at, which the second has replaced.
+    The result of a request: the earliest run_at that its keys now have, in epoch milliseconds; None: none of them
+    waits. If a key is twice in the list, the result may be its first run_at, which the second has replaced.
 
     A lost reply: written once more, which is harmless but for one case: a key that was claimed between the two writes
     comes a second time.
 
-    Raises InvalidJob before the first step, if a job is invalid after all: a Due with an empty key, or a key that is
-    longer than Redis takes.
+    Raises InvalidJob before the first step, if a key is longer than Redis takes.
 
     Redis: `ZADD` for a list of moments that replace any others, 100,000 in a step. `schedule.lua` for the other
-    policies, and for a list with a delay in it, 20,000 in a step; see `steps.py`.
+    policies, and for a list with a delay or data in it, 20,000 in a step; see `steps.py`.
     """
-    pairs: list[str | bytes] = [*chain.from_iterable(map(_WIRE, jobs))]  # time, key, time, key, ...
-    times = cast("list[str]", pairs[::2])
-    if keep == "last" and min(times)[0] != "+":  # "+" marks a delay, and sorts before "-" and the digits
-        for places, step in steps.cut(pairs, steps.MOMENTS):
-            own = times if step is pairs else cast("list[str]", step[::2])
+    width = len(jobs[0])
+    words: list[str | bytes] = [*chain.from_iterable(jobs)]  # time, key, time, key, ...
+    times = cast("list[str]", words[::width])
+    if keep == "last" and width == 2 and min(times)[0] != "+":  # "+" marks a delay; it sorts before "-" and the digits
+        for places, step in steps.cut(words, steps.MOMENTS):
+            own = times if step is words else cast("list[str]", step[::2])
             yield places, Request(("ZADD", keys.schedule, *step), partial(_earliest, own))
         return
-    clock = "" if now is None else now
-    for places, step in steps.cut(pairs, steps.DELAYS):
-        yield places, Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, *step), float, SCHEDULE)
+    for places, step in steps.cut(words, steps.DELAYS, width):
+        yield places, _by_script(keys, keep, now, width, step)
 
 
-def schedule_one(keys: QueueKeys, job: Job, keep: Keep, now: int | None) -> Request[float]:
+def schedule_one(keys: QueueKeys, job: Wire, keep: Keep, now: int | None) -> Request[float | None]:
     """Write one job, as `schedule` does: there the work for a list costs more than the request."""
-    wire: tuple[str, str | bytes] = _WIRE(job)
-    time, member = wire
+    time, member = job[:2]
     if len(member) > steps.BYTES:
         steps.check_lengths([member])
-    if keep == "last" and time[0] != "+":
+    if keep == "last" and time[0] != "+" and len(job) == 2:
         return Request(("ZADD", keys.schedule, time, member), partial(_earliest, (time,)))
-    clock = "" if now is None else now
-    return Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, time, member), float, SCHEDULE)
+    return _by_script(keys, keep, now, len(job), job)
+
+
+def _by_script(
+    keys: QueueKeys, keep: Keep, now: int | None, width: int, words: Sequence[str | bytes]
+) -> Request[float | None]:
+    names = (keys.schedule, keys.leases, keys.claimed, keys.data)
+    settings = ("" if keep == "last" else keep, "" if now is None else now, new_token(), width)
+    return Request((len(names), *names, *settings, *words), _to_earliest, SCHEDULE)
 
 
 def cancel(keys: QueueKeys, key: str) -> Request[bool]:
-    """Cancel a key: it waits no more, and a lease on it is revoked.
+    """Cancel a key: it waits no more, a lease on it is revoked, and its data is deleted.
 
     The result is True if the key waited or was under a lease, living or ended. The lease's holder may have done the
     work already, but its ack returns False, and the key does not come again.
@@ -93,7 +125,7 @@ def cancel(keys: QueueKeys, key: str) -> Request[bool]:
 
     Redis: `cancel.lua`.
     """
-    words = (3, keys.schedule, keys.claimed, keys.leases, to_member(key), new_token())
+    words = (4, keys.schedule, keys.claimed, keys.leases, keys.data, to_member(key), new_token())
     return Request(words, bool, CANCEL, doubt=partial(_who_took, key))
 
 
@@ -104,7 +136,7 @@ def when(keys: QueueKeys, key: str) -> Request[datetime | None]:
 
 def peek(keys: QueueKeys, n: int, now: int | None) -> Request[list[Due]]:
     """List the next n keys in order, at least one. Redis: `peek.lua`, O(n)."""
-    return Request((1, keys.schedule, min(n, MOST), *virtual(now)), _to_dues, PEEK)
+    return Request((2, keys.schedule, keys.data, min(n, MOST), *virtual(now)), _to_dues, PEEK)
 
 
 def size(keys: QueueKeys, until_ms: int | None = None) -> Request[int]:
@@ -153,11 +185,16 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
 
     Redis: `settle.lua`, in one round trip for any number of keys.
     """
-    clock = "" if now is None else now
-    words: list[Arg] = [4, keys.schedule, keys.claimed, keys.leases, keys.dead, 0, clock, new_token()]
-    for verb, key, fence, argument, deadline_ms, _ in requests:
-        words += (verb, to_member(key), fence, _cut(argument) if isinstance(argument, str) else argument, deadline_ms)
-    return Request(words, _to_settle_reply, SETTLE, resent_at=5, relies_on=min(map(_GENERATION, requests)))
+    names = (keys.schedule, keys.claimed, keys.leases, keys.dead, keys.data)
+    words: list[Arg] = [len(names), *names, 0, "" if now is None else now, new_token()]
+    for request in requests:
+        words += (request.verb, to_member(request.key), request.fence, _argument(request), request.deadline_ms)
+    return Request(words, _to_settle_reply, SETTLE, resent_at=6, relies_on=min(map(_GENERATION, requests)))
+
+
+def gc(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
+    """Delete the data of those keys that neither wait nor are out; the result: of how many. Redis: `gc.lua`."""
+    return Request((3, keys.schedule, keys.claimed, keys.data, *members), int, GC)
 
 
 def virtual(now: int | None) -> tuple[int, ...]:
@@ -184,10 +221,15 @@ def _to_time(score: bytes | None) -> datetime | None:
     return None if score is None else from_score(score)
 
 
-def _to_dues(reply: tuple[int, list[bytes]]) -> list[Due]:
-    now, flat = reply
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    return [Due(to_key(member), from_score(score), lateness(score, now)) for member, score in pairs]
+def _to_dues(reply: tuple[int, list[bytes], list[bytes]]) -> list[Due]:
+    now, flat, texts = reply
+    dues = [
+        Due(to_key(member), from_score(score), lateness(score, now))
+        for member, score in zip(flat[::2], flat[1::2], strict=True)
+    ]
+    if not texts:
+        return dues
+    return [replace(due, data=from_text(to_key(text), due.key)) for due, text in zip(dues, texts, strict=True)]
 
 
 def _to_snapshot(slice_ms: int, reply: Any) -> Snapshot:
@@ -197,10 +239,27 @@ def _to_snapshot(slice_ms: int, reply: Any) -> Snapshot:
     return Snapshot(now / 1e3, scheduled, due, claimed, dead, first, following, held, counted)
 
 
-def _to_settle_reply(reply: tuple[bytes, list[int], bytes]) -> tuple[SettleReply, str]:
-    earliest, results, refusal = reply
+def _to_settle_reply(reply: tuple[bytes, list[int], bytes, list[Any]]) -> tuple[SettleReply, str]:
+    earliest, results, refusal, next_runs = reply
     answers = [None if result == -1 else result for result in results]
-    return SettleReply(answers, float(earliest) if earliest else None), refusal.decode(errors="replace")
+    found = {place - 1: float(score) for place, score in zip(next_runs[::2], next_runs[1::2], strict=True)}
+    return SettleReply(answers, _to_earliest(earliest), next_runs=found), refusal.decode(errors="replace")
+
+
+def _to_earliest(score: bytes) -> float | None:
+    return float(score) if score else None
+
+
+def _argument(request: SettleRequest) -> Arg:
+    """Returns the argument of a verb as `settle.lua` takes it."""
+    if request.verb == "ack":
+        return request.next_run
+    if request.verb == "bury":
+        # From the last separator on it is data: a reason may hold any character, but JSON has no control characters.
+        data = request.data.encode(errors="surrogateescape")
+        reason = _cut(str(request.argument))
+        return b"%s %s%s%s" % (request.next_run.encode(), reason, SEPARATOR, b"" if SEPARATOR in data else data)
+    return request.argument
 
 
 def _cut(reason: str) -> bytes:

@@ -150,7 +150,8 @@ class Acks:
             answers: list[int | None]
             refusal: Exception | None
             try:
-                answers, _, refusal = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
+                reply = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
+                answers, refusal = reply.answers, reply.refusal
             except (Unavailable, OutcomeUnknown) as error:
                 debug("not settled yet: %s", error)
                 left += part

@@ -22,6 +22,7 @@ from operator import length_hint
 from typing import Any
 
 from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.data import from_text
 from rx_runat.model.job import Due
 from rx_runat.model.times import from_score, lateness
 from rx_runat.stream.hot import Subscriber
@@ -53,7 +54,7 @@ class Delivery:
         self.keys: Iterator[Any] = iter(claimed.keys)
         self.left: list[Entry] = []
         self._not_given = 0
-        self._score_of: dict[str, str] = {}
+        self._of_key: dict[str, tuple[str, str]] = {}
         self._due: Due | None = None
 
     def give(self, subscribers: Subscribers, keep: Keep, is_over: Callable[[], bool] | None) -> None:
@@ -112,19 +113,22 @@ class Delivery:
 
     def entries(self, keys: list[Any]) -> list[Entry]:
         """Returns some of the keys as they were claimed."""
-        return [Entry(key, self._score(key)) for key in keys]
+        return [Entry(key, *self._rest_of(key)) for key in keys]
 
     def due(self, key: str) -> Due:
         """Returns a key as a `Due`, the same object for all subscribers."""
         if self._due is None or self._due.key != key:
-            score = self._score(key)
-            self._due = Due(key, from_score(score), lateness(score, self._claimed.now))
+            score, text = self._rest_of(key)
+            self._due = Due(key, from_score(score), lateness(score, self._claimed.now), data=from_text(text, key))
         return self._due
 
-    def _score(self, key: str) -> str:
-        if not self._score_of:  # two threads may do this at once: both dicts are the same
-            self._score_of = dict(zip(self._claimed.keys, self._claimed.scores, strict=True))
-        return self._score_of[key]
+    def _rest_of(self, key: str) -> tuple[str, str]:
+        """Returns the score of a key and its data as text."""
+        if not self._of_key:  # two threads may do this at once: both dicts are the same
+            claimed = self._claimed
+            data = claimed.data or [""] * self.size
+            self._of_key = dict(zip(claimed.keys, zip(claimed.scores, data, strict=True), strict=True))
+        return self._of_key[key]
 
 
 def _give_all(subscribers: Subscribers, present: tuple[Subscriber[Any], ...], key: object) -> None:

@@ -16,6 +16,7 @@ from reactivex import abc
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import EVERY, REFUSED, SUPERSEDED, Counting, Entry, Leased, SettleReply, SettleRequest, Verb
 from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
+from rx_runat.model.data import from_text
 from rx_runat.model.protocols import Claimer, Plan, Store
 from rx_runat.model.times import from_score, lateness, to_ms
 from rx_runat.stream.acks import Acks
@@ -122,10 +123,16 @@ class LeaseManager:
                 lateness(score, claimed.now),
                 attempt,
                 self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counts, claimed.generation),
+                Lease(key, claimed.fence, claimed.deadline, self, counts, claimed.generation, text),
+                data=from_text(text, key),
             )
-            for key, score, attempt, counts in zip(
-                claimed.keys, claimed.scores, claimed.attempts, claimed.counts, strict=True
+            for key, score, attempt, counts, text in zip(
+                claimed.keys,
+                claimed.scores,
+                claimed.attempts,
+                claimed.counts,
+                claimed.data or [""] * len(claimed.keys),
+                strict=True,
             )
         ]
         self.slots.take(map(lease_of, claims), self._end(claimed.deadline))
@@ -168,7 +175,7 @@ class LeaseManager:
     def _steps(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> Plan[SettleReply]:
         generation = self._store.generation
         asked = [
-            SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation)
+            SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation, each.next_run, each.data)
             for each, verb, what in requests
         ]
         try:
@@ -178,6 +185,8 @@ class LeaseManager:
                 if not lease.is_unsure and verb not in _STAYS:
                     lease.sent_at = generation
             raise
+        for place, run_at in reply.next_runs.items():
+            requests[place][0].next_run_ms = run_at
         ended: list[Lease] = []
         for (lease, verb, _), answer in zip(requests, reply.answers, strict=True):
             if answer == REFUSED:

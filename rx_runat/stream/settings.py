@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import NamedTuple
 
 from reactivex import abc
 from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, VirtualTimeScheduler
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import check_count, show
+from rx_runat.model.data import LONGEST_DATA_LIMIT
 from rx_runat.model.foreign_values import hint, to_length
 from rx_runat.model.protocols import Clock
 from rx_runat.model.times import to_microseconds
@@ -21,11 +23,22 @@ def virtual_clock(scheduler: abc.SchedulerBase | None) -> Clock | None:
     return lambda: to_microseconds(scheduler.now)
 
 
-def check_settings(interval: object, limit: object, scheduler: object) -> tuple[float | None, int]:
-    """Check how a queue is to tick.
+class Settings(NamedTuple):
+    """How a queue ticks, and what it takes.
 
-    Returns:
-        The interval in seconds, or None, and the limit.
+    Attributes:
+        interval: seconds; None: no heartbeat.
+        limit: the most keys that one claim may take.
+        data_limit: bytes; the most that a job may carry.
+    """
+
+    interval: float | None
+    limit: int
+    data_limit: int
+
+
+def check_settings(interval: object, limit: object, scheduler: object, data_limit: object) -> Settings:
+    """Check how a queue is to tick, and what it takes.
 
     Raises:
         InvalidSetting: a setting that cannot be used; the message says what was given and what is allowed.
@@ -49,4 +62,6 @@ def check_settings(interval: object, limit: object, scheduler: object) -> tuple[
         raise InvalidSetting(
             f"scheduler: got {show(scheduler)}, which cannot wait; take an EventLoopScheduler, or none"
         )
-    return None if seconds is None else float(seconds), limit
+    right = f"a count of bytes between 1 and {LONGEST_DATA_LIMIT:,}"
+    data_limit = check_count(data_limit, "data_limit", right, 1, LONGEST_DATA_LIMIT)
+    return Settings(None if seconds is None else float(seconds), limit, data_limit)

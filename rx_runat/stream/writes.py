@@ -28,23 +28,25 @@ class Writes:
         self._store = store
         self._sources = sources
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float:
+    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
         """Write jobs: all or none, but for a long list; see `Store.schedule`.
 
         Returns:
             The earliest run_at for which one of their keys is scheduled now, in epoch milliseconds. Depending on
-            `keep`, an older run_at may have stayed.
+            `keep`, an older run_at may have stayed. None: none of the keys waits.
         """
         return self._store.do(self.plan_schedule(jobs, keep))
 
-    def plan_schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
+    def plan_schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
         """Returns the plan of `schedule`."""
-        run_at = -math.inf  # after an error, some of a long list may be written, or all of it, with the reply lost
+        # After an error, some of a long list may be written, or all of it, with the reply lost.
+        run_at: float | None = -math.inf
         try:
             run_at = yield from self._store.plans.schedule(jobs, keep)
             return run_at
         finally:
-            self._sources.wake_for(run_at)
+            if run_at is not None:
+                self._sources.wake_for(run_at)
 
     def plan_settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
         """End or extend leases; see `Store.settle`."""

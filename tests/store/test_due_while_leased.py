@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rx_runat import Job
-from rx_runat.model.batch import SUPERSEDED, Verb
+from rx_runat.model.batch import SUPERSEDED, SettleReply, Verb
 from rx_runat.model.job import Keep
 from rx_runat.store.client import RedisClient
 from rx_runat.store.redis_store import RedisStore
@@ -41,7 +41,7 @@ def test_it_waits_for_its_ack_and_is_free_at_once(
 ) -> None:
     leased = again_while_out(store, flaky, clock)
     settled = store.settle([to_settle(verb, leased)])
-    assert settled == ([SUPERSEDED if verb == "nack" else 1], MS + 1000, None)
+    assert settled == SettleReply([SUPERSEDED if verb == "nack" else 1], MS + 1000, None)
     assert whole(flaky)._replace(dead={}) == Whole({b"a": MS + 1000}, {}, {}, {}, 1)
     newer = store.leasing_claimer(LEASE).claim(9)
     assert (newer.keys, list(map(float, newer.scores)), newer.attempts) == (["a"], [MS + 1000], [1])
@@ -64,7 +64,7 @@ def test_it_may_be_scheduled_once_more(store: RedisStore, flaky: FlakyClient, cl
         clock.us = T * 1_000_000
         leased = again_while_out(store, flaky, clock)
         store.schedule([Job("a", ms / 1000)], "last")
-        assert store.settle([to_settle("ack", leased)]) == ([1], None, None)
+        assert store.settle([to_settle("ack", leased)]) == SettleReply([1], None, None)
         assert whole(flaky) == Whole({b"a": ms}, {}, {}, {}, 1)
 
 
@@ -95,7 +95,7 @@ def test_a_reschedule_made_while_it_is_out_stands(
 ) -> None:
     leased = lease_a(store, flaky)
     put(flaky, ("a", run_at))
-    assert store.settle([to_settle(verb, leased)]) == ([SUPERSEDED if verb == "nack" else 1], None, None)
+    assert store.settle([to_settle(verb, leased)]) == SettleReply([SUPERSEDED if verb == "nack" else 1], None, None)
     assert whole(flaky)._replace(dead={}) == Whole({b"a": run_at}, {}, {}, {}, 1)
 
 
@@ -128,6 +128,6 @@ def test_odd_scores_wait_for_a_lease_and_come_back(
     put(flaky, ("a", score))
     other = store.leasing_claimer(LEASE)
     assert other.claim(1).keys == []
-    assert store.settle([to_settle(verb, leased)]) == ([1], float(score), None)
+    assert store.settle([to_settle(verb, leased)]) == SettleReply([1], float(score), None)
     newer = other.claim(1)
     assert (list(map(float, newer.scores)), newer.attempts) == ([float(score)], [1])

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rx_runat import OutcomeUnknown
-from rx_runat.model.batch import Verb
+from rx_runat.model.batch import SettleReply, Verb
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.store.client import TRIES
 from rx_runat.store.redis_store import RedisStore
@@ -29,7 +29,7 @@ from tests.support.stores import MS, Clock, FlakyClient, lossy
 
 def test_an_ack_ends_it(store: RedisStore, flaky: FlakyClient) -> None:
     leased = lease_a(store, flaky)
-    assert store.settle([to_settle("ack", leased)]) == ([1], None, None)
+    assert store.settle([to_settle("ack", leased)]) == SettleReply([1], None, None)
     assert whole(flaky) == Whole(receipts=1)
 
 
@@ -38,7 +38,7 @@ def test_a_nack_lets_it_wait_and_the_next_attempt_counts(store: RedisStore, flak
     leased = store.leasing_claimer(LEASE)
     put(flaky, ("a", MS - 1))
     first = leased.claim(1)
-    assert store.settle([to_settle("nack", first)]) == ([1], MS + 5001, None), "rounded up: never early"
+    assert store.settle([to_settle("nack", first)]) == SettleReply([1], MS + 5001, None), "rounded up: never early"
     assert whole(flaky) == Whole({b"a": MS + 5001}, {}, {b"a": f"1 {MS - 1} {MS + 5001} -"}, {}, 1)
     clock.us = (MS + 5001) * 1000
     second = leased.claim(1)
@@ -48,7 +48,7 @@ def test_a_nack_lets_it_wait_and_the_next_attempt_counts(store: RedisStore, flak
 def test_extend_moves_the_deadline_and_only_that(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
     leased = lease_a(store, flaky)
     clock.us += 1
-    assert store.settle([to_settle("extend", leased)]) == ([MS + 1 + 2 * LEASE], None, None)
+    assert store.settle([to_settle("extend", leased)]) == SettleReply([MS + 1 + 2 * LEASE], None, None)
     assert whole(flaky) == OUT._replace(out={b"a": MS + 1 + 2 * LEASE})
     assert one(store, to_settle("extend", leased, argument=1)) == [MS + 1 + 2 * LEASE], "never back"
     assert one(store, to_settle("ack", leased)) == [1], "the fence is the same"
@@ -56,7 +56,7 @@ def test_extend_moves_the_deadline_and_only_that(store: RedisStore, flaky: Flaky
 
 def test_a_buried_key_is_a_dead_letter(store: RedisStore, flaky: FlakyClient) -> None:
     leased = lease_a(store, flaky)
-    assert store.settle([to_settle("bury", leased)]) == ([1], None, None)
+    assert store.settle([to_settle("bury", leased)]) == SettleReply([1], None, None)
     assert whole(flaky) == Whole(dead={b"a": b"%d 1 %d no such address" % (MS, MS - 1)}, receipts=1)
     assert store.dead_peek(5) == [DeadLetter("a", at(MS - 1), 1, "no such address", at(MS))]
 
@@ -92,7 +92,7 @@ def test_a_late_request_changes_nothing(
     if late == "unknown fence":
         leased = leased._replace(fence="c0ffee")
     before = whole(flaky)
-    assert store.settle([to_settle(verb, leased)]) == ([0], None, None)
+    assert store.settle([to_settle(verb, leased)]) == SettleReply([0], None, None)
     assert whole(flaky) == before
 
 
@@ -121,7 +121,7 @@ def test_many_requests_are_one_round_trip(store: RedisStore, flaky: FlakyClient)
 
 
 def test_no_request_sends_nothing(store: RedisStore, flaky: FlakyClient) -> None:
-    assert store.settle([]) == ([], None, None)
+    assert store.settle([]) == SettleReply([], None, None)
     assert flaky.sent == []
 
 

@@ -4,6 +4,7 @@
 --       2 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it took
 --       3 {Q}:claimed   as in lease.lua
 --       4 {Q}:leases    as in record.lua
+--       5 {Q}:data      as in schedule.lua
 -- ARGV  1 limit   keys
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
@@ -12,7 +13,8 @@
 --       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
 --       7 now     epoch us; given in virtual time only, else Redis's own clock
 -- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd}
---       taken: the receipt: token key token score token key token score ...; '' or the token alone if nothing
+--       taken: the receipt: the width, then key, score, key, ... with the token before each; '' or the token alone if
+--       nothing. width: 2, or 3 where the queue has data: then key, score, data, key, ...; '' for a key without data
 --       left:  how many bytes follow in the receipt
 --       odd:   a key whose lease record could not be read, and so counts as none; false if there is no such key
 -- cost  O(limit + log(size of Q)); the receipt holds as many bytes as the reply, until the source's next claim
@@ -31,21 +33,25 @@
 -- If the queue has leases, `sort_out` looks at each key that is due. A key under a living lease stays in Q, parked as in
 -- lease.lua. Any other key is taken, and its lease record removed; if its score was a mark
 -- (see record.lua), its own run_at is returned instead.
-local Q, receipt, claimed, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+--
+-- If the queue has data, that of each key that is taken goes with it and is deleted here; a parked key leaves its data
+-- where it is. One EXISTS tells whether there are leases or data, so a plain queue pays for neither.
+local Q, receipt, claimed, leases, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
 local now = now_us(ARGV[7])
 local taken, left, odd = '', 0, false
 local marks, records, forgotten, over           -- only where there are leases
 
-local function sort_out(parts, ms)
-  local free = {''}
+local function sort_out(parts, width, ms)
+  local free = {}
   marks, records, forgotten, over = {}, {}, {}, {}
   for _, part in ipairs(parts) do
-    local keys = keys_of(part)
+    local keys = keys_of(part, width)
     local texts = redis.call('HMGET', leases, unpack(keys))
     local ends = redis.call('ZMSCORE', claimed, unpack(keys))
     for i, key in ipairs(keys) do
-      local score = part[2 * i]
+      local at = width * (i - 1) + 2
+      local score = part[at]
       local fence, attempt, run_at, mark, waiting = read_record(texts[i])
       if fence and is_score(mark, score) then score = spell(waiting or run_at) end
       if fence and fence ~= '-' and ends[i] and tonumber(ends[i]) > ms then
@@ -58,7 +64,7 @@ local function sort_out(parts, ms)
         if texts[i] and not fence then odd = key end
         if ends[i] then over[#over + 1] = key end
         local f = #free
-        free[f + 1], free[f + 2] = key, score
+        free[f + 1], free[f + 2], free[f + 3] = key, score, width == 3 and part[at + 1] or nil
       end
     end
   end
@@ -73,19 +79,32 @@ else
   redis.call('DEL', receipt)
   local ms = math.floor(now / 1000)
   local due = math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit)
-  local n = 0
+  local n, emptied = 0, {}
   if due > 0 then
-    local has_leases = redis.call('EXISTS', leases, claimed) > 0
+    local others = redis.call('EXISTS', leases, claimed, data)
+    local has_data = others > 0 and redis.call('EXISTS', data) == 1
+    local has_leases = others > (has_data and 1 or 0)
+    local width = has_data and 3 or 2
     local parts, joined
-    parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token)
+    parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token, has_data and data)
     if has_leases then
-      taken = table.concat(sort_out(parts, ms), token)
+      joined = sort_out(parts, width, ms)
+      parts = {joined}
       redis.call('ZREM', claimed, token)
       redis.call('HDEL', leases, token)
       redis.call('ZREMRANGEBYRANK', Q, 1, 0)
       if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
-    else
-      table.insert(joined, 1, '')
+    end
+    if has_data then
+      redis.call('HDEL', data, token)
+      for _, part in ipairs(parts) do
+        for i = 1, #part, 3 do
+          if part[i + 2] ~= '' then emptied[#emptied + 1] = part[i] end
+        end
+      end
+    end
+    if #joined > 0 then
+      table.insert(joined, 1, token .. width)
       taken = table.concat(joined, token)
     end
   end
@@ -105,6 +124,7 @@ else
       bulk('HDEL', leases, forgotten)
       bulk('ZREM', claimed, over)
     end
+    bulk('HDEL', data, emptied)
   end
 end
 

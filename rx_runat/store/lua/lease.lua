@@ -4,6 +4,7 @@
 --       2 {Q}:claimed, the keys under a lease: zset key -> deadline in epoch ms; a lease lives while now < deadline
 --       3 {Q}:leases    as in record.lua
 --       4 {Q}:receipt:<source>, the receipt of the source's last claim: its token, then what it leased
+--       5 {Q}:data      as in schedule.lua
 -- ARGV  1 limit   keys; at 0 nothing is leased
 --       2 token   of this claim: random, so that it is part of no key; it is the fence of the leases
 --       3 ttl     of the receipt, ms
@@ -17,8 +18,9 @@
 -- ->    {now us, wait us, leased, left, odd}
 --       wait: until the next key is due or the next lease ends (at limit 0 only the latter);
 --       0: now, -1: never
---       leased: the receipt: the deadline, then key, run_at, attempt, counts, key, ... with the token before each; '' or
---       the token alone if nothing
+--       leased: the receipt: the deadline, the width, then key, run_at, attempt, counts, key, ... with the token before
+--       each; '' or the token alone if nothing
+--       width: 4, or 5 where the queue has data: then key, run_at, attempt, counts, data, key, ...; '' for a key without
 --       counts: 'now': this attempt counts already; 'later': it counts when `begin` says so; 'suspect': likewise, and the
 --       attempt before ended with its lease, so perhaps the work killed its process
 --       left, odd: as in claim.lua
@@ -28,7 +30,8 @@
 -- when the lease ends and not before, because `due` is judged in whole ms: at lease end - 1 ms it is still later. Our
 -- schedules are in whole ms too, so a score with half a ms is such a mark.
 -- The receipt and its DEL are as in claim.lua. If the second part is refused, the first is done all the same.
-local Q, claimed, leases, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Data is copied, and stays where it is until the run is over: it is the key's, for its next attempt and its next run.
+local Q, claimed, leases, receipt, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
 local bytes, counted = tonumber(ARGV[7]), tonumber(ARGV[9])
 local now = now_us(ARGV[10])
@@ -48,7 +51,7 @@ local ended = math.min(redis.call('ZCOUNT', claimed, '-inf', spell(ms)), ARGV[6]
 if ended > 0 then
   local scores, records, forgotten, over = {}, {}, {}, {}
   for _, part in ipairs((read_first(claimed, ended, bytes, token))) do
-    local keys = keys_of(part)
+    local keys = keys_of(part, 2)
     local texts = redis.call('HMGET', leases, unpack(keys))
     local waits = redis.call('ZMSCORE', Q, unpack(keys))
     for i, key in ipairs(keys) do
@@ -87,14 +90,17 @@ if replayed then
 else
   local due = limit > 0 and math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit) or 0
   local deadline = spell(math.ceil(now / 1000) + ARGV[5])
-  local parts, _, n = read_first(Q, due, bytes, token)
-  local items, deadlines, marks, records = {'', deadline}, {}, {}, {}
+  local has_data = due > 0 and redis.call('EXISTS', data) == 1
+  local width = has_data and 3 or 2
+  local parts, _, n = read_first(Q, due, bytes, token, has_data and data)
+  local items, deadlines, marks, records = {'', deadline, width + 2}, {}, {}, {}
   for _, part in ipairs(parts) do
-    local keys = keys_of(part)
+    local keys = keys_of(part, width)
     local texts = redis.call('HMGET', leases, unpack(keys))
     local ends = redis.call('ZMSCORE', claimed, unpack(keys))
     for i, key in ipairs(keys) do
-      local score, fence, attempt, run_at, mark, waiting, is_marked = part[2 * i]
+      local place = width * (i - 1) + 2
+      local score, fence, attempt, run_at, mark, waiting, is_marked = part[place]
       if texts[i] then
         fence, attempt, run_at, mark, waiting = read_record(texts[i])
         if not fence then odd = key end
@@ -120,6 +126,7 @@ else
         add(deadlines, deadline, key)
         local k = #items
         items[k + 1], items[k + 2], items[k + 3], items[k + 4] = key, score, attempt, counts
+        if has_data then items[k + 5] = part[place + 1] end
       end
     end
   end
@@ -128,7 +135,7 @@ else
     redis.call('ZREMRANGEBYRANK', Q, 1, 0)
     if #marks > 0 then redis.call('ZADD', Q, 'XX', 0, token) end
   end
-  if #items > 2 then leased = table.concat(items, token) elseif resent then leased = token end
+  if #items > 3 then leased = table.concat(items, token) elseif resent then leased = token end
   if leased ~= '' then redis.call('SET', receipt, leased, 'PX', ARGV[3]) end
   if n > 0 then
     local done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records)))

@@ -1,64 +1,88 @@
--- Schedules keys, all or none; delays count from Redis's clock.
+-- Schedules keys with their data, all or none; delays count from Redis's clock.
 --
 -- KEYS  1 Q, the schedule
---       2 {Q}:leases   as in record.lua
--- ARGV  1 keep    '' (the last schedule wins), NX (the first), LT (the earliest), GT (the latest)
+--       2 {Q}:leases    as in record.lua
+--       3 {Q}:claimed   as in lease.lua
+--       4 {Q}:data      hash key -> its data, JSON; a key without a field has none
+-- ARGV  1 keep    '' (the last schedule wins), first, earliest, latest, absent
 --       2 now     epoch us in virtual time; '': Redis's own clock
---       3.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
--- ->    the earliest score that these keys have afterwards
+--       3 token   random, so that it is no member and no field
+--       4 width   2; 3 if data is named
+--       5.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
+--           of width 3: time, key, data, time, ... where data is JSON; 'null': none from now on; '': what is there stays
+-- ->    the earliest score that these keys have afterwards; '' if none of them waits
 -- cost  O(keys * log(size of Q))
 --
 -- The clock is rounded up to the ms, as every run_at is: no key comes early.
--- A key that is parked until its lease ends (as in lease.lua) has a mark in Q, not its run_at. A policy compares
--- run_ats, so such a key gets its own run_at back first.
--- All or none: with well-formed arguments a command fails by its name and its Redis key alone. All reads come before the
--- first write; ZMSCORE, which runs once more at the end, is tried with one key. The only command that writes is ZADD at
--- Q, so if the first one succeeds, all do. A full server refuses the first, as it should.
-local Q, leases, keep = KEYS[1], KEYS[2], ARGV[1]
+-- A policy compares run_ats. A key that is parked until its lease ends (as in lease.lua) has a mark in Q, not its run_at;
+-- that one is in its record. Under 'absent' a key is not written if it is out under a lease, either, a lease that has
+-- ended included: it comes again.
+-- What a policy rejects changes neither time nor data; only 'last' accepts the time that is there already.
+-- All or none: with well-formed arguments a command fails by its name and its Redis key alone. All reads come first, and
+-- each command that writes is tried with the token. A full server refuses the first of them, as it should.
+local Q, leases, claimed, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local keep, token, width = ARGV[1], ARGV[3], tonumber(ARGV[4])
 local ms = math.ceil(now_us(ARGV[2]) / 1000)
-local CHUNK = 4000                              -- as in `bulk`
+local FIRST, CHUNK = 5, 4000                    -- CHUNK as in `bulk`
 
-local keys = {}                                 -- where a policy compares
-local last = {}                                 -- key -> its last time, because a key may be twice in the list
-for i = 3, #ARGV, 2 do
-  local at, key = ARGV[i], ARGV[i + 1]
-  if string.byte(at) == 43 then                 -- '+'
-    at = ms + string.sub(at, 2)
-    ARGV[i] = string.format('%.0f', at)         -- exact for whole ms, and in a third of the time of '%.17g'
+for i = FIRST, #ARGV, width do
+  if string.byte(ARGV[i]) == 43 then            -- '+'
+    ARGV[i] = string.format('%.0f', ms + string.sub(ARGV[i], 2))   -- exact for whole ms, in a third of the time of '%.17g'
   end
-  if keep == '' then last[key] = tonumber(at) else keys[#keys + 1] = key end
 end
 
-local function earliest_of(times)
-  local earliest = math.huge
-  for _, at in pairs(times) do earliest = math.min(earliest, at) end
-  return earliest
-end
-
-if keep == '' then
-  bulk('ZADD', Q, ARGV, 3)
-  return spell(earliest_of(last))
-end
-
-redis.call('ZMSCORE', Q, keys[1])
-local own = {}
-local held = redis.call('EXISTS', leases) == 1
-for i = 1, held and #keys or 0, CHUNK do
-  local to = math.min(i + CHUNK - 1, #keys)
-  local scores = redis.call('ZMSCORE', Q, unpack(keys, i, to))
-  local records = redis.call('HMGET', leases, unpack(keys, i, to))
-  for j = 1, #records do
-    local _, _, _, mark, waiting = read_record(records[j])
-    if waiting and is_score(mark, scores[j]) then
-      own[#own + 1], own[#own + 2] = spell(waiting), keys[i + j - 1]
+local stands = {}                               -- key -> the run_at for which it waits, a number
+local out = {}                                  -- the keys under a lease, where that matters
+if keep ~= '' then
+  local keys = {}
+  for i = FIRST, #ARGV, width do keys[#keys + 1] = ARGV[i + 1] end
+  local has_leases = redis.call('EXISTS', leases) == 1
+  for i = 1, #keys, CHUNK do
+    local to = math.min(i + CHUNK - 1, #keys)
+    local scores = redis.call('ZMSCORE', Q, unpack(keys, i, to))
+    local records = has_leases and redis.call('HMGET', leases, unpack(keys, i, to))
+    local ends = keep == 'absent' and redis.call('ZMSCORE', claimed, unpack(keys, i, to))
+    for j, score in ipairs(scores) do
+      local key, _, mark, waiting = keys[i + j - 1], nil, nil, nil
+      if records then _, _, _, mark, waiting = read_record(records[j]) end
+      if score then stands[key] = waiting and is_score(mark, score) and waiting or tonumber(score) end
+      if ends and ends[j] then out[key] = true end
     end
   end
 end
-bulk('ZADD', Q, own)
-for i = 3, #ARGV, CHUNK do redis.call('ZADD', Q, keep, unpack(ARGV, i, math.min(i + CHUNK - 1, #ARGV))) end
+
+local function is_accepted(time, key)
+  local present = stands[key]
+  if keep == '' then return true end
+  if not present then return not out[key] end
+  return keep == 'earliest' and time < present or keep == 'latest' and time > present
+end
+
+local times, named = {}, {}                     -- time, key, ... as ZADD takes them; key -> data, the last one named
+for i = FIRST, #ARGV, width do
+  local at, key = ARGV[i], ARGV[i + 1]
+  local time = tonumber(at)
+  if is_accepted(time, key) then
+    times[#times + 1], times[#times + 2] = at, key
+    stands[key] = time
+    if width == 3 and ARGV[i + 2] ~= '' then named[key] = ARGV[i + 2] end
+  end
+end
+
+redis.call('ZADD', Q, 'XX', 0, token)
+if next(named) then
+  redis.call('HDEL', data, token)
+  redis.call('HSET', data, token, '')
+  redis.call('HDEL', data, token)
+end
+local kept, dropped = {}, {}
+for key, text in pairs(named) do
+  if text == 'null' then dropped[#dropped + 1] = key else kept[#kept + 1], kept[#kept + 2] = key, text end
+end
+bulk('ZADD', Q, times)
+bulk('HSET', data, kept)
+bulk('HDEL', data, dropped)
 
 local earliest = math.huge
-for i = 1, #keys, CHUNK do
-  earliest = math.min(earliest, earliest_of(redis.call('ZMSCORE', Q, unpack(keys, i, math.min(i + CHUNK - 1, #keys)))))
-end
-return spell(earliest)
+for i = FIRST, #ARGV, width do earliest = math.min(earliest, stands[ARGV[i + 1]] or math.huge) end
+return earliest < math.huge and spell(earliest) or ''

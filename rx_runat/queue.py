@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self, overload
 from weakref import WeakKeyDictionary
 
-from reactivex import abc
+from reactivex import Observable, abc
 
-from rx_runat.aio import Aio, Parts
-from rx_runat.dead_letters import Access, DeadLetters
+from rx_runat.aio import Aio
+from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.batch import Leased
 from rx_runat.model.checks import check_count
@@ -24,6 +24,7 @@ from rx_runat.store.clients import Client
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
+from rx_runat.stream.access import Access
 from rx_runat.stream.async_iteration import Iteration
 from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
@@ -36,6 +37,7 @@ from rx_runat.stream.sink import Sink
 from rx_runat.stream.source import Source
 from rx_runat.stream.sources import Sources
 from rx_runat.stream.ticks import Seconds, to_seconds
+from rx_runat.stream.waiting import waiting
 from rx_runat.stream.writes import Writes
 
 
@@ -135,7 +137,8 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._notices: Current[StoreError] = Current(self._sources.errors)
         super().__init__(self._keys)
         self._dead = DeadLetters(self._access, self.__repr__, self._card)
-        self._aio = Aio(self._parts, self.stop, self.__repr__)
+        self._sink = Sink(self._access, "last", False, self.__repr__)
+        self._aio = Aio(self._access, self.stop, self.__repr__)
         self._jobs = Jobs(self._dues, "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()
@@ -153,7 +156,6 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._reading, self._writing = Gate(self._sources, self, reads=True), Gate(self._sources, self)
         self._writes = Writes(self._store, self._sources)
         self._source = self._sources.open(PlainClaiming(self._store, self._limit), scheduler)
-        self._sink = Sink(self._writes)
         stop_at_exit(self._sources)
 
     def _renew(self) -> object:
@@ -175,9 +177,6 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         if was_stopped:
             self._sources.stop(-1)
         return inherited
-
-    def _parts(self) -> Parts:
-        return Parts(self._store, self._writes, self._reading, self._writing)
 
     def _access(self) -> Access:
         return Access(self._store, self._writes, self._reading, self._writing)
@@ -298,8 +297,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             Refused: nothing was written, and a later call will fail too; of a long list, see above.
             Stopped: the queue was stopped.
         """
-        with self._writing:
-            self._sink.on_next(value)
+        self._sink.on_next(value)
 
     def on_error(self, error: Exception) -> None:
         """Raise the error that a producer ended with, as Rx does where nobody handles it. The queue goes on."""
@@ -307,6 +305,28 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
 
     def on_completed(self) -> None:
         """Do nothing: a producer that completes does not end the queue."""
+
+    def sink(self, keep: Keep = "last", only_waiting: bool = False) -> Sink:
+        """Returns the sink with another policy: an Observer for any number of producers, as the queue itself is.
+
+        Args:
+            keep: which schedule stands if a key has one already; as in `schedule`.
+            only_waiting: True: keys that do not wait are not written. So a bulk move brings nothing back that was taken
+                or cancelled meanwhile.
+
+        Raises:
+            InvalidSetting: a `keep` of another name.
+
+        Example:
+            >>> from reactivex import operators as ops
+            >>> with RunAt("memory://") as queue:
+            ...     queue.on_next([Job("mail:1", 4e9), Job("mail:2", 4e9), Job("sms:1", 4e9)])
+            ...     mails = queue.waiting(match="mail:*").pipe(ops.map(lambda due: Job(due.key, 5e9)))
+            ...     _ = mails.pipe(ops.buffer_with_count(1000)).subscribe(queue.sink(only_waiting=True))
+            ...     [due.key for due in queue.peek()]
+            ['sms:1', 'mail:1', 'mail:2']
+        """
+        return Sink(self._access, check_keep(keep), only_waiting, self.__repr__)
 
     # The verbs.
 
@@ -343,6 +363,22 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             score = self._writes.schedule([Job(key, run_at, data=data)], check_keep(keep))
         return None if score is None else from_score(score)
 
+    def reschedule(self, key: str, run_at: RunAtTime) -> datetime | None:
+        """Move a key, if it waits. Returns the `run_at` that stands for it now; None: it did not wait, and does not.
+
+        Unlike `schedule`, it brings no key back that was taken or cancelled meanwhile. The key keeps its data.
+
+        Args:
+            key: a non-empty str.
+            run_at: as in `schedule`.
+
+        Raises:
+            InvalidJob, StoreError, Stopped: as `on_next`.
+        """
+        with self._writing:
+            score = self._writes.schedule([Job(key, run_at)], "last", only_waiting=True)
+        return None if score is None else from_score(score)
+
     def cancel(self, key: str) -> bool:
         """Cancel a key, with its data, and revoke a lease on it. Returns True if the key waited or was under a lease.
 
@@ -369,6 +405,37 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         """
         with self._reading:
             return self._store.peek(check_count(n, "n", "a count of keys, such as 10"))
+
+    def waiting(self, match: str | None = None, until: RunAtTime | None = None) -> Observable[Due]:
+        """The keys that wait, in order of time, without taking them: a cold Observable, read page by page.
+
+            Redis    a b c d e
+            pages    [a b][c d][e]
+            stream   -a-b--c-d--e-|
+
+        A key that nobody touches meanwhile is listed exactly once, however many others come and go. One that is moved
+        or taken meanwhile may be listed, be listed again, or be missed. So a move that depends on the old run_at, such
+        as by an hour, could move a key twice: collect the list first, by `ops.to_list()`. The listing ends at the
+        run_at that was the last one when it began.
+
+        Temperature: cold: each subscriber lists for itself, and the next page is read when a page was delivered.
+        Order:       by run_at, then key.
+        Scheduler:   the thread that subscribes, which waits for Redis; or the scheduler of the subscription. On the
+                     event loop of an asyncio scheduler (`await` brings one) it never blocks.
+        Errors:      what a verb raises reaches `on_error`.
+        Redis:       `page.lua`: at most 1,000 keys, or a mebibyte of keys and data, each; some 1.5 ms of the server's
+                     time.
+
+        Args:
+            match: which keys are listed, a pattern as in Python's `fnmatch`: `*` is any text, `?` any character, `[ab]`
+                one of these, `[!ab]` none of these. All keys are read for that.
+            until: keys that are due later are not listed; a delay counts from the subscription, on Redis's clock.
+
+        Raises:
+            InvalidSetting: `match` is no str.
+            InvalidJob: `until` is no moment.
+        """
+        return waiting(self._access, match, until)
 
     def size(self, until: RunAtTime | None = None) -> int:
         """Returns how many keys wait; with `until`, how many of them fall due by then. Raises as `on_next`."""

@@ -4,6 +4,7 @@ Claimed        keys taken for good               by one claim of a plain source
 Leased         keys taken under a lease          by one claim of a claims source
 Entry          one key on its way back           as it was claimed
 Counting       when an attempt counts            read at each claim under a lease
+Page           keys that wait                    one step of a listing
 SettleRequest  what becomes of one leased key    many in one call
 SettleReply    what Redis did about them
 """
@@ -15,6 +16,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 from rx_runat.errors import StoreError
+from rx_runat.model.job import Due
 
 
 class Entry(NamedTuple):
@@ -95,6 +97,32 @@ class Counting:
 
     def __init__(self, up_to: int = EVERY) -> None:
         self.up_to = up_to
+
+
+class Cursor(NamedTuple):
+    """A place in the schedule: where a page ends, and the next one begins.
+
+    Attributes:
+        until: the score of the last key that is listed, as Redis spells it; "+inf": all are.
+        score: of the last key of the page, likewise; "": before the first page.
+        key: that key.
+    """
+
+    until: str = "+inf"
+    score: str = ""
+    key: str = ""
+
+
+class Page(NamedTuple):
+    """One page of the schedule.
+
+    Attributes:
+        dues: in order; none after the last page.
+        last: where it ends.
+    """
+
+    dues: list[Due]
+    last: Cursor
 
 
 Verb: TypeAlias = Literal["begin", "ack", "nack", "extend", "bury", "back"]

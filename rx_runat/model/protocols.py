@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from rx_runat.model.batch import Claimed, Counting, Entry, Leased, SettleReply, SettleRequest
+from rx_runat.model.batch import Claimed, Counting, Cursor, Entry, Leased, Page, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.times import RunAtTime
@@ -84,11 +84,56 @@ Plan: TypeAlias = Generator[Any, Any, _T]
 """A verb that is not under way yet: a store carries it out, at once or together with others."""
 
 
+class DeadPlans(Protocol):
+    """The verbs of a store on dead letters, as plans."""
+
+    def peek(self, n: int) -> Plan[list[DeadLetter]]:
+        """See `Store.dead_peek`."""
+        ...
+
+    def size(self) -> Plan[int]:
+        """See `Store.dead_size`."""
+        ...
+
+    def drop(self, key: str | None) -> Plan[int]:
+        """See `Store.drop`."""
+        ...
+
+
 class Plans(Protocol):
     """The verbs of a store as plans; each is documented at the verb of the same name."""
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
+    def schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> Plan[float | None]:
         """See `Store.schedule`."""
+        ...
+
+    def cancel(self, key: str) -> Plan[bool]:
+        """See `Store.cancel`."""
+        ...
+
+    def when(self, key: str) -> Plan[datetime | None]:
+        """See `Store.when`."""
+        ...
+
+    def peek(self, n: int) -> Plan[list[Due]]:
+        """See `Store.peek`."""
+        ...
+
+    def size(self, until: RunAtTime | None) -> Plan[int]:
+        """See `Store.size`."""
+        ...
+
+    def moment(self, until: RunAtTime | None) -> Plan[int | None]:
+        """Tells a moment in epoch milliseconds, a delay by Redis's clock; None stays None."""
+        ...
+
+    def page(self, after: Cursor) -> Plan[Page]:
+        """Reads the keys of the schedule that come after a place in it, as many as one step may have."""
+        ...
+
+    @property
+    def dead(self) -> DeadPlans:
+        """The verbs on dead letters."""
         ...
 
     def settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
@@ -150,10 +195,11 @@ class Store(Protocol):
         """True if another primary may take the place of the present one."""
         ...
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
+    def schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> float | None:
         """Write jobs; returns the earliest run_at that their keys now have, in epoch milliseconds.
 
-        None: none of the keys waits, because under `keep="absent"` all of them are out under a lease.
+        None: none of the keys waits: under `keep="absent"` all of them are out under a lease, or with `only_waiting`,
+        which writes none of those that do not wait.
 
         All or none are written, unless there are more than one step holds: 100,000 moments, or 20,000 jobs if one of
         them has a delay or data, or `keep` is not "last"; in either case 512 MiB of keys and data. A longer list is

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from rx_runat.errors import OutcomeUnknown, StoreError
-from rx_runat.model.batch import SettleReply, SettleRequest
+from rx_runat.model.batch import Cursor, Page, SettleReply, SettleRequest
 from rx_runat.model.checks import short
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
@@ -62,7 +62,7 @@ class Plans:
         self._announce = announce
         self._error_of = error_of
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
+    def schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> Plan[float | None]:
         """Write jobs, a long list in steps; see `verbs.schedule`.
 
         An error in a step of a long list keeps its class, and its message says how far the list is written.
@@ -70,12 +70,12 @@ class Plans:
         wires = verbs.wires(jobs, self._data_limit)
         announces = self._announces()
         if len(jobs) == 1:
-            earliest = yield verbs.schedule_one(self._keys, wires[0], keep, self._now())
+            earliest = yield verbs.schedule_one(self._keys, wires[0], keep, only_waiting, self._now())
             if announces:
                 self._announce()
             return earliest
         earliest = math.inf
-        for places, request in verbs.schedule(self._keys, wires, keep, self._now()):
+        for places, request in verbs.schedule(self._keys, wires, keep, only_waiting, self._now()):
             try:
                 run_at = yield request
             except StoreError as error:
@@ -102,14 +102,23 @@ class Plans:
         return (yield verbs.peek(self._keys, n, self._now()))
 
     def size(self, until: RunAtTime | None) -> Plan[int]:
-        """Count the keys that wait, all or until a moment; a delay costs one round trip more, for Redis's clock."""
+        """Count the keys that wait, all or until a moment; see `moment`."""
+        until_ms = yield from self.moment(until)
+        return (yield verbs.size(self._keys, until_ms))
+
+    def moment(self, until: RunAtTime | None) -> Plan[int | None]:
+        """Returns a moment in epoch milliseconds; a delay costs one round trip, for Redis's clock. None stays None."""
         if until is None:
-            return (yield verbs.size(self._keys))
+            return None
         time = to_time(until, "until")
         start = 0
         if time[0] == "+":
             start = (yield verbs.server_ms()) if self._clock is None else self._clock() // 1000
-        return (yield verbs.size(self._keys, start + int(time)))
+        return start + int(time)
+
+    def page(self, after: Cursor) -> Plan[Page]:
+        """Read one page of the schedule; see `verbs.page`."""
+        return (yield verbs.page(self._keys, after, self._now()))
 
     def settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:
         """End or extend leases; see `verbs.settle`."""

@@ -85,9 +85,9 @@ class RedisStore:
         except StopIteration as end:
             return end.value
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
+    def schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> float | None:
         """Write jobs, a long list in steps; see `Plans.schedule`."""
-        return self.do(self.plans.schedule(jobs, keep))
+        return self.do(self.plans.schedule(jobs, keep, only_waiting))
 
     def cancel(self, key: str) -> bool:
         """Cancel a key; see `verbs.cancel`."""

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, cast
 
 from rx_runat.errors import InvalidJob
-from rx_runat.model.batch import SettleReply, SettleRequest
+from rx_runat.model.batch import Cursor, Page, SettleReply, SettleRequest
 from rx_runat.model.checks import short, show
 from rx_runat.model.data import from_text
 from rx_runat.model.dead_letter import SEPARATOR
@@ -25,17 +25,21 @@ from rx_runat.model.snapshot import Place, Snapshot, to_keys_with_times, to_plac
 from rx_runat.model.times import from_score, lateness
 from rx_runat.store import steps
 from rx_runat.store.keys import QueueKeys
+from rx_runat.store.receipts import CLAIM_BYTES, to_parts
 from rx_runat.store.request import Arg, Request, Script, new_token
 
 # A count that stands for "all": Redis numbers the members of a zset with 32 bits, and Lua spells larger numbers, from
 # fifteen digits on, in a form that Redis does not read.
 MOST = 2**32
 
+PAGE_KEYS = 1000  # some 1.5 ms of the server's time
+
 LONGEST_REASON = 1000  # characters: an error's text is a hint, and a day of failures must not fill Redis
 
 SCHEDULE = Script("schedule", "prelude", "record")
 CANCEL = Script("cancel")
 PEEK = Script("peek", "prelude")
+PAGE = Script("page", "prelude", "read_first")
 SNAPSHOT = Script("snapshot", "prelude")
 LOCATE = Script("locate")
 SETTLE = Script("settle", "prelude", "record")
@@ -69,7 +73,7 @@ def wires(jobs: Sequence[Job], data_limit: int) -> list[Wire]:
 
 
 def schedule(
-    keys: QueueKeys, jobs: Sequence[Wire], keep: Keep, now: int | None
+    keys: QueueKeys, jobs: Sequence[Wire], keep: Keep, only_waiting: bool, now: int | None
 ) -> Iterator[tuple[range, Request[float | None]]]:
     """Write jobs in steps: with each request all jobs of the step or none. Yields a step's places in the list, too.
 
@@ -87,30 +91,31 @@ def schedule(
     width = len(jobs[0])
     words: list[str | bytes] = [*chain.from_iterable(jobs)]  # time, key, time, key, ...
     times = cast("list[str]", words[::width])
-    if keep == "last" and width == 2 and min(times)[0] != "+":  # "+" marks a delay; it sorts before "-" and the digits
+    if keep == "last" and not only_waiting and width == 2 and min(times)[0] != "+":
         for places, step in steps.cut(words, steps.MOMENTS):
             own = times if step is words else cast("list[str]", step[::2])
             yield places, Request(("ZADD", keys.schedule, *step), partial(_earliest, own))
         return
     for places, step in steps.cut(words, steps.DELAYS, width):
-        yield places, _by_script(keys, keep, now, width, step)
+        yield places, _by_script(keys, keep, only_waiting, now, width, step)
 
 
-def schedule_one(keys: QueueKeys, job: Wire, keep: Keep, now: int | None) -> Request[float | None]:
+def schedule_one(keys: QueueKeys, job: Wire, keep: Keep, only_waiting: bool, now: int | None) -> Request[float | None]:
     """Write one job, as `schedule` does: there the work for a list costs more than the request."""
     time, member = job[:2]
     if len(member) > steps.BYTES:
         steps.check_lengths([member])
-    if keep == "last" and time[0] != "+" and len(job) == 2:
+    if keep == "last" and not only_waiting and time[0] != "+" and len(job) == 2:
         return Request(("ZADD", keys.schedule, time, member), partial(_earliest, (time,)))
-    return _by_script(keys, keep, now, len(job), job)
+    return _by_script(keys, keep, only_waiting, now, len(job), job)
 
 
 def _by_script(
-    keys: QueueKeys, keep: Keep, now: int | None, width: int, words: Sequence[str | bytes]
+    keys: QueueKeys, keep: Keep, only_waiting: bool, now: int | None, width: int, words: Sequence[str | bytes]
 ) -> Request[float | None]:
     names = (keys.schedule, keys.leases, keys.claimed, keys.data)
-    settings = ("" if keep == "last" else keep, "" if now is None else now, new_token(), width)
+    policy, clock = "" if keep == "last" else keep, "" if now is None else now
+    settings = (policy, clock, new_token(), int(only_waiting), width)
     return Request((len(names), *names, *settings, *words), _to_earliest, SCHEDULE)
 
 
@@ -137,6 +142,20 @@ def when(keys: QueueKeys, key: str) -> Request[datetime | None]:
 def peek(keys: QueueKeys, n: int, now: int | None) -> Request[list[Due]]:
     """List the next n keys in order, at least one. Redis: `peek.lua`, O(n)."""
     return Request((2, keys.schedule, keys.data, min(n, MOST), *virtual(now)), _to_dues, PEEK)
+
+
+def page(keys: QueueKeys, after: Cursor, now: int | None) -> Request[Page]:
+    """Read up to 1,000 keys of the schedule, in order, at most `CLAIM_BYTES`. Redis: `page.lua`, O(keys).
+
+    Args:
+        keys: of the queue.
+        after: where the page before has ended.
+        now: the clock in virtual time.
+    """
+    token = new_token()
+    place = (after.until, after.score, to_member(after.key))
+    words = (2, keys.schedule, keys.data, PAGE_KEYS, token, CLAIM_BYTES, *place, *virtual(now))
+    return Request(words, partial(_to_page, token), PAGE)
 
 
 def size(keys: QueueKeys, until_ms: int | None = None) -> Request[int]:
@@ -230,6 +249,21 @@ def _to_dues(reply: tuple[int, list[bytes], list[bytes]]) -> list[Due]:
     if not texts:
         return dues
     return [replace(due, data=from_text(to_key(text), due.key)) for due, text in zip(dues, texts, strict=True)]
+
+
+def _to_page(token: str, reply: tuple[int, bytes, bytes]) -> Page:
+    now, joined, until = reply
+    parts = to_parts(joined[len(token) :], token)
+    if not parts:
+        return Page([], Cursor())
+    width = int(parts[0])
+    found, scores = parts[1::width], parts[2::width]
+    texts = parts[3::width] if width == 3 else repeat("")
+    dues = [
+        Due(key, from_score(score), lateness(score, now), data=from_text(text, key))
+        for key, score, text in zip(found, scores, texts, strict=False)
+    ]
+    return Page(dues, Cursor(until.decode(), scores[-1], found[-1]))
 
 
 def _to_snapshot(slice_ms: int, reply: Any) -> Snapshot:

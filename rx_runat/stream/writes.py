@@ -28,21 +28,21 @@ class Writes:
         self._store = store
         self._sources = sources
 
-    def schedule(self, jobs: Sequence[Job], keep: Keep) -> float | None:
+    def schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> float | None:
         """Write jobs: all or none, but for a long list; see `Store.schedule`.
 
         Returns:
             The earliest run_at for which one of their keys is scheduled now, in epoch milliseconds. Depending on
             `keep`, an older run_at may have stayed. None: none of the keys waits.
         """
-        return self._store.do(self.plan_schedule(jobs, keep))
+        return self._store.do(self.plan_schedule(jobs, keep, only_waiting))
 
-    def plan_schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float | None]:
+    def plan_schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> Plan[float | None]:
         """Returns the plan of `schedule`."""
         # After an error, some of a long list may be written, or all of it, with the reply lost.
         run_at: float | None = -math.inf
         try:
-            run_at = yield from self._store.plans.schedule(jobs, keep)
+            run_at = yield from self._store.plans.schedule(jobs, keep, only_waiting)
             return run_at
         finally:
             if run_at is not None:

@@ -1,8 +1,9 @@
 -- Reads the first members of a zset, bounded in bytes. `Script` puts this in front of the scripts that claim.
 --
 -- keys_of(part, width)  -> the members in a list that has a member and then width - 1 other items, again and again
--- read_first(name, most, bytes, token, data)  -> parts, joined, n
+-- read_first(name, most, bytes, token, data, from)  -> parts, joined, n
 --   data:   the hash with the data of members, or nil
+--   from:   the rank of the first member to read, or nil for 0
 --   parts:  lists of member, score, member, score, ...; with `data` of member, score, text, ..., where the text is ''
 --           for a member without data; together the first n members, n <= most
 --   joined: the same lists, each as one string with the token between any two items
@@ -23,10 +24,11 @@ local function with_data(part, data)
   end
   return triples
 end
-local function read_first(name, most, bytes, token, data)
-  local parts, joined, n, size, step, width = {}, {}, 0, 0, 4, data and 3 or 2
+local function read_first(name, most, bytes, token, data, from)
+  local parts, joined, n, size, step = {}, {}, 0, 0, 4
+  local start, width = from or 0, data and 3 or 2
   while n < most do
-    local part = redis.call('ZRANGE', name, n, math.min(most, n + step) - 1, 'WITHSCORES')
+    local part = redis.call('ZRANGE', name, start + n, start + math.min(most, n + step) - 1, 'WITHSCORES')
     if data then part = with_data(part, data) end
     local text = table.concat(part, token)
     if size + #text > bytes then                -- seldom: find how many of them fit

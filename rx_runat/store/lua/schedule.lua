@@ -7,8 +7,9 @@
 -- ARGV  1 keep    '' (the last schedule wins), first, earliest, latest, absent
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3 token   random, so that it is no member and no field
---       4 width   2; 3 if data is named
---       5.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
+--       4 waiting 1: only keys that wait are written; else 0
+--       5 width   2; 3 if data is named
+--       6.. time, key, time, key, ... where a time is epoch ms, or '+' and a delay in ms
 --           of width 3: time, key, data, time, ... where data is JSON; 'null': none from now on; '': what is there stays
 -- ->    the earliest score that these keys have afterwards; '' if none of them waits
 -- cost  O(keys * log(size of Q))
@@ -21,9 +22,9 @@
 -- All or none: with well-formed arguments a command fails by its name and its Redis key alone. All reads come first, and
 -- each command that writes is tried with the token. A full server refuses the first of them, as it should.
 local Q, leases, claimed, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local keep, token, width = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local keep, token, only_waiting, width = ARGV[1], ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local ms = math.ceil(now_us(ARGV[2]) / 1000)
-local FIRST, CHUNK = 5, 4000                    -- CHUNK as in `bulk`
+local FIRST, CHUNK = 6, 4000                    -- CHUNK as in `bulk`
 
 for i = FIRST, #ARGV, width do
   if string.byte(ARGV[i]) == 43 then            -- '+'
@@ -33,7 +34,7 @@ end
 
 local stands = {}                               -- key -> the run_at for which it waits, a number
 local out = {}                                  -- the keys under a lease, where that matters
-if keep ~= '' then
+if keep ~= '' or only_waiting then
   local keys = {}
   for i = FIRST, #ARGV, width do keys[#keys + 1] = ARGV[i + 1] end
   local has_leases = redis.call('EXISTS', leases) == 1
@@ -53,8 +54,8 @@ end
 
 local function is_accepted(time, key)
   local present = stands[key]
+  if not present then return not only_waiting and not out[key] end
   if keep == '' then return true end
-  if not present then return not out[key] end
   return keep == 'earliest' and time < present or keep == 'latest' and time > present
 end
 

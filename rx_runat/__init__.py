@@ -47,6 +47,7 @@ from rx_runat.queue import RunAt
 from rx_runat.settling.again import cron, every
 from rx_runat.settling.backoff import exponential
 from rx_runat.settling.operator import settle
+from rx_runat.stream.driven import claim_from
 from rx_runat.stream.signals import signals
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "claim_from",
     "cron",
     "every",
     "exponential",

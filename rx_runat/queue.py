@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Self, overload
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,7 @@ from reactivex import Observable, abc
 from rx_runat.aio import Aio
 from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import Stopped, StoreError
-from rx_runat.model.batch import Leased
+from rx_runat.model.batch import Claimed, Leased
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
 from rx_runat.model.data import DATA_LIMIT, NOT_NAMED
@@ -25,9 +26,12 @@ from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.access import Access
+from rx_runat.stream.asked import Asked
 from rx_runat.stream.async_iteration import Iteration
 from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
+from rx_runat.stream.demand import Pace
+from rx_runat.stream.driven import Claimable, Driven
 from rx_runat.stream.gate import Gate
 from rx_runat.stream.hot import Current, Hot
 from rx_runat.stream.jobs import AsyncStream, Dues, Jobs, Named
@@ -41,7 +45,7 @@ from rx_runat.stream.waiting import waiting
 from rx_runat.stream.writes import Writes
 
 
-class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
+class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     """A scheduled queue: an Observer of jobs, and a hot Observable of their keys as they fall due.
 
         sink    a:+3 b:+1 ------------------------|
@@ -136,10 +140,11 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._dues: Current[Due] = Current(Dues(self._source))
         self._notices: Current[StoreError] = Current(self._sources.errors)
         super().__init__(self._keys)
+        self._drive = self._drive_keys
         self._dead = DeadLetters(self._access, self.__repr__, self._card)
         self._sink = Sink(self._access, "last", False, self.__repr__)
         self._aio = Aio(self._access, self.stop, self.__repr__)
-        self._jobs = Jobs(self._dues, "jobs", self.__repr__, self._card)
+        self._jobs = Jobs(self._dues, self._drive_jobs, "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()
         renew_in_child(self, RunAt._renew)
@@ -155,7 +160,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         )
         self._reading, self._writing = Gate(self._sources, self, reads=True), Gate(self._sources, self)
         self._writes = Writes(self._store, self._sources)
-        self._source = self._sources.open(PlainClaiming(self._store, self._limit), scheduler)
+        self._source = self._sources.open(PlainClaiming(self._store, Pace(self._limit)), scheduler)
         stop_at_exit(self._sources)
 
     def _renew(self) -> object:
@@ -268,11 +273,35 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         name = f"claims(lease={seconds:g}, max_in_flight={max_in_flight})"
         claims: Current[Claim] = Current(self._open_claims(seconds, max_in_flight))
         self._claims[claims] = seconds, max_in_flight
-        return AsyncStream(claims, name, self.__repr__, self._card)
+        drive = partial(self._drive_claims, seconds, max_in_flight)
+        return AsyncStream(claims, drive, name, self.__repr__, self._card)
 
     def _open_claims(self, lease: float, max_in_flight: int) -> Source[Leased]:
+        return self._leases(lease, max_in_flight).open()
+
+    def _leases(self, lease: float, max_in_flight: int, limit: int | None = None) -> LeaseManager:
         virtual = self._scheduler if virtual_clock(self._scheduler) else None
-        return LeaseManager(self._store, self._writes, self._sources, lease, max_in_flight, virtual).open()
+        return LeaseManager(self._store, self._writes, self._sources, lease, max_in_flight, virtual, limit)
+
+    # Sources that `claim_from` drives.
+
+    def _drive_keys(self, limit: int) -> Driven[str]:
+        source, asked = self._driven(limit)
+        return Driven(source, asked, source)
+
+    def _drive_jobs(self, limit: int) -> Driven[Due]:
+        source, asked = self._driven(limit)
+        return Driven(source, asked, Dues(source))
+
+    def _driven(self, limit: int) -> tuple[Source[Claimed], Asked]:
+        asked = Asked(limit)
+        return self._sources.open(PlainClaiming(self._store, asked), self._scheduler, is_driven=True), asked
+
+    def _drive_claims(self, lease: float, max_in_flight: int, limit: int) -> Driven[Claim]:
+        leases = self._leases(lease, max_in_flight, limit)
+        source = leases.open()
+        assert leases.asked is not None
+        return Driven(source, leases.asked, source)
 
     # The sink.
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from rx_runat.model.batch import Claimed, Leased
 from rx_runat.model.protocols import Claimer, Store
 from rx_runat.stream.delivery import Delivery
-from rx_runat.stream.demand import Demand, Pace
+from rx_runat.stream.demand import Demand
 
 C = TypeVar("C", bound=Claimed | Leased)
 
@@ -44,12 +44,12 @@ class PlainClaiming:
 
     Args:
         store: where keys are claimed.
-        limit: the most keys that one claim may take.
+        demand: how many keys a claim may take.
     """
 
-    def __init__(self, store: Store, limit: int) -> None:
+    def __init__(self, store: Store, demand: Demand) -> None:
         self._store = store
-        self.demand: Demand = Pace(limit)
+        self.demand = demand
         self.has_leases = False
         self.is_exhausted = False  # nothing limits how many keys may be out
 

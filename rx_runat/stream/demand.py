@@ -5,6 +5,7 @@ Then a delivery that takes twice as long as expected still ends within the tenth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 # Keys that were claimed and not delivered by then go back, for other sources to claim; even while an `on_next` blocks.
@@ -14,7 +15,7 @@ _GROWTH = 4  # 1, 4, 16, 64, 256, 1000: one quick key proves little, and the six
 
 
 class Demand(Protocol):
-    """How many keys a source may claim. `Pace` for plain keys, `Slots` for claims.
+    """How many keys a source may claim. `Pace` for plain keys, `Slots` for claims, `Asked` for ticks of the user's.
 
     Attributes:
         hold_seconds: the longest time for which a source may hold a claim before it hands back the rest.
@@ -30,6 +31,20 @@ class Demand(Protocol):
     @property
     def seconds_until_free(self) -> float | None:
         """The seconds until a claim may take keys again, where `keys` was 0; None: the source is woken then."""
+        ...
+
+    @property
+    def looks_again(self) -> bool:
+        """True if a look is worth it after a claim, whatever that claim has found."""
+        ...
+
+    @property
+    def ending(self) -> Callable[[], None] | None:
+        """What ends the stream, once no claim will be made any more; None: it goes on."""
+        ...
+
+    def note_claim(self) -> None:
+        """Note that a claim was made."""
         ...
 
     def note_delivery(self, keys: int, seconds: float) -> None:
@@ -53,6 +68,8 @@ class Pace:
 
     hold_seconds = HOLD_SECONDS
     seconds_until_free: float | None = 0.0  # `keys` is never 0
+    looks_again = False
+    ending: Callable[[], None] | None = None
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -62,6 +79,9 @@ class Pace:
     def keys(self) -> int:
         """How many keys the next claim may take."""
         return self._keys
+
+    def note_claim(self) -> None:
+        """Nothing: the pace is that of deliveries."""
 
     def note_delivery(self, keys: int, seconds: float) -> None:
         """Adapt the next claim to the pace at which these keys were delivered."""

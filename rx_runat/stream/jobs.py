@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from rx_runat.model.job import Due
 from rx_runat.stream.async_iteration import Iteration
+from rx_runat.stream.driven import Claimable, Driven
 from rx_runat.stream.hot import Hot, Publisher, Subscriber
 from rx_runat.stream.source import Source
 
@@ -38,8 +39,27 @@ class Named(Hot[_T]):
         return self._card(f"{self._name} of RunAt")
 
 
-class AsyncStream(Named[_T]):
-    """A hot stream with a name, for `subscribe`, operators and `async for`."""
+class AsyncStream(Named[_T], Claimable[_T]):
+    """A hot stream with a name, for `subscribe`, operators, `async for` and `claim_from`.
+
+    Args:
+        publisher: of its values.
+        drive: opens a source for ticks of the user's, each for at most so many keys.
+        name: of the stream.
+        owner: returns the repr of the queue that it belongs to.
+        card: returns the queue's HTML for notebooks, under the title that it is called with.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher[_T],
+        drive: Callable[[int], Driven[_T]],
+        name: str,
+        owner: Callable[[], str],
+        card: Callable[[str], str],
+    ) -> None:
+        super().__init__(publisher, name, owner, card)
+        self._drive = drive
 
     def __aiter__(self) -> Iteration[_T]:
         return Iteration(self._publisher)

@@ -20,6 +20,7 @@ from rx_runat.model.data import from_text
 from rx_runat.model.protocols import Claimer, Plan, Store
 from rx_runat.model.times import from_score, lateness, to_ms
 from rx_runat.stream.acks import Acks
+from rx_runat.stream.asked import Asked
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
 from rx_runat.stream.lease_thread import LeaseThread
@@ -44,12 +45,14 @@ class LeaseManager:
         lease: seconds; the length of each lease.
         max_in_flight: how many claims may be out at once.
         scheduler: the one of virtual time; None: time is real.
+        limit: the most keys that each tick of the user's may take; None: the source claims by itself.
 
     Attributes:
         where: the server, in messages.
         scheduler: as above.
         has_leases: True; see `Claiming`.
         slots: how many claims may be out, and how many are.
+        asked: what ticks of the user's ask for; None: the source claims by itself.
         thread: settles and renews leases for `settle`.
         acks: the leases to settle next.
         renewals: the leases to renew.
@@ -63,11 +66,13 @@ class LeaseManager:
         lease: float,
         max_in_flight: int,
         scheduler: abc.SchedulerBase | None,
+        limit: int | None = None,
     ) -> None:
         self.where = store.where
         self.scheduler = scheduler
         self.has_leases = True
-        self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted)
+        self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted, begins_with_one=limit is None)
+        self.asked = None if limit is None else Asked(limit, self.slots)
         self.thread = LeaseThread(self, sources.now, scheduler, store.close)
         self.renewals = Renewals(self, self.thread, lease)
         self.acks = Acks(self, self.thread, self.renewals)
@@ -85,7 +90,7 @@ class LeaseManager:
 
     def open(self) -> Source[Leased]:
         """Open the source that these claims come from."""
-        self._source = self._sources.open(self, self.scheduler)
+        self._source = self._sources.open(self, self.scheduler, is_driven=self.asked is not None)
         return self._source
 
     def _wake_source(self) -> None:
@@ -99,8 +104,8 @@ class LeaseManager:
 
     @property
     def demand(self) -> Demand:
-        """As many keys as there are free slots, if the holders of the leases want so many."""
-        return self.slots
+        """As many keys as there are free slots, if the holders of the leases want so many, or a tick asks for them."""
+        return self.asked or self.slots
 
     @property
     def is_exhausted(self) -> bool:

@@ -31,6 +31,7 @@ class Slots:
         now: monotonic seconds; virtual seconds in virtual time.
         freed: called when a claim may take keys again after the source was told that it may take none.
         wanted: returns how many more claims those who work on them want; inf: any number.
+        begins_with_one: False: the first claim may take as many keys as others.
 
     Attributes:
         max_in_flight: as above.
@@ -38,6 +39,8 @@ class Slots:
 
     # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
     hold_seconds = math.inf
+    looks_again = False
+    ending: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Slots:
         now: Callable[[], float],
         freed: Callable[[], None],
         wanted: Callable[[], float] = lambda: math.inf,
+        begins_with_one: bool = True,
     ) -> None:
         self.max_in_flight = max_in_flight
         self._now = now
@@ -53,7 +57,8 @@ class Slots:
         self._lock = threading.Lock()  # over the rest
         self._ends: dict[Hashable, float] = {}
         self._first_end = math.inf  # no lease that holds a slot ends before this
-        self._is_first = True  # nobody has received a claim since the last `reset`
+        self._begins_with_one = begins_with_one
+        self._is_first = begins_with_one  # nobody has received a claim since the last `reset`
         self._told_none = False
 
     @property
@@ -118,9 +123,12 @@ class Slots:
         if calls:
             self._freed()
 
+    def note_claim(self) -> None:
+        """Nothing: `take` counts."""
+
     def note_delivery(self, keys: int, seconds: float) -> None:
         """Nothing: how fast subscribers take claims says nothing about how long the work takes."""
 
     def reset(self) -> None:
         """Begin with one key again. A claim that is out holds its slot whether anybody subscribes or not."""
-        self._is_first = True
+        self._is_first = self._begins_with_one

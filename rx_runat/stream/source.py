@@ -130,6 +130,10 @@ class Source(Generic[C]):
         """Look now if a run_at, in epoch milliseconds, is earlier than what the source sleeps for."""
         self._ticker.wake_for(run_at)
 
+    def wake(self) -> None:
+        """Look now, no matter what the source sleeps for."""
+        self._ticker.wake()
+
     def leave_to_parent(self) -> None:
         """In a forked child: if a look is under way on this thread, because an `on_next` forked, let it end quietly.
 
@@ -184,9 +188,13 @@ class Source(Generic[C]):
             return None
         keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
+            if end := self._demand.ending:
+                end()
+                return 0.0  # look again at once: nobody subscribes any more
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
         self._asked_at = self._now()
         claimed = self._hold.claim(keys)
+        self._demand.note_claim()
         self._sleep.plan_after(claimed)
         if not claimed.keys:
             self._outage.note_success()
@@ -200,8 +208,8 @@ class Source(Generic[C]):
                 # heartbeat.
                 received_none = len(delivery.left) == delivery.size and delivery.given > 0
                 self._sleep.plan_after_hand_back(received_none and present is self.subscribers.present)
-            if not self.subscribers:
-                return 0.0  # look again at once: that look hands back everything and ends the ticks
+        if not self.subscribers or self._demand.looks_again:
+            return 0.0  # look again at once: without subscribers that look hands back everything and ends the ticks
         return self._sleep.begin()
 
     def _deliver(self, claimed: C) -> Delivery:

@@ -80,12 +80,14 @@ class Sources:
         self._unfinished = 0  # how many of the last two have not ended
         self.is_stopped = False
 
-    def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None) -> Source[C]:
+    def open(self, claiming: Claiming[C], scheduler: abc.SchedulerBase | None, is_driven: bool = False) -> Source[C]:
         """Returns a new source.
 
         Args:
             claiming: how it claims.
             scheduler: where it ticks; None: a loop of its own.
+            is_driven: True if only its demand makes it claim: then it has no heartbeat, and others' writes do not wake
+                it.
 
         Raises:
             Stopped: the queue was stopped.
@@ -95,10 +97,10 @@ class Sources:
             scheduler = Loop(self._name)
             loops = (scheduler,)
         # In virtual time all writes go through the queue's own `Writes`.
-        heads = rx.never() if self._is_virtual else self._watch.heads(claiming.has_leases)
+        heads = rx.never() if self._is_virtual or is_driven else self._watch.heads(claiming.has_leases)
 
         def note_ticks(source: Source[Any], is_ticking: bool) -> None:
-            if claiming.has_leases:
+            if claiming.has_leases and not is_driven:
                 self._watch.note_leasing(source, is_ticking)
             self._note_ticks(source, is_ticking)
 
@@ -107,7 +109,7 @@ class Sources:
             self._store.where,
             Hold(self._store, claiming, interval, self.now, self._is_virtual),
             claiming=claiming,
-            interval=self._interval,
+            interval=None if is_driven else self._interval,
             scheduler=scheduler,
             now=self.now,
             heads=heads,

@@ -17,6 +17,7 @@ from rx_runat.store.client import TRIES
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.delivery import Delivery
+from rx_runat.stream.demand import Pace
 from rx_runat.stream.hold import Hold
 from tests.support.blocking import QUICK, Blocker, timers
 from tests.support.jobs import overdue_jobs
@@ -27,7 +28,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture
 def hold(store: RedisStore) -> Hold[Any]:
     store.schedule([Job(key, 1) for key in "abcd"], "last")
-    return Hold(store, PlainClaiming(store, 1000), 0.1, lambda: 0.0, is_virtual=True)
+    return Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=True)
 
 
 def claim(hold: Hold[Any], n: int) -> Delivery:
@@ -93,7 +94,7 @@ def test_the_end_of_a_delivery_waits_for_the_timer_that_hands_back(
 ) -> None:
     """Only then it is known what is left, and the next claim may overwrite the receipt."""
     store.schedule([Job(key, 1) for key in "abcd"], "last")
-    hold = Hold(store, PlainClaiming(store, 1000), 0.1, lambda: 0.0, is_virtual=False)
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
     begun, goes_on = threading.Event(), threading.Event()
     hand_back = PlainClaimer.hand_back
 
@@ -121,7 +122,7 @@ def test_the_end_of_a_delivery_waits_for_the_timer_that_hands_back(
 def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     """The delivery has ended: what is held is the source's to hand back."""
     store.schedule([Job(key, 1) for key in "abcd"], "last")
-    hold = Hold(store, PlainClaiming(store, 1000), 0.1, lambda: 0.0, is_virtual=False)
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
     delivery = claim(hold, 3)
     timed = hold._timed
     assert timed is not None

@@ -18,6 +18,8 @@ from rx_runat.model.job import Due
 from rx_runat.model.rich import cards
 from rx_runat.model.times import from_score, to_ms
 
+ACKED, NACKED, BURIED, HANDED_BACK = "acked", "nacked", "buried", "handed back"
+NACKED_AND_NEWER = "nacked, and scheduled again"
 LOST = "its lease was lost"
 UNSURE = "perhaps settled: no answer came"
 
@@ -85,6 +87,11 @@ class Lease:
     def is_unsure(self) -> bool:
         """True if Redis may have ended the lease in a call whose answer was lost."""
         return self.sent_at is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """True if it ended by a call that Redis has answered."""
+        return self.ending in (ACKED, NACKED, NACKED_AND_NEWER, BURIED)
 
     @property
     def is_suspect(self) -> bool:

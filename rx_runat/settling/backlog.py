@@ -1,4 +1,4 @@
-"""The claims that wait until work on them may begin: how many may, and for how long, so that others get the rest."""
+"""What waits until work on it may begin: how many claims may, and for how long, so that others get the rest."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from typing import TypeAlias
 
 from rx_runat.model.claim import Claim
+from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.limiter import Limiter
 
-# A claim, and since when it waits, in seconds of the leases thread's clock. One is made per key: a plain tuple.
-Waiting: TypeAlias = tuple[Claim, float]
+# Work, and since when it waits, in seconds of the leases thread's clock. One is made per claim: a plain tuple.
+Waiting: TypeAlias = tuple[Assignment, float]
 
 _SOON = 0.25  # of a lease: work that begins within this shows that as many claims as now wait are not too many
 
@@ -64,8 +65,8 @@ class Backlog:
         return self._allowance.claims + self._limiter.spare
 
     def note_begun(self, waiting: Waiting, now: float) -> None:
-        """Note that work begins on a claim."""
-        self._allowance.note_begun(now - waiting[1], waiting[0].lease)
+        """Note that work begins."""
+        self._allowance.note_begun(now - waiting[1], waiting[0].seconds)
 
     def take_overdue(self, now: float) -> list[Claim]:
         """Returns the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.
@@ -73,15 +74,15 @@ class Backlog:
         They would be renewed for ever, and kept from other processes.
         """
         self._check_suspect(now)
-        overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].lease)
+        overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].seconds)
         if overdue:
             self._allowance.note_given_back()
-        return [claim for claim, _ in overdue]
+        return [claim for assignment, _ in overdue for claim in assignment.claims]
 
     def _check_suspect(self, now: float) -> None:
         """Let a suspect work beside one that is under way for a lease: else work that is stuck would stop them all."""
         suspect = self._limiter.suspect
         if suspect is not self._suspect:
             self._suspect, self._suspect_since = suspect, now
-        elif isinstance(suspect, Claim) and now - self._suspect_since >= suspect.lease:
+        elif isinstance(suspect, Assignment) and now - self._suspect_since >= suspect.seconds:
             self._limiter.pass_suspect(suspect)

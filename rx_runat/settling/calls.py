@@ -8,7 +8,7 @@ from collections.abc import Callable
 from reactivex import abc
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rx_runat.model.claim import Claim, Lease
+from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.run import Run
 from rx_runat.stream.lease_thread import LeaseThread
 
@@ -19,8 +19,7 @@ class Call:
     """One call of the user's function, and what goes on after it.
 
     Attributes:
-        claim: the claim that the function was called with.
-        lease: of the claim.
+        assignment: what the function was called with.
         began: when it was called, in seconds of the leases thread's clock.
         thread: which is in code of the user's for this call; None: none is, the work goes on by itself.
         run: the work that goes on after the call; None: the function has not returned.
@@ -28,11 +27,10 @@ class Call:
         grace: plans the end of the wait for work that was cancelled because it is late.
     """
 
-    __slots__ = ("began", "claim", "grace", "is_late", "lease", "run", "thread")
+    __slots__ = ("assignment", "began", "grace", "is_late", "run", "thread")
 
-    def __init__(self, claim: Claim, lease: Lease, began: float, thread: threading.Thread) -> None:
-        self.claim = claim
-        self.lease = lease
+    def __init__(self, assignment: Assignment, began: float, thread: threading.Thread) -> None:
+        self.assignment = assignment
         self.began = began
         self.thread: threading.Thread | None = thread
         self.run: Run | None = None
@@ -43,7 +41,7 @@ class Call:
 class Calls:
     """The calls whose work is not over, in the order in which they began.
 
-    Whoever removes a call decides what becomes of its claim: the end of the work, or the timeout that gives it up.
+    Whoever removes a call decides what becomes of its claims: the end of the work, or the timeout that gives it up.
     Without a lock, because CPython puts an item in a dict and takes it out in one step each.
     """
 
@@ -69,9 +67,13 @@ class Calls:
         """Returns those that are open now."""
         return list(self._open)
 
-    def runs(self, lease: Lease | None = None) -> list[Run]:
-        """Returns the work that goes on after its call, all or under one lease."""
-        return [call.run for call in self.open() if call.run is not None and (lease is None or call.lease is lease)]
+    def runs(self) -> list[Run]:
+        """Returns the work that goes on after its call."""
+        return [call.run for call in self.open() if call.run is not None]
+
+    def runs_without_lease(self) -> list[Run]:
+        """Returns such work of which no lease is ours any more, as far as this process knows."""
+        return [call.run for call in self.open() if call.run is not None and not call.assignment.is_ours]
 
 
 class TimeLimit:

@@ -3,6 +3,7 @@
 result                               ack
 error, attempts are left             nack, with backoff
 error, no attempt is left            bury
+settled by hand                      nothing: that stays
 cancelled                            back: the attempt does not count; if the lease is lost, nothing is sent
 a coroutine without an event loop    back, and the stream ends with the error
 a generator: nothing of it was run   back, and the stream ends with the error
@@ -13,13 +14,14 @@ Results, errors and the `backoff` are the user's objects, and each use of them m
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, cast
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.again import Again, to_next_run
 from rx_runat.model.batch import SUPERSEDED, Verb
 from rx_runat.model.checks import show
-from rx_runat.model.claim import Claim, lease_of
+from rx_runat.model.claim import ACKED, BURIED, NACKED, NACKED_AND_NEWER, Claim, lease_of
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import unhandled
 from rx_runat.model.times import from_score, to_ms
@@ -28,6 +30,9 @@ from rx_runat.settling.failures import error_text, named
 from rx_runat.settling.kinds import generator_error
 from rx_runat.settling.run import Cancelled, NoLoop
 
+_Verdict: TypeAlias = Literal["acked", "nacked", "superseded", "buried"]
+
+_BY_HAND: dict[str, _Verdict] = {ACKED: "acked", NACKED: "nacked", NACKED_AND_NEWER: "superseded", BURIED: "buried"}
 _VERDICTS: dict[Verb, Literal["acked", "nacked", "buried"]] = {"ack": "acked", "nack": "nacked", "bury": "buried"}
 
 
@@ -51,8 +56,8 @@ class Decision(NamedTuple):
     """What becomes of a claim.
 
     Attributes:
-        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, so Redis is not asked to end
-            it.
+        verb: how its lease ends; with `back` there is no outcome. None: the lease is lost, or was settled by hand, so
+            Redis is not asked to end it.
         argument: of the verb, as in `SettleRequest`.
         result: as in `Outcome`.
         error: as in `Outcome`.
@@ -74,20 +79,21 @@ class Decision(NamedTuple):
             claim: the claim.
             answer: of Redis; as in `SettleReply`.
         """
+        by_hand = _BY_HAND.get(lease_of(claim).ending) if self.verb is None else None
+        if by_hand is not None:
+            return Outcome(claim, by_hand, self.result, self.error, next=_next_run(claim))
         if answer == SUPERSEDED:
             return Outcome(claim, "superseded", self.result, self.error)
         if answer and self.verb is not None:
-            next_run = lease_of(claim).next_run_ms
-            at = None if next_run is None else from_score(next_run)
-            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay, at)
+            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay, _next_run(claim))
         return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
 
 
-def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
+def decide(claim: Claim, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
     """Decide about a claim whose work is over.
 
     Args:
-        attempt: the number of the attempt, from 1.
+        claim: the claim. If the work has settled it by hand, that stays.
         result: what the work returned.
         error: what it raised; None: nothing.
         policy: what the user asked for.
@@ -95,6 +101,9 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
             only: nothing is sent for it. Work that returned or raised is still sent to Redis, which alone knows whether
             the lease is ours.
     """
+    attempt = claim.attempt
+    if lease_of(claim).is_settled and (error is None or not issubclass(type(error), NoLoop)):
+        return Decision(None, result=result, error=error)
     if error is None:
         unrun = None if result is None else generator_error(result)
         return Decision("ack", "", result) if unrun is None else Decision("back", failure=unrun)
@@ -135,6 +144,11 @@ def _failed(bug: BaseException, name: str, right: str) -> Decision:
     failure = InvalidSetting(f"{name}: it raised {show(bug)}; it must return {right}")
     failure.__cause__ = bug
     return Decision("back", failure=failure)
+
+
+def _next_run(claim: Claim) -> datetime | None:
+    score = lease_of(claim).next_run_ms
+    return None if score is None else from_score(score)
 
 
 def decide_unrun(attempt: int, policy: Policy) -> Decision | None:

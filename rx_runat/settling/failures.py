@@ -16,6 +16,7 @@ from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import fault, warn
 
 _MEANWHILE = {
+    "nacked": "it was nacked by hand",
     "superseded": "it was scheduled again meanwhile, and that schedule stands",
     "lost": "its lease was lost before that",
     "unknown": "Redis did not answer, so it may come again",

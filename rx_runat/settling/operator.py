@@ -59,8 +59,42 @@ def settle(
     until: Observable[Any] | None = ...,
     again: Again | None = ...,
 ) -> Callable[[Observable[Claim]], Observable[Outcome[R]]]: ...
+# Those for lists come last: a lambda, whose argument has no type, is one for single claims.
+@overload
 def settle(
-    work: Callable[[Claim], Any],
+    work: Callable[[list[Claim]], Observable[R]],
+    *,
+    max_attempts: int = ...,
+    backoff: Backoff = ...,
+    max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
+    again: Again | None = ...,
+) -> Callable[[Observable[list[Claim]]], Observable[Outcome[R]]]: ...
+@overload
+def settle(
+    work: Callable[[list[Claim]], Awaitable[R]] | Callable[[list[Claim]], Future[R]],
+    *,
+    max_attempts: int = ...,
+    backoff: Backoff = ...,
+    max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
+    again: Again | None = ...,
+) -> Callable[[Observable[list[Claim]]], Observable[Outcome[R]]]: ...
+@overload
+def settle(
+    work: Callable[[list[Claim]], R],
+    *,
+    max_attempts: int = ...,
+    backoff: Backoff = ...,
+    max_concurrent: int = ...,
+    timeout: Seconds | None = ...,
+    until: Observable[Any] | None = ...,
+    again: Again | None = ...,
+) -> Callable[[Observable[list[Claim]]], Observable[Outcome[R]]]: ...
+def settle(
+    work: Callable[[Any], Any],
     *,
     max_attempts: int = 5,
     backoff: Backoff = _DEFAULT,
@@ -68,7 +102,7 @@ def settle(
     timeout: Seconds | None = None,
     until: Observable[Any] | None = None,
     again: Again | None = None,
-) -> Callable[[Observable[Claim]], Observable[Outcome[Any]]]:
+) -> Callable[[Observable[Any]], Observable[Outcome[Any]]]:
     """Works on claims and settles them: success acks, an error nacks, and the error of the last attempt buries.
 
         claims    a1------b1------------------b2---->        the number is the attempt
@@ -87,6 +121,13 @@ def settle(
     later than that, may take another attempt from such a key that works beside it. With `max_attempts=1` every attempt
     counts when its work begins, so a key that merely waited loses nothing, and one that worked beside a poison key is
     buried with it.
+
+    Lists of claims, such as `ops.buffer_with_time_or_count(0.05, 100)` makes them, are worked on as a whole. What
+    `work` has not settled by hand shares its fate: acked, or nacked with the error, each claim by its own attempt; and
+    each has its own outcome. A list counts once for `max_concurrent`, and an empty one is nothing to do. Its leases are
+    renewed from the moment at which it comes here, but not those of claims that still lie in the buffer: keep the
+    buffer's time far below the lease. A list that kills its process blames all of its keys. Under `timeout`, the time
+    is that of the whole list.
 
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
     Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its attempt
@@ -125,8 +166,8 @@ def settle(
                  goes on.
 
     Args:
-        work: called with a claim; returns a value, an Observable, a Future (asyncio's or concurrent's) or a coroutine.
-            It does not call `ack`, `nack` or `bury`: `settle` does.
+        work: called with a claim, or with the list where lists of claims come; returns a value, an Observable, a Future
+            (asyncio's or concurrent's) or a coroutine. What it settles by hand stays so; `settle` settles the rest.
         max_attempts: the number of the last attempt that is made.
         backoff: a function from the number of the attempt that failed, from 1, to the seconds (or timedelta) until the
             next one; by default `exponential()`.
@@ -187,7 +228,7 @@ def settle(
     if until is not None and not isinstance(until, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSetting(f"until: got {show(until)}; it must be an Observable, such as signals()")
 
-    def operator(claims: Observable[Claim]) -> Observable[Outcome[Any]]:
+    def operator(claims: Observable[Any]) -> Observable[Outcome[Any]]:
         policy = Policy(max_attempts, backoff, seconds, again)
         return Hot(
             _Subscriptions(claims, lambda subscriber: Subscription(work, policy, max_concurrent, until, subscriber))
@@ -199,7 +240,7 @@ def settle(
 class _Subscriptions:
     """The subscribers of one pipeline, who do not share anything: each has a `Subscription` of its own."""
 
-    def __init__(self, claims: Observable[Claim], make: Callable[[Subscriber[Outcome[Any]]], Subscription]) -> None:
+    def __init__(self, claims: Observable[Any], make: Callable[[Subscriber[Outcome[Any]]], Subscription]) -> None:
         self._claims = claims
         self._make = make
         self._subscriptions: dict[Subscriber[Outcome[Any]], Subscription] = {}

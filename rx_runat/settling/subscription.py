@@ -20,6 +20,7 @@ from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import unhandled
+from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.backlog import Backlog, Waiting
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
@@ -42,8 +43,8 @@ class Subscription:
         open      1   2   3  2   1  0
         outcomes        -----A---B--C|
 
-    A claim is open from its arrival until the subscriber has received its outcome, or until it is handed back. The
-    stream ends when no more claims come and none is open.
+    A claim, alone or in a list, is open from its arrival until the subscriber has received its outcome, or until it is
+    handed back. The stream ends when no more claims come and none is open.
 
     Args:
         work: the user's function.
@@ -55,7 +56,7 @@ class Subscription:
 
     def __init__(
         self,
-        work: Callable[[Claim], Any],
+        work: Callable[[Any], Any],
         policy: Policy,
         max_concurrent: int,
         until: Observable[Any] | None,
@@ -79,7 +80,7 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda claim: self._limiter.release(claim if lease_of(claim).is_suspect else None),
+            lambda assignment: self._limiter.release(assignment if assignment.is_suspect else None),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
         self._limiter: Limiter[Waiting] = Limiter(
@@ -96,7 +97,7 @@ class Subscription:
 
     # Claims come in, on the source's thread.
 
-    def subscribe_to(self, claims: Observable[Claim]) -> None:
+    def subscribe_to(self, claims: Observable[Claim] | Observable[list[Claim]]) -> None:
         """Begin."""
         if self._is_asynchronous and (self._loop is None or self._loop.is_closed()):
             self._subscriber.fail(InvalidSetting(NO_LOOP))
@@ -112,41 +113,56 @@ class Subscription:
             scheduler=self._subscriber.scheduler,
         )
 
-    def _on_next(self, claim: Claim) -> None:
-        if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-            hint = ""
-            if inspect.iscoroutine(claim):
-                claim.close()  # else Python warns that nobody awaited it
-                hint = "; an operator before it has an `async def`: give that to settle as its work"
-            self._fail(InvalidSetting(f"settle takes claims, as `queue.claims()` gives them; got {show(claim)}{hint}"))
+    def _on_next(self, value: Claim | list[Claim]) -> None:
+        is_list = isinstance(value, list)
+        claims = value if isinstance(value, list) else [value]
+        for claim in claims:
+            if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
+                self._fail(_no_claim(claim))
+                return
+        if not claims or not self._open_claims(claims):
             return
-        lease = lease_of(claim)
-        manager = manager_of(lease)
+        taken: list[Claim] = []
+        try:
+            for claim in claims:
+                lease = lease_of(claim)
+                manager_of(lease).renewals.renew(lease, self)
+                taken.append(claim)
+            ready = [claim for claim in claims if not self._counts_too_early(claim)]
+            assignment = Assignment(ready, is_list)
+            since = manager_of(lease_of(claims[0])).thread.now()
+            is_queued = bool(ready) and self._limiter.put(
+                (assignment, since), assignment if assignment.is_suspect else None
+            )
+        except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
+            for claim in taken:
+                lease = lease_of(claim)
+                manager_of(lease).renewals.release(lease, self)
+            self._claims_ended(len(claims))
+            raise
+        for claim in claims:
+            if not is_queued or self._counts_too_early(claim):
+                self._settle(claim, Decision("back"))
+
+    def _open_claims(self, claims: list[Claim]) -> bool:
+        """Count claims as open. Returns False if the stream ends already; then they go back."""
+        managers = dict.fromkeys(manager_of(lease_of(claim)) for claim in claims)
         with self._lock:
             is_over = self._is_ending
-            is_new = not is_over and manager not in self._managers
-            if is_new:
+            new = [] if is_over else [manager for manager in managers if manager not in self._managers]
+            for manager in new:
                 self._add(manager)
-            self._open += not is_over
-        if is_over:  # the claim was on its way while the stream ended: our threads are gone, or soon will be
-            try:
-                manager.settle([(lease, "back", "")])  # if it is refused, the lease ends by itself
-            except StoreError:
-                pass  # then it comes again when its lease ends
-            return
-        if is_new:
-            self._leave.append(manager.register(self))
-        try:
-            manager.renewals.renew(lease, self)
-            is_queued = not self._counts_too_early(claim) and self._limiter.put(
-                (claim, manager.thread.now()), claim if lease.is_suspect else None
-            )
-        except BaseException:  # no thread can be started: the source hands the claim back, and ends this subscription
-            manager.renewals.release(lease, self)
-            self._claims_ended()
-            raise
-        if not is_queued:
-            self._settle(claim, Decision("back"))
+            self._open += 0 if is_over else len(claims)
+        if is_over:  # they were on their way while the stream ended: our threads are gone, or soon will be
+            for manager in managers:
+                own = [lease for lease in map(lease_of, claims) if lease.manager is manager]
+                try:
+                    manager.settle([(lease, "back", "") for lease in own])  # one that is refused ends by itself
+                except StoreError:
+                    pass  # then they come again when their leases end
+            return False
+        self._leave += [manager.register(self) for manager in new]
+        return True
 
     def _counts_too_early(self, claim: Claim) -> bool:
         """True if the attempt counts already, and should count only when its work begins.
@@ -168,11 +184,11 @@ class Subscription:
 
     def _begin(self, waiting: Waiting) -> bool:
         """On a work thread; see `Work.begin`."""
-        claim = waiting[0]
+        assignment = waiting[0]
         if self._backlog.is_limited:
-            self._backlog.note_begun(waiting, manager_of(lease_of(claim)).thread.now())
+            self._backlog.note_begun(waiting, assignment.thread.now())
             self._wake_sources()
-        return self._work.begin(claim)
+        return self._work.begin(assignment)
 
     def _finish(self, last: Callable[[], None]) -> None:
         """No more claims come: end the subscriber's stream with a last call when no claim is open."""
@@ -185,7 +201,7 @@ class Subscription:
     def _settle(self, claim: Claim, decision: Decision | None) -> None:
         lease = lease_of(claim)
         manager = manager_of(lease)
-        if decision is None or decision.verb is None:  # the lease is lost
+        if decision is None or decision.verb is None:  # the lease is lost, or was settled by hand
             lease.ending = lease.ending or LOST  # as in `lost`
             manager.renewals.release(lease, self)
             if decision is None:
@@ -236,8 +252,8 @@ class Subscription:
         """A lease was lost: cancel the work on its claim. A claim that waits is dropped when its work would begin."""
         # It is not renewed any more. Without this mark it could seem alive again, when the difference between our clock
         # and Redis's is measured anew.
-        lease.ending = LOST
-        self._outcomes.thread.run(partial(self._work.cancel, lease))
+        lease.ending = lease.ending or LOST
+        self._outcomes.thread.run(self._work.cancel_lost)
 
     def failed(self, error: Exception) -> None:
         """Redis refuses what we need: end with this error, after the outcomes that are known already."""
@@ -309,8 +325,9 @@ class Subscription:
             except BaseException as error:  # a bug of an operator before `settle`
                 unhandled(error)
         self._work.begin_no_more()
-        for claim, _ in self._limiter.stop():
-            self._settle(claim, Decision("back"))
+        for assignment, _ in self._limiter.stop():
+            for claim in assignment.claims:
+                self._settle(claim, Decision("back"))
 
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once. What is under way is settled all the same."""
@@ -347,3 +364,13 @@ class Subscription:
             for leave in self._leave:
                 leave()
             self._over.set()
+
+
+def _no_claim(value: object) -> InvalidSetting:
+    hint = ""
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that nobody awaited it
+        hint = "; an operator before it has an `async def`: give that to settle as its work"
+    return InvalidSetting(
+        f"settle takes claims, as `queue.claims()` gives them, or lists of them; got {show(value)}{hint}"
+    )

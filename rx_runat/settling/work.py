@@ -11,12 +11,13 @@ from typing import Any
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.model.humanize import span
 from rx_runat.model.safe_log import unhandled, warn
+from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.calls import Call, Calls, TimeLimit
 from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun, plan_next_run
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.leases import LeaseManager, manager_of
+from rx_runat.stream.leases import manager_of
 from rx_runat.stream.rendezvous import running_loop
 
 # Seconds for the clean-up of work that was cancelled because it takes too long: enough to close a connection. Without
@@ -27,11 +28,11 @@ _LONG = 10  # leases; without a timeout, work that is under way for so long is l
 
 
 class Work:
-    """Calls the user's function with a claim, follows what it returns to its end, and decides about the claim.
+    """Calls the user's function with claims, follows what it returns to its end, and decides about each claim.
 
-        claim --> function --> a value or an error -----------------> decide
-                         '---> Observable, Future, coroutine: Run --> decide
-                         '---> nothing within the timeout ----------> decide, as with an error
+        claims --> function --> a value or an error -----------------> decide, for each claim
+                          '---> Observable, Future, coroutine: Run --> decide
+                          '---> nothing within the timeout ----------> decide, as with an error
 
     Args:
         function: the user's.
@@ -41,7 +42,7 @@ class Work:
         count: asks Redis to count the attempt of a claim from now on; its callback is called on the leases thread.
         settle: called with each claim and the decision about it; None as the decision: the lease was lost before the
             work began, and so the claim is dropped. On any thread on which work may end.
-        release: called with the claim when work has finished that went on after its call.
+        release: called with the work when it has finished after it went on after its call.
 
     Attributes:
         has_followed: True once work went on after its call.
@@ -49,13 +50,13 @@ class Work:
 
     def __init__(
         self,
-        function: Callable[[Claim], Any],
+        function: Callable[[Any], Any],
         policy: Policy,
         loop: asyncio.AbstractEventLoop | None,
         threads: Callable[[], Pool | Inline],
         count: Callable[[Claim, Callable[[int | None], None]], None],
         settle: Callable[[Claim, Decision | None], None],
-        release: Callable[[Claim], None],
+        release: Callable[[Assignment], None],
     ) -> None:
         self._function = function
         self._policy = policy
@@ -71,50 +72,67 @@ class Work:
         self._is_cancelling = False  # a run that begins now is cancelled
         self._begins = True
 
-    def begin(self, claim: Claim) -> bool:
-        """Work on a claim. Returns False if its end will come later, or if this thread was written off.
+    def begin(self, assignment: Assignment) -> bool:
+        """Work on claims. Returns False if the end will come later, or if this thread was written off.
 
-        If the attempt does not count yet, the work begins when Redis has answered that it counts now. If it counted
-        only afterwards, a key whose work kills its process would come back for ever.
+        If an attempt does not count yet, the work begins when Redis has answered that it counts now. If it counted only
+        afterwards, a key whose work kills its process would come back for ever.
         """
+        assignment.claims = [claim for claim in assignment.claims if self._is_to_be_worked_on(claim)]
+        uncounted = [claim for claim in assignment.claims if not lease_of(claim).is_counted]
+        if uncounted:
+            answers = _Answers(len(uncounted), partial(self._counted, assignment))
+            for claim in uncounted:
+                self._count(claim, partial(answers.add, lease_of(claim)))
+            return False
+        broken = next(filter(None, [plan_next_run(claim, self._policy) for claim in assignment.claims]), None)
+        if broken is not None:
+            for claim in assignment.claims:
+                self._settle(claim, broken)
+            return True
+        return not assignment.claims or self._call(assignment)
+
+    def _is_to_be_worked_on(self, claim: Claim) -> bool:
+        """Returns False if a claim is settled before its work, or lost."""
         lease = lease_of(claim)
-        manager = manager_of(lease)
         if not self._begins:
             self._settle(claim, Decision("back"))
-            return True
-        if not manager.lives(lease):  # lost while the claim waited, or while the process was suspended
-            self._settle(claim, None)
-            return True
-        unrun = decide_unrun(claim.attempt, self._policy)
-        if unrun is None and not lease.is_counted:
-            self._count(claim, partial(self._counted, claim))
             return False
-        ending = plan_next_run(claim, self._policy) or unrun
-        if ending is not None:
-            self._settle(claim, ending)
-            return True
-        return self._call(claim, lease, manager)
+        if not manager_of(lease).lives(lease):  # lost while it waited, or while the process was suspended
+            self._settle(claim, None)
+            return False
+        unrun = decide_unrun(claim.attempt, self._policy)
+        if unrun is not None:
+            self._settle(claim, plan_next_run(claim, self._policy) or unrun)
+        return unrun is None
 
-    def _counted(self, claim: Claim, answer: int | None) -> None:
-        """Redis has answered whether the attempt counts. On the leases thread, so no code of the user's runs here."""
-        if answer == 1 and not self._is_cancelling:
-            self._threads().run(partial(self._begin_counted, claim))
+    def _counted(self, assignment: Assignment, answers: dict[Lease, int | None]) -> None:
+        """Redis has answered whether attempts count. On the leases thread, so no code of the user's runs here."""
+        ready: list[Claim] = []
+        for claim in assignment.claims:
+            answer = answers.get(lease_of(claim), 1)
+            if answer == 1 and not self._is_cancelling:
+                ready.append(claim)
+            else:
+                self._settle(claim, None if answer == 0 else Decision("back"))
+        assignment.claims = ready
+        if ready:
+            self._threads().run(partial(self._begin_counted, assignment))
         else:
-            self._settle(claim, None if answer == 0 else Decision("back"))
-            self._release(claim)
+            self._release(assignment)
 
-    def _begin_counted(self, claim: Claim) -> None:
-        if self.begin(claim):
-            self._release(claim)
+    def _begin_counted(self, assignment: Assignment) -> None:
+        if self.begin(assignment):
+            self._release(assignment)
 
-    def _call(self, claim: Claim, lease: Lease, manager: LeaseManager) -> bool:
-        call = Call(claim, lease, manager.thread.now(), threading.current_thread())
+    def _call(self, assignment: Assignment) -> bool:
+        call = Call(assignment, assignment.thread.now(), threading.current_thread())
         self._calls.add(call)
         if self._limit is not None:
-            self._limit.watch(manager.thread)
+            self._limit.watch(assignment.thread)
         result, error = None, None
         try:
-            result = self._function(claim)
+            result = self._function(assignment.value)
         except BaseException as raised:
             error = raised
             if not issubclass(type(error), Exception):  # SystemExit and its like fail the work, and must be seen
@@ -127,9 +145,9 @@ class Work:
         """Give claims back from now on, instead of calling the function."""
         self._begins = False
 
-    def cancel(self, lease: Lease) -> None:
-        """Cancel the work that goes on under a lease, if there is any."""
-        for run in self._calls.runs(lease):
+    def cancel_lost(self) -> None:
+        """Cancel the work that goes on although no lease of its claims is ours any more."""
+        for run in self._calls.runs_without_lease():
             run.cancel(Cancelled())
 
     def cancel_all(self) -> None:
@@ -144,9 +162,10 @@ class Work:
         """The leases of the work that cannot end before the present thread, or its event loop, goes on."""
         thread, loop = threading.current_thread(), running_loop()
         return [
-            call.lease
+            lease
             for call in self._calls.open()
             if call.thread is thread or (loop is not None and call.run is not None and call.run.loop is loop)
+            for lease in call.assignment.leases
         ]
 
     def log_long(self, now: float) -> None:
@@ -155,9 +174,9 @@ class Work:
             return
         for call in self._calls.open():
             seconds = now - call.began
-            if not call.is_late and seconds >= _LONG * call.claim.lease:
+            if not call.is_late and seconds >= _LONG * call.assignment.seconds:
                 call.is_late = True
-                warn("work on %r has been under way for %s", call.claim.key, span(seconds))
+                warn("work on %s has been under way for %s", call.assignment, span(seconds))
 
     def end(self) -> None:
         """Watch no more: all work is over, or written off."""
@@ -171,32 +190,37 @@ class Work:
 
     def _follow(self, call: Call, result: Any) -> bool:
         self.has_followed = True
-        manager = manager_of(call.lease)
         run = Run(partial(self._finished, call))
         with self._lock:
             call.run = run
             is_cancelling = self._is_cancelling or call not in self._calls
-        if is_cancelling or not manager.lives(call.lease):
+        if is_cancelling or not call.assignment.is_ours:
             run.cancel(Cancelled())
-        is_over = run.start(result, manager.scheduler, self._loop)
+        is_over = run.start(result, call.assignment.scheduler, self._loop)
         with self._lock:
             is_written_off = call.thread is None
             call.thread = None
         return is_over and not is_written_off
 
     def _finished(self, call: Call, result: Any, error: BaseException | None, was_detached: bool) -> None:
-        if self._over(call, result, error, manager_of(call.lease).lives(call.lease)) and was_detached:
-            self._release(call.claim)
+        if self._over(call, result, error) and was_detached:
+            self._release(call.assignment)
 
-    def _over(self, call: Call, result: Any, error: BaseException | None, is_ours: bool = True) -> bool:
-        """Decide about a claim whose work is over. Returns False if the work was written off before."""
+    def _over(self, call: Call, result: Any, error: BaseException | None) -> bool:
+        """Decide about claims whose work is over. Returns False if the work was written off before."""
         if not self._calls.remove(call):
             with self._lock:  # the pool must know that this thread is written off before this thread returns to it
                 return False
         if call.grace is not None:
             call.grace.dispose()
-        self._settle(call.claim, decide(call.claim.attempt, result, error, self._policy, is_ours))
+        self._decide(call, result, error)
         return True
+
+    def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
+        for claim in call.assignment.claims:
+            lease = lease_of(claim)
+            is_ours = manager_of(lease).lives(lease)
+            self._settle(claim, decide(claim, result, error, self._policy, is_ours))
 
     # Work that takes too long. `_exceeded` runs on the leases thread, and so calls no code of the user's.
 
@@ -206,7 +230,7 @@ class Work:
         if is_inside:
             self._write_off(call)
             return
-        call.grace = manager_of(call.lease).thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
+        call.grace = call.assignment.thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
         if call not in self._calls:  # its work ended at this moment, and saw no `grace` to dispose of
             call.grace.dispose()
         self._threads().run(partial(self._break_off, call))
@@ -237,17 +261,36 @@ class Work:
 
     def _give_up(self, call: Call, is_inside: bool) -> None:
         warn(
-            "work on %r took longer than %s, and could not be cancelled: %s",
-            call.claim.key,
+            "work on %s took longer than %s, and could not be cancelled: %s",
+            call.assignment,
             span(self._policy.timeout or 0.0),
             "its thread is replaced by a new one" if is_inside else "it goes on, and nobody waits for it",
         )
-        is_ours = manager_of(call.lease).lives(call.lease)
         error = self._timeout_error()
-        self._settle(call.claim, decide(call.claim.attempt, None, error, self._policy, is_ours))
-        self._release(call.claim)
+        self._decide(call, None, error)
+        self._release(call.assignment)
         if call.run is not None:
             call.run.cancel(error)
 
     def _timeout_error(self) -> TimeoutError:
         return TimeoutError(f"the work took longer than {span(self._policy.timeout or 0.0)}")
+
+
+class _Answers:
+    """Collects the answers about some leases, on the leases thread.
+
+    Args:
+        most: how many there will be.
+        then: called with all of them.
+    """
+
+    def __init__(self, most: int, then: Callable[[dict[Lease, int | None]], None]) -> None:
+        self._most = most
+        self._then = then
+        self._answers: dict[Lease, int | None] = {}
+
+    def add(self, lease: Lease, answer: int | None) -> None:
+        """Note the answer about one lease."""
+        self._answers[lease] = answer
+        if len(self._answers) == self._most:
+            self._then(self._answers)

@@ -15,7 +15,18 @@ from reactivex import abc
 
 from rx_runat.errors import OutcomeUnknown
 from rx_runat.model.batch import EVERY, REFUSED, SUPERSEDED, Counting, Entry, Leased, SettleReply, SettleRequest, Verb
-from rx_runat.model.claim import LOST, UNSURE, Claim, Lease, lease_of
+from rx_runat.model.claim import (
+    ACKED,
+    BURIED,
+    HANDED_BACK,
+    LOST,
+    NACKED,
+    NACKED_AND_NEWER,
+    UNSURE,
+    Claim,
+    Lease,
+    lease_of,
+)
 from rx_runat.model.data import from_text
 from rx_runat.model.protocols import Claimer, Plan, Store
 from rx_runat.model.times import from_score, lateness, to_ms
@@ -31,7 +42,7 @@ from rx_runat.stream.sources import Sources
 from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
-_ENDINGS: dict[Verb, str] = {"ack": "acked", "nack": "nacked", "bury": "buried", "back": "handed back"}
+_ENDINGS: dict[Verb, str] = {"ack": ACKED, "nack": NACKED, "bury": BURIED, "back": HANDED_BACK}
 _STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `sent_at`
 
 
@@ -202,7 +213,7 @@ class LeaseManager:
             elif verb == "begin" and answer:
                 lease.is_counted = True
             elif answer == SUPERSEDED:
-                lease.sent_at, lease.ending = None, lease.ending or "nacked, and scheduled again"
+                lease.sent_at, lease.ending = None, lease.ending or NACKED_AND_NEWER
                 ended.append(lease)
             else:
                 if answer is not None:

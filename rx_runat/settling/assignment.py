@@ -1,0 +1,73 @@
+"""What one call of the user's work gets: a claim, or a list of claims that came together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reactivex import abc
+
+from rx_runat.model.claim import Claim, Lease, lease_of
+from rx_runat.stream.lease_thread import LeaseThread
+from rx_runat.stream.leases import manager_of
+
+
+class Assignment:
+    """One piece of work.
+
+        claims         a b c          those that are still ours when the work begins
+        work(value)    [a, b, c]      or a, where claims come one by one
+
+    Args:
+        claims: one; or those of a list, at least one.
+        is_list: True if the work gets a list.
+
+    Attributes:
+        claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
+    """
+
+    __slots__ = ("_is_list", "claims")
+
+    def __init__(self, claims: list[Claim], is_list: bool) -> None:
+        self.claims = claims
+        self._is_list = is_list
+
+    @property
+    def value(self) -> Any:
+        """What the work is called with."""
+        return list(self.claims) if self._is_list else self.claims[0]
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The leases of the claims."""
+        return [lease_of(claim) for claim in self.claims]
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if one of the keys perhaps killed its process before."""
+        return any(lease_of(claim).is_suspect for claim in self.claims)
+
+    @property
+    def is_ours(self) -> bool:
+        """True if one of the leases is ours, as far as this process knows, or the work has ended it by hand."""
+        return any(lease.is_settled or manager_of(lease).lives(lease) for lease in self.leases)
+
+    @property
+    def seconds(self) -> float:
+        """The length of the shortest lease."""
+        return min(claim.lease for claim in self.claims)
+
+    @property
+    def scheduler(self) -> abc.SchedulerBase | None:
+        """The one of virtual time; None: time is real."""
+        return manager_of(lease_of(self.claims[0])).scheduler
+
+    @property
+    def thread(self) -> LeaseThread:
+        """A leases thread, whose clock counts for this work."""
+        return manager_of(lease_of(self.claims[0])).thread
+
+    def __str__(self) -> str:
+        """The keys, for the log."""
+        key = repr(self.claims[0].key)
+        more = len(self.claims) - 1
+        return f"{key} and {more} other{'s' if more > 1 else ''}" if more else key

@@ -89,11 +89,11 @@ class Decision(NamedTuple):
         return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
 
 
-def decide(claim: Claim, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
-    """Decide about a claim whose work is over.
+def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
+    """Decide about a claim whose work is over, and has not settled it by hand.
 
     Args:
-        claim: the claim. If the work has settled it by hand, that stays.
+        attempt: the number of the attempt, from 1.
         result: what the work returned.
         error: what it raised; None: nothing.
         policy: what the user asked for.
@@ -101,9 +101,6 @@ def decide(claim: Claim, result: Any, error: BaseException | None, policy: Polic
             only: nothing is sent for it. Work that returned or raised is still sent to Redis, which alone knows whether
             the lease is ours.
     """
-    attempt = claim.attempt
-    if lease_of(claim).is_settled and (error is None or not issubclass(type(error), NoLoop)):
-        return Decision(None, result=result, error=error)
     if error is None:
         unrun = None if result is None else generator_error(result)
         return Decision("ack", "", result) if unrun is None else Decision("back", failure=unrun)

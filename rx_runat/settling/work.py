@@ -219,8 +219,11 @@ class Work:
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
         for claim in call.assignment.claims:
             lease = lease_of(claim)
-            is_ours = manager_of(lease).lives(lease)
-            self._settle(claim, decide(claim, result, error, self._policy, is_ours))
+            if lease.is_settled:  # by hand
+                decision = Decision(None, result=result, error=error)
+            else:
+                decision = decide(claim.attempt, result, error, self._policy, manager_of(lease).lives(lease))
+            self._settle(claim, decision)
 
     # Work that takes too long. `_exceeded` runs on the leases thread, and so calls no code of the user's.
 

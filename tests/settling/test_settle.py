@@ -177,7 +177,7 @@ def test_an_ack_of_the_user_s_own_wins() -> None:
     queue.claims().pipe(settle(Claim.ack)).subscribe(got.append)
     queue.schedule("a", 1)
     scheduler.advance_to(2)
-    assert [short(outcome) for outcome in got] == [("a", 1, "lost", True)]
+    assert [short(outcome) for outcome in got] == [("a", 1, "acked", True)]
 
 
 def test_each_subscriber_works_for_itself() -> None:

@@ -29,6 +29,9 @@ NAMES = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "claim_from",
+    "cron",
+    "every",
     "exponential",
     "settle",
     "signals",
@@ -45,10 +48,13 @@ OURS = {
     "on_error",
     "on_next",
     "peek",
+    "reschedule",
     "schedule",
+    "sink",
     "size",
     "stop",
     "subscribe",
+    "waiting",
     "when",
 }
 

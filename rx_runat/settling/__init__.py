@@ -2,6 +2,7 @@
 
 operator      settle, as a user sees it
 subscription  one subscriber: claims come in, outcomes go out, and the end
+assignment    what one call of the work gets: a claim, or a list of claims
 limiter       how much work is under way at once
 backlog       what waits behind it: how many claims, and for how long
 threads       what the user's code runs on

@@ -18,7 +18,7 @@ from rx_runat.model.again import Again
 from rx_runat.model.checks import show
 from rx_runat.model.humanize import span
 from rx_runat.model.job import Due
-from rx_runat.model.times import to_ms
+from rx_runat.model.times import EPOCH, to_ms
 from rx_runat.stream.ticks import Seconds
 
 # As in Vixie's cron. cronsim refuses names for a whole line.
@@ -120,7 +120,7 @@ class _Cron:
         self._line = _NAMES.get(expression.strip().lower(), expression)
         self._zone = _zone(tz)
         try:
-            CronSim(self._line, datetime.now(UTC))
+            CronSim(self._line, EPOCH)
         except CronSimError as error:
             raise InvalidSetting(f"expression: got {show(expression)} ({error}); {right}") from None
         self._after = CronSim

@@ -79,6 +79,11 @@ class Leased(NamedTuple):
     data: Sequence[str] = ()
 
 
+def to_entries(claimed: Claimed | Leased) -> list[Entry]:
+    """Returns what a claim took as it goes back."""
+    return list(map(Entry, claimed.keys, claimed.scores, claimed.data or [""] * len(claimed.keys)))
+
+
 EVERY = 1_000_000_000
 """More attempts than any key has: as `Counting.up_to`, all attempts count at the claim."""
 

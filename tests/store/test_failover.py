@@ -139,7 +139,7 @@ def test_25_words_made_for_one_primary_never_reach_another(
     failing.losing = losing
     failing.fates = ["switch"]
     plain_claimer.hand_back(mine)
-    moved = [command[3 + 3 + 2] for command in failing.sent]
+    moved = [command[3 + 4 + 2] for command in failing.sent]
     assert moved == [0, 1], "the first was overtaken, and its words were made anew"
     assert waiting(failing) == ["a", "b"]
 

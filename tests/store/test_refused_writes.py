@@ -32,6 +32,12 @@ VERBS: dict[str, Callable[[RedisStore], object]] = {
     "schedule delays": lambda store: store.schedule(
         [Job(key, timedelta(seconds=7)) for key in ("a", "b", "n")], "last"
     ),
+    "schedule data": lambda store: store.schedule(
+        [Job("a", T + 7, data="new"), Job("b", T + 7, data=None), Job("new", T + 7, data=1), Job("out", T + 7)], "last"
+    ),
+    "schedule absent, data": lambda store: store.schedule(
+        [Job(key, T + 7, data="new") for key in ("parked", "out", "a", "new")], "absent"
+    ),
     "schedule first": lambda store: store.schedule([Job(key, T + 7) for key in ("parked", "a", "new", "a")], "first"),
     "schedule earliest": lambda store: store.schedule([Job(key, T - 7) for key in ("parked", "a", "new")], "earliest"),
     "schedule latest": lambda store: store.schedule([Job(key, T + 99) for key in ("parked", "a", "new")], "latest"),
@@ -42,6 +48,7 @@ VERBS: dict[str, Callable[[RedisStore], object]] = {
     "revive one": lambda store: store.revive("dead"),
     "revive what waits again": lambda store: store.revive("a"),
     "revive all": lambda store: store.revive(None),
+    "gc": lambda store: store.gc(),
     "drop one": lambda store: store.drop("dead"),
     "drop all": lambda store: store.drop(None),
 }
@@ -50,12 +57,13 @@ ANSWERS: dict[str, object] = {  # where they are not 1, or True
     "revive what waits again": 0,
     "revive all": 2,
     "drop all": 3,
+    "gc": 2,
 }
 COMMANDS = sorted(
     {"zadd", "hdel", "hscan"}
     | {
         command.lower()
-        for script in ("schedule", "cancel", "revive")
+        for script in ("schedule", "cancel", "revive", "gc")
         for command in re.findall(r"(?:redis\.p?call|bulk)\('(\w+)'", lua(script))
     }
 )
@@ -70,7 +78,8 @@ def fill(client: redis.Redis) -> None:
     client.hset(KEYS.leases, "parked", f"fence -1 {MS - 1} {MARK} {MS + 50}")
     client.hset(KEYS.leases, "b", f"- 2 {MS - 9} {MS} -")
     for key in ("dead", "a", "other"):
-        client.hset(KEYS.dead, key, f"{MS} 5 {MS - 60_000} no such address")
+        client.hset(KEYS.dead, key, f"{MS} 5 {MS - 60_000} no such address\x1f{'' if key == 'other' else 5}")
+    client.hset(KEYS.data, mapping={key: f'"{key}"' for key in ("a", "b", "out", "parked", "orphan", "dead")})
 
 
 def content(client: redis.Redis) -> dict[bytes, object]:

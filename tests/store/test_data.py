@@ -130,6 +130,28 @@ def test_26_what_settles_a_claim_leaves_data_only_where_the_key_waits(
     assert [letter.data for letter in store.dead_peek(2)] == ([1] if verb == "bury" else [])
 
 
+@pytest.mark.parametrize("verb", ["ack", "bury"])
+@pytest.mark.parametrize("meanwhile, told", [(None, {0: MS + 99}), ("moved", {}), ("taken", {})])
+def test_27_a_next_run_whose_reply_was_lost_is_written_once_and_told_if_it_waits(
+    store: RedisStore, flaky: FlakyClient, clock: Clock, verb: Verb, meanwhile: str | None, told: dict[int, float]
+) -> None:
+    write(store)
+    request = to_settle(verb, store.leasing_claimer(LEASE).claim(1))._replace(next_run=NEXT, data="1")
+    flaky.fates = ["lost"] * 9
+    with pytest.raises(OutcomeUnknown):
+        store.settle([request])
+    flaky.fates = []
+    if meanwhile == "moved":
+        write(store, MS + 7, NOT_NAMED)
+    if meanwhile == "taken":
+        clock.us += 100_000
+        assert store.plain_claimer().claim(1).keys == ["a"]
+    before = content(flaky), data_in(flaky)
+    settled = store.settle([request], 0)
+    assert (settled.answers, settled.next_runs) == ([1], told)
+    assert (content(flaky), data_in(flaky)) == before, "what has run meanwhile is not revived"
+
+
 @pytest.mark.parametrize("is_out", [False, True])
 def test_26_a_cancel_deletes_data(store: RedisStore, flaky: FlakyClient, is_out: bool) -> None:
     write(store)

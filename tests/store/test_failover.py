@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rx_runat import OutcomeUnknown, Unavailable
+from rx_runat import OutcomeUnknown, Refused, Unavailable
 from rx_runat.store import claimers, receipts
 from rx_runat.store.client import TRIES
+from rx_runat.store.keys import data_key
 from rx_runat.store.redis_store import RedisStore
 from tests.support.failovers import FailoverClient
 from tests.support.leases import LEASE
@@ -126,6 +127,26 @@ def test_25_where_the_receipt_has_expired_nothing_goes_back_at_another_primary(
     failing.look("DEL", *receipts_in(failing))
     plain_claimer.hand_back(mine[1:])
     assert waiting(failing) == ["a"]
+
+
+@pytest.mark.usefixtures("two_keys")
+@pytest.mark.parametrize("name", ["Q", "data"])
+def test_25_a_hand_back_that_another_primary_refuses_is_still_known_there_later(
+    store: RedisStore, failing: FailoverClient, name: str
+) -> None:
+    """The receipt of the claim is the only proof of it there."""
+    failing.look("HSET", data_key(Q), "a", "1")
+    plain_claimer = store.plain_claimer()
+    mine = entries(plain_claimer.claim(2))
+    failing.fail_over(0)
+    spoiled = Q if name == "Q" else data_key(Q)
+    failing.look("SET", spoiled, "x")
+    with pytest.raises(Refused):
+        plain_claimer.hand_back(mine)
+    failing.look("DEL", spoiled)
+    plain_claimer.hand_back(mine)
+    assert waiting(failing) == ["a", "b"]
+    assert failing.look("HGETALL", data_key(Q)) == {b"a": b"1"}
 
 
 @pytest.mark.usefixtures("two_keys")

@@ -161,12 +161,15 @@ class Leases(RuleBasedStateMachine):
         if text in ("", "null"):
             del self.data[key]
 
+    def next_moment(self, request: SettleRequest) -> int:
+        return self.up + int(request.next_run) if request.next_run[0] == "+" else int(request.next_run)
+
     def next_run(self, place: int, request: SettleRequest) -> None:
         """The run of a key has ended: its data goes, unless a newer schedule or its next run stands."""
         if request.key in self.waiting:
             return
         if request.next_run:
-            at = self.up + int(request.next_run) if request.next_run[0] == "+" else int(request.next_run)
+            at = self.next_moment(request)
             self.begin_run(request.key, at)
             self.next_runs[place] = at
         else:
@@ -205,7 +208,13 @@ class Leases(RuleBasedStateMachine):
         run = self.out.get(request.key)
         if run is None or run.fence != request.fence:
             if resent and request.verb not in ("begin", "extend"):
-                return 1 if self.ms < request.deadline_ms else None
+                if self.ms >= request.deadline_ms:
+                    return None
+                if request.verb in ("ack", "bury") and request.next_run:
+                    at = self.next_moment(request)
+                    if request.key in self.waiting and self.waiting[request.key].shown == at:
+                        self.next_runs[place] = at
+                return 1
             return 0
         if run.deadline <= self.ms:
             return 0

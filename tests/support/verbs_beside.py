@@ -35,6 +35,8 @@ def schedule(keep: Keep, names_data: bool = False, **times: float) -> Verb:
             before = at(whole, key).waits
             if keep == "absent" and (before is not None or at(whole, key).out is not None):
                 continue
+            if keep == "absent" and is_odd(setup, key) and setup.store.when(key) is None:
+                continue  # it is out under a lease whose record is none
             stands = before is not None and not is_odd(setup, key) and isinstance(before.at, float | int)
             if stands and before is not None:
                 if keep == "first" or (keep == "earliest" and before.at <= time * 1000):  # type: ignore[operator]

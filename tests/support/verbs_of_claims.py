@@ -151,7 +151,8 @@ def settle(*pairs: tuple[Any, str], next_run: str = "") -> Verb:
         if refusal is not None and len(refused) == len(requests):
             raise refusal
         told = {place: float(next_run) for place, answer in enumerate(reply.answers) if next_run and answer == 1}
-        assert reply.next_runs == told, f"it told of {reply.next_runs}"
+        is_told = reply.next_runs == told or (setup.odd is not None and not reply.next_runs)  # a newer schedule stands
+        assert is_told, f"it told of {reply.next_runs}"
         return [1 if isinstance(answer, int) and answer > 2 else answer for answer in reply.answers]
 
     def effect(setup: Setup, whole: Whole, answers: list[int | None]) -> None:

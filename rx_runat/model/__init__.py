@@ -14,6 +14,8 @@ safe_log     the logger, whatever the user's handlers raise; errors that nobody 
 monotonic    the clock for waiting, which goes on while a test freezes time
 forks        what is made anew in a forked child, and what does nothing there
 members      keys: how a key is converted to a member of a sorted set, and back
+data         what a job carries: a JSON value, and its text in Redis
+again        when a key comes again, and how that is sent to Redis
 job          `Job` and `Due`; what the sink takes
 batch        what a store takes and returns for many keys at once
 claim        `Claim`: a key under a lease

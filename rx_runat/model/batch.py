@@ -81,6 +81,11 @@ class Leased(NamedTuple):
     data: Sequence[str] = ()
 
 
+def to_entries(claimed: Claimed | Leased) -> list[Entry]:
+    """Returns what a claim took as it goes back."""
+    return list(map(Entry, claimed.keys, claimed.scores, claimed.data or [""] * len(claimed.keys)))
+
+
 EVERY = 1_000_000_000
 """More attempts than any key has: as `Counting.up_to`, all attempts count at the claim."""
 
@@ -173,7 +178,8 @@ class SettleReply(NamedTuple):
         earliest: the earliest run_at that the requests put into the schedule, epoch milliseconds; None: they put none.
         refusal: why the server refused the first of the requests that it refused; None: it refused none.
         next_runs: the place of each request that put a next run into the schedule, and the run_at of that, epoch
-            milliseconds. None is put there if a newer schedule of the key stands.
+            milliseconds. None is put there if a newer schedule of the key stands. After a lost answer, a next run is
+            told if the key waits for just that moment; so one that was a delay is seldom told.
     """
 
     answers: list[int | None]

@@ -14,7 +14,7 @@ import secrets
 from typing import Any, NamedTuple, TypeVar
 
 from rx_runat.errors import OutcomeUnknown, StoreError
-from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.batch import Claimed, Entry, Leased, to_entries
 from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
@@ -94,8 +94,7 @@ class ReceiptHolder:
             StoreError: Redis did not reply; call it again.
         """
         if self._token is not None:
-            found = self.claim(0)
-            return list(map(Entry, found.keys, found.scores))
+            return to_entries(self.claim(0))
         if self._written:  # a new key from now on: a delayed DEL must not delete the receipt of a later claim
             self._stale.append(self._receipt)
             self._renew()

@@ -43,13 +43,14 @@ class Scan:
 
     def step(self) -> Plan[dict[bytes, bytes]]:
         """Read some fields."""
-        words = ("HSCAN", self._name, self._cursor or b"0", "COUNT", self._count)
-        self._cursor, found = yield Request(words, _to_step)
+        cursor = self._cursor or b"0"
+        self._cursor, found = yield Request(("HSCAN", self._name, cursor, "COUNT", self._count), to_step)
         size = sum(map(len, found)) + sum(map(len, found.values()))
         self._count = max(1, min(MOST, self._count * 4, self._count * STEP_BYTES // max(size, 1)))
         return found
 
 
-def _to_step(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
+def to_step(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Returns the next cursor and the fields of a reply."""
     cursor, flat = reply
     return cursor, dict(zip(flat[::2], flat[1::2], strict=True))

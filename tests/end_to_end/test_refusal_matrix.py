@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rx_runat import Job
@@ -25,7 +27,7 @@ from tests.support.scripts import used_commands
 from tests.support.stores import Clock, FlakyClient
 from tests.support.verb import Verb
 from tests.support.verb_table import TURNS, VERBS, each_verb
-from tests.support.whereabouts import EARLY, ENDED, FAR, FENCE, HOUR, NAMES, NEWER, PLACES, RETRY, place
+from tests.support.whereabouts import DATA, EARLY, ENDED, FAR, FENCE, HOUR, NAMES, NEWER, PLACES, RETRY, place
 
 pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands of calls that are alike
 
@@ -99,7 +101,8 @@ def test_the_states_of_the_matrix_are_those_that_verbs_make(
     leased = None
     for step in STEPS[name]:
         if step in ("due", "newer", "later"):
-            store.schedule([Job("a", {"due": EARLY, "newer": NEWER, "later": FAR}[step] / 1000)], "last")
+            time = {"due": EARLY, "newer": NEWER, "later": FAR}[step] / 1000
+            store.schedule([Job("a", time, data=json.loads(DATA)) if step == "due" else Job("a", time)], "last")
         elif "claim" in step:
             lease = ENDED - RETRY if "short" in step else HOUR
             claimed = store.leasing_claimer(lease, Counting(1 if "without" in step else EVERY)).claim(9)
@@ -108,10 +111,11 @@ def test_the_states_of_the_matrix_are_those_that_verbs_make(
             assert leased is not None
             verb: StoreVerb = "bury" if step == "bury" else "nack"
             argument = {"bury": "no such address", "retry later": FAR - RETRY}.get(step, 0)
-            store.settle([SettleRequest(verb, "a", leased.fence, argument, leased.deadline)])
+            store.settle([SettleRequest(verb, "a", leased.fence, argument, leased.deadline, 0, "", leased.data[0])])
     raw = place(RETRY, name)
     record = flaky.call("HGET", NAMES.leases, "a")
     assert flaky.call("ZSCORE", NAMES.schedule, "a") == (None if raw.score is None else float(raw.score))
     assert flaky.call("ZSCORE", NAMES.claimed, "a") == raw.deadline
     assert (record and record.decode().replace(leased.fence if leased else "", FENCE)) == raw.record
     assert flaky.call("HGET", NAMES.dead, "a") == (raw.letter and str(raw.letter).encode())
+    assert flaky.call("HGET", NAMES.data, "a") == (raw.data and raw.data.encode())

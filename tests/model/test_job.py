@@ -122,7 +122,7 @@ def test_an_empty_list_is_nothing_to_do(faults: Faults) -> None:
         ({"runAt": 1}, ["key: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
         ({"key": "a"}, ["runAt: missing", "(dict)", '{"runAt": <epoch ms>, "key": <str>}']),
         ({"key": "a", "run_at": 1}, ["runAt: missing", '"run_at" is for Job(key, run_at)']),
-        ({"key": "a", "runAt": 1, "prio": 2}, ["'prio' (str)", "unknown field", 'only "runAt" and "key"']),
+        ({"key": "a", "runAt": 1, "prio": 2}, ["'prio' (str)", "unknown field", 'only "runAt", "key"']),
         ({"key": "a", "runAt": 1, RaisingRepr(): 2}, ["(RaisingRepr)", "unknown field"]),
         ({"key": "", "runAt": 1}, ["key: got ''", "non-empty str"]),
         ({"key": 7, "runAt": 1}, ["key: got 7 (int)", "non-empty str"]),
@@ -189,14 +189,14 @@ def test_one_bad_job_in_a_list_leaves_the_good_ones_unwritten(faults: Faults) ->
 
 
 @pytest.mark.parametrize("keep", KEEP)
-def test_there_are_four_policies(keep: str) -> None:
+def test_there_are_five_policies(keep: str) -> None:
     assert check_keep(keep) == keep
 
 
 @pytest.mark.parametrize("keep", ["", "LAST", "newest", None, 1, b"last", RaisingRepr()])
-def test_another_policy_is_refused_with_the_four_there_are(keep: Any, faults: Faults) -> None:
+def test_another_policy_is_refused_with_those_there_are(keep: Any, faults: Faults) -> None:
     queue, _ = virtual_queue(faults=faults)
-    with pytest.raises(InvalidSetting, match=r"^keep: got .*'last', 'first', 'earliest', 'latest'$"):
+    with pytest.raises(InvalidSetting, match=r"^keep: got .*'last', 'first', 'earliest', 'latest', 'absent'$"):
         queue.schedule("a", 1, keep=keep)
     assert faults.commands == []
 

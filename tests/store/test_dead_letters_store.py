@@ -6,7 +6,7 @@ import pytest
 
 from rx_runat import OutcomeUnknown
 from rx_runat.model.times import from_score
-from rx_runat.store import dead_letter_store
+from rx_runat.store import scan
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import dead_key
 from rx_runat.store.redis_store import RedisStore
@@ -46,23 +46,29 @@ def test_a_revived_key_waits_with_its_own_run_at_and_no_attempts(
     assert store.leasing_claimer(LEASE).claim(1).attempts == [1]
 
 
-def test_a_schedule_made_meanwhile_stands_over_a_revival(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
+@pytest.mark.parametrize("key", ["a", None])
+def test_a_letter_whose_key_waits_stays(store: RedisStore, flaky: FlakyClient, clock: Clock, key: str | None) -> None:
     bury(store, flaky, clock, "a")
     put(flaky, ("a", FAR))
-    assert store.revive("a") == 1
-    assert whole(flaky) == Whole({b"a": FAR})
+    before = whole(flaky)
+    assert store.revive(key) == 0
+    assert whole(flaky) == before
 
 
-def test_a_key_that_is_out_is_revived_behind_its_lease(store: RedisStore, flaky: FlakyClient, clock: Clock) -> None:
+@pytest.mark.parametrize("key", ["a", None])
+def test_a_letter_whose_key_is_out_stays_until_its_lease_has_ended(
+    store: RedisStore, flaky: FlakyClient, clock: Clock, key: str | None
+) -> None:
     bury(store, flaky, clock, "a")
     put(flaky, ("a", MS))
     leased = store.leasing_claimer(LEASE).claim(1)
-    assert store.revive("a") == 1
-    other = store.leasing_claimer(LEASE)
-    assert other.claim(1).keys == []
+    before = whole(flaky)
+    assert store.revive(key) == 0
+    assert whole(flaky) == before
     assert one(store, to_settle("ack", leased)) == [1]
-    newer = other.claim(1)
-    assert (newer.keys, newer.attempts) == (["a"], [1])
+    assert store.revive(key) == 1
+    newer = store.leasing_claimer(LEASE).claim(1)
+    assert (newer.keys, newer.scores, newer.attempts) == (["a"], [str(MS - 1)], [1])
 
 
 @pytest.mark.parametrize("key", ["a", None])
@@ -78,7 +84,7 @@ def test_a_dropped_letter_is_forgotten(store: RedisStore, flaky: FlakyClient, cl
 def test_all_of_many_are_done_in_steps(
     store: RedisStore, flaky: FlakyClient, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(dead_letter_store, "STEP", 50)
+    monkeypatch.setattr(scan, "MOST", 50)
     keys = [f"k{number:04}" for number in range(1000)]
     put(flaky, *((key, MS) for key in keys))
     leasing_claimer = store.leasing_claimer(LEASE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rx_runat import OutcomeUnknown, Unavailable
+from rx_runat import OutcomeUnknown, Refused, Unavailable
 from rx_runat.store import claimers, receipts
 from rx_runat.store.client import TRIES
+from rx_runat.store.keys import data_key
 from rx_runat.store.redis_store import RedisStore
 from tests.support.failovers import FailoverClient
 from tests.support.leases import LEASE
@@ -129,6 +130,26 @@ def test_25_where_the_receipt_has_expired_nothing_goes_back_at_another_primary(
 
 
 @pytest.mark.usefixtures("two_keys")
+@pytest.mark.parametrize("name", ["Q", "data"])
+def test_25_a_hand_back_that_another_primary_refuses_is_still_known_there_later(
+    store: RedisStore, failing: FailoverClient, name: str
+) -> None:
+    """The receipt of the claim is the only proof of it there."""
+    failing.look("HSET", data_key(Q), "a", "1")
+    plain_claimer = store.plain_claimer()
+    mine = entries(plain_claimer.claim(2))
+    failing.fail_over(0)
+    spoiled = Q if name == "Q" else data_key(Q)
+    failing.look("SET", spoiled, "x")
+    with pytest.raises(Refused):
+        plain_claimer.hand_back(mine)
+    failing.look("DEL", spoiled)
+    plain_claimer.hand_back(mine)
+    assert waiting(failing) == ["a", "b"]
+    assert failing.look("HGETALL", data_key(Q)) == {b"a": b"1"}
+
+
+@pytest.mark.usefixtures("two_keys")
 @pytest.mark.parametrize("losing", [0, 1])
 def test_25_words_made_for_one_primary_never_reach_another(
     store: RedisStore, failing: FailoverClient, losing: int
@@ -139,7 +160,7 @@ def test_25_words_made_for_one_primary_never_reach_another(
     failing.losing = losing
     failing.fates = ["switch"]
     plain_claimer.hand_back(mine)
-    moved = [command[3 + 3 + 2] for command in failing.sent]
+    moved = [command[3 + 4 + 2] for command in failing.sent]
     assert moved == [0, 1], "the first was overtaken, and its words were made anew"
     assert waiting(failing) == ["a", "b"]
 

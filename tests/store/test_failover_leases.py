@@ -6,7 +6,7 @@ import pytest
 
 from rx_runat import OutcomeUnknown
 from rx_runat.model.batch import Verb
-from rx_runat.store import dead_letter_store
+from rx_runat.store import scan
 from rx_runat.store.keys import dead_key
 from rx_runat.store.redis_store import RedisStore
 from tests.support.failovers import FailoverClient
@@ -145,23 +145,22 @@ def test_25_a_letter_is_moved_where_it_is_and_else_unknown(
 def test_25_all_letters_are_found_although_a_cursor_means_nothing_to_another_primary(
     store: RedisStore, failing: FailoverClient, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(dead_letter_store, "STEP", 50)
+    monkeypatch.setattr(scan, "MOST", 50)
     keys = {f"k{number:04}" for number in range(600)}
     words = [word for key in keys for word in (key, f"1 1 1 {'x' * 100}")]
     failing.call("HSET", dead_key(Q), *words)
-    real_step, steps = dead_letter_store.step, 0
+    real_read, steps = scan.to_step, 0
 
-    def step(keys_: object, cursor: bytes) -> object:
-        """The third step is asked of another primary, where that cursor would be the last."""
+    def read(reply: tuple[bytes, list[bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
+        """The third step is replied to by another primary, where that cursor was the last."""
         nonlocal steps
         steps += 1
         if steps == 3:
             failing.fail_over()
-            assert cursor != b"0"
-            return real_step(keys_, cursor)._replace(read=lambda reply: (b"0", {}))  # type: ignore[arg-type]
-        return real_step(keys_, cursor)  # type: ignore[arg-type]
+            return b"0", {}
+        return real_read(reply)
 
-    monkeypatch.setattr(dead_letter_store, "step", step)
+    monkeypatch.setattr(scan, "to_step", read)
     if verb == "peek":
         assert {letter.key for letter in store.dead_peek(1000)} == keys
     else:

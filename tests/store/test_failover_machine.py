@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.batch import Claimed, Entry
+from rx_runat.model.batch import Claimed, Entry, to_entries
+from rx_runat.model.data import NOT_NAMED, to_text
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
 from rx_runat.store.client import TRIES
 from rx_runat.store.connect import connect
+from rx_runat.store.keys import data_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
 from tests.support.failovers import Done, FailoverClient
@@ -30,6 +32,7 @@ pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("small_pieces")]
 
 START_MS = 1_000_000
 KEYS = ["a", "b", "c", "é"]
+DATA = st.sampled_from([NOT_NAMED, NOT_NAMED, None, 0, {"n": [1]}])
 
 SOME_FATES = st.lists(st.sampled_from(["lost", "late", "away", "switch", "lost, switch"]), min_size=1, max_size=TRIES)
 FATES = st.just([]) | st.just([]) | SOME_FATES
@@ -38,7 +41,9 @@ FATES = st.just([]) | st.just([]) | SOME_FATES
 LOSING = st.sampled_from([0, 1, 1, 2, 3, 5])
 """How many changes a failover loses."""
 
-Taken = list[tuple[str, int]]
+Taken = list[tuple[str, int, str]]
+"""Keys, each with its run_at and its data as text."""
+
 Command = tuple[Arg, ...]
 
 
@@ -48,18 +53,26 @@ class State:
 
     Attributes:
         waiting: key -> run_at, ms.
+        data: key -> its data, as text.
         taken: what each claim took, by its token.
         returned: the tokens of the hand-backs that were done.
         result: of the last command of a sink's verb.
     """
 
     waiting: dict[str, int] = field(default_factory=dict[str, int])
+    data: dict[str, str] = field(default_factory=dict[str, str])
     taken: dict[str, Taken] = field(default_factory=dict[str, Taken])
     returned: set[str] = field(default_factory=set[str])
     result: object = None
 
     def in_order(self) -> Taken:
-        return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+        ordered = sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+        return [(key, ms, self.data.get(key, "")) for key, ms in ordered]
+
+    def set_data(self, key: str, text: str) -> None:
+        self.data |= {key: text}
+        if text in ("", "null"):
+            del self.data[key]
 
 
 class Known:
@@ -85,6 +98,12 @@ def args(command: Command) -> tuple[Any, ...]:
 
 def no_effect(_: State) -> None:
     """A command that changes no key of the schedule."""
+
+
+def forget(state: State, key: str) -> bool:
+    """Cancel a key; returns whether it waited."""
+    state.data.pop(key, None)
+    return state.waiting.pop(key, None) is not None
 
 
 class Failovers(RuleBasedStateMachine):
@@ -122,14 +141,19 @@ class Failovers(RuleBasedStateMachine):
                 due = [each for each in state.in_order() if each[1] <= now // 1000][:limit]
                 if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
                     state.taken[token] = due
-                for key, _ in due:
+                for key, _, _ in due:
                     del state.waiting[key]
+                    state.data.pop(key, None)
         elif command[:2] == ("EVAL", HAND_BACK.body):
             token, *_ = args(command)
             if token not in state.returned and self.claim_of[token] in state.taken:
                 state.returned.add(token)
-                for score, member in zip(args(command)[5::2], args(command)[6::2], strict=True):
-                    state.waiting.setdefault(to_key(member), int(score))
+                _, _, _, _, _, width, *items = args(command)
+                for i in range(0, len(items), width):
+                    score, member, text = items[i], items[i + 1], items[i + 2] if width == 3 else b""
+                    if to_key(member) not in state.waiting:
+                        state.waiting[to_key(member)] = int(score)
+                        state.set_data(to_key(member), text.decode())
         else:
             state.result = effect(state)
 
@@ -188,25 +212,33 @@ class Failovers(RuleBasedStateMachine):
 
     # The sink's verbs.
 
-    @rule(key=st.sampled_from(KEYS), ms=st.integers(-600, 2500), keep=st.sampled_from(KEEP), fates=FATES, losing=LOSING)
-    def schedule(self, key: str, ms: int, keep: Keep, fates: list[str | None], losing: int) -> None:
+    @rule(
+        key=st.sampled_from(KEYS),
+        ms=st.integers(-600, 2500),
+        keep=st.sampled_from(KEEP),
+        fates=FATES,
+        losing=LOSING,
+        carried=DATA,
+    )
+    def schedule(
+        self, key: str, ms: int, keep: Keep, fates: list[str | None], losing: int, carried: Any = NOT_NAMED
+    ) -> None:
         def write(state: State) -> int:
-            new = START_MS + ms
-            old = state.waiting.get(key, new)
-            stands = {"last": new, "first": old, "earliest": min(old, new), "latest": max(old, new)}[keep]
-            state.waiting[key] = stands
-            return stands
+            new, old = START_MS + ms, state.waiting.get(key)
+            if old is None or {"earliest": new < old, "latest": new > old}.get(keep, keep == "last"):
+                state.waiting[key] = new
+                if carried is not NOT_NAMED:
+                    state.set_data(key, to_text(carried).decode())
+            return state.waiting[key]
 
-        job = Job(key, (START_MS + ms) / 1000)
+        job = Job(key, (START_MS + ms) / 1000, data=carried)
         answered, answer = self.ask(fates, losing, lambda: self.store.schedule([job], keep), write)
         if answered:
             assert answer == self.state.result == self.state.waiting[key]
 
     @rule(key=st.sampled_from(KEYS), fates=FATES, losing=LOSING)
     def cancel(self, key: str, fates: list[str | None], losing: int) -> None:
-        answered, answer = self.ask(
-            fates, losing, lambda: self.store.cancel(key), lambda state: state.waiting.pop(key, None) is not None
-        )
+        answered, answer = self.ask(fates, losing, lambda: self.store.cancel(key), lambda state: forget(state, key))
         if answered:
             assert answer is self.state.result, "never yes where the key was not there, nor no where it was"
             assert key not in self.state.waiting
@@ -224,7 +256,7 @@ class Failovers(RuleBasedStateMachine):
         answered, claimed = self.ask(fates, losing, lambda: known.claimer.claim(limit))
         if answered:
             assert isinstance(claimed, Claimed)
-            self.receive(known, list(zip(claimed.keys, map(int, claimed.scores), strict=True)))
+            self.receive(known, [(key, int(score), text) for key, score, text in to_entries(claimed)])
 
     @precondition(lambda self: any(map(Known.may_claim, self.all_known)))
     @rule(data=st.data(), key=st.sampled_from(KEYS))
@@ -243,7 +275,7 @@ class Failovers(RuleBasedStateMachine):
         was_owed = known.claimer.is_owed
         answered, answer = self.ask(fates, losing, known.claimer.close)
         if answered and was_owed:
-            self.receive(known, [(each.key, int(each.score)) for each in answer])
+            self.receive(known, [(key, int(score), text) for key, score, text in answer])
         elif answered:
             assert answer == []
 
@@ -269,7 +301,7 @@ class Failovers(RuleBasedStateMachine):
     def hand_back_with(self, known: Known, back: int, fates: list[str | None], losing: int) -> None:
         if not known.backing:
             known.backing, known.entries = known.entries[:back], known.entries[back:]
-        entries = [Entry(key, str(ms)) for key, ms in known.backing]
+        entries = [Entry(key, str(ms), text) for key, ms, text in known.backing]
         if entries:
             answered, _ = self.ask(fates, losing, lambda: known.claimer.hand_back(entries), claim_token=known.token)
             if answered:
@@ -281,12 +313,14 @@ class Failovers(RuleBasedStateMachine):
     def redis_holds_what_the_dict_holds(self) -> None:
         shown = self.client.look("ZRANGE", Q, 0, -1, "WITHSCORES")
         held = [(member, float(score)) for member, score in shown]
-        assert held == [(to_member(key), ms) for key, ms in self.state.in_order()]
+        assert held == [(to_member(key), ms) for key, ms, _ in self.state.in_order()]
+        carried = self.client.look("HGETALL", data_key(Q))
+        assert carried == {to_member(key): text.encode() for key, text in self.state.data.items()}
 
     @invariant()
     def nothing_else_lies_there_for_long(self) -> None:
         for key in self.client.look("KEYS", "*"):
-            assert key == Q.encode() or self.client.look("PTTL", key) > 0
+            assert key in (Q.encode(), data_key(Q).encode()) or self.client.look("PTTL", key) > 0
 
     def teardown(self) -> None:
         """All claimers return what they have, and every copy arrives: Redis still holds what the dict holds."""

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.batch import Entry, Verb
+from rx_runat.model.batch import Entry, Verb, to_entries
 from rx_runat.model.claim import Lease
+from rx_runat.model.data import NOT_NAMED
 from rx_runat.model.members import to_key
 from rx_runat.store.claimers import LEASE
 from rx_runat.store.client import TRIES
 from rx_runat.store.connect import connect
-from rx_runat.store.keys import claimed_key, dead_key, leases_key
+from rx_runat.store.dead_letter_store import REVIVE
+from rx_runat.store.keys import claimed_key, data_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
-from rx_runat.store.verbs import CANCEL, SETTLE
+from rx_runat.store.verbs import CANCEL, SCHEDULE, SETTLE
 from rx_runat.stream.leases import LeaseManager
 from rx_runat.stream.writes import Writes
 from tests.support.failovers import FailoverClient
@@ -34,6 +36,7 @@ pytestmark = [pytest.mark.no_cover, pytest.mark.usefixtures("small_pieces")]
 START_MS = 1_000_000
 LEASE_MS = 2000
 KEYS = ["a", "b", "é"]
+DATA = st.sampled_from([NOT_NAMED, None, 0, {"n": [1]}])
 ENDINGS: list[Verb] = ["ack", "nack", "bury", "back"]
 
 SOME_FATES = st.lists(st.sampled_from(["lost", "late", "away", "switch", "lost, switch"]), min_size=1, max_size=TRIES)
@@ -51,19 +54,21 @@ class Seen(NamedTuple):
         waits: the keys that wait.
         out: key -> the deadline of its lease.
         fences: key -> the fence of its lease.
-        dead: the keys of dead letters.
+        dead: key -> its dead letter.
+        data: key -> its data, as text.
     """
 
     waits: frozenset[str]
     out: Mapping[str, float]
     fences: Mapping[str, str]
-    dead: frozenset[str]
+    dead: Mapping[str, bytes]
+    data: Mapping[str, str]
 
     def is_out(self, key: str, fence: str, now_ms: int) -> bool:
         return self.fences.get(key) == fence and self.out.get(key, 0) > now_ms
 
     def places(self) -> frozenset[str]:
-        return self.waits | self.out.keys() | self.dead
+        return self.waits | self.out.keys() | self.dead.keys()
 
 
 class ObservedClient(FailoverClient):
@@ -96,7 +101,8 @@ class ObservedClient(FailoverClient):
             frozenset(map(to_key, self.look("ZRANGE", Q, 0, -1))),
             out,
             {key: fence for key, fence in fences.items() if fence != "-"},
-            frozenset(map(to_key, self.look("HKEYS", dead_key(Q)))),
+            {to_key(member): letter for member, letter in self.look("HGETALL", dead_key(Q)).items()},
+            {to_key(member): text.decode() for member, text in self.look("HGETALL", data_key(Q)).items()},
         )
 
 
@@ -139,6 +145,9 @@ class LeaseFailovers(RuleBasedStateMachine):
             command[1] == CANCEL.body or command[0] == "HDEL" or (command[1] == SETTLE.body and "ack" in command)
         )
         assert not gone or may_end, "no key is lost"
+        if command[:2] not in [("EVAL", SCHEDULE.body), ("EVAL", REVIVE.body)]:
+            kept = {key: text for key, text in before.data.items() if key in after.waits | after.out.keys()}
+            assert after.data == kept, "a key that waits or is out keeps its data, and no other has any"
         for key, fence in after.fences.items():
             former = before.fences.get(key, fence)
             assert former == fence or not before.is_out(key, former, self.ms), "no key is out twice while a lease lives"
@@ -174,17 +183,18 @@ class LeaseFailovers(RuleBasedStateMachine):
         before = self.present
         self.client.send_at_once(command)
         if command[:2] == ("EVAL", LEASE.body):
-            token = command[3 + 4 + 1]
+            token = command[3 + 5 + 1]
             if token not in [claimer._token for claimer in self.claimers]:
                 taken = {key for key, fence in self.present.fences.items() if fence == token}
                 assert taken <= before.fences.keys(), "a late copy of a claim that was replied to takes nothing"
 
     # The verbs.
 
-    @rule()
-    def schedule_all(self) -> None:
-        for key in KEYS:
-            self.ask([], 0, lambda key=key: self.store.schedule([Job(key, (START_MS - 9) / 1000)], "last"))  # type: ignore[misc]
+    @rule(carried=DATA)
+    def schedule_all(self, carried: Any = NOT_NAMED) -> None:
+        jobs = [Job(key, (START_MS - 9) / 1000, data=carried) for key in KEYS]
+        for job in jobs:
+            self.ask([], 0, lambda job=job: self.store.schedule([job], "last"))  # type: ignore[misc]
 
     @rule(key=st.sampled_from(KEYS), fates=FATES, losing=LOSING)
     def cancel(self, key: str, fates: list[str | None], losing: int) -> None:
@@ -205,12 +215,16 @@ class LeaseFailovers(RuleBasedStateMachine):
     @rule(number=st.integers(0, 1), limit=st.sampled_from([4, 4, 1]), fates=FATES, losing=LOSING)
     def claim(self, number: int, limit: int, fates: list[str | None], losing: int) -> None:
         claimer = self.claimers[number]
+        was_owed = claimer.is_owed
         answered, got = self.ask(fates, losing, lambda: claimer.claim(limit))
         if answered:
-            self.last[number] = [Entry(*pair) for pair in zip(got.keys, got.scores, strict=True)]
-            for key in got.keys:
+            self.last[number] = to_entries(got)
+            for key, _, text in self.last[number]:
                 assert self.was_out(key, got.fence), "what was claimed is known where it was claimed"
-                self.leases.append(Lease(key, got.fence, got.deadline, self.manager, "now", got.generation))
+                assert was_owed or text == self.present.data.get(key, ""), (
+                    "what lies there, unless it was claimed before"
+                )
+                self.leases.append(Lease(key, got.fence, got.deadline, self.manager, "now", got.generation, text))
 
     @precondition(lambda self: any(self.last.values()))
     @rule(data=st.data(), fates=FATES, losing=LOSING)
@@ -229,11 +243,16 @@ class LeaseFailovers(RuleBasedStateMachine):
         verbs=st.lists(st.sampled_from([*ENDINGS, "extend", "begin"]), min_size=1, max_size=2),
         fates=FATES,
         losing=LOSING,
+        next_run=st.sampled_from(["", "", "+60"]),
     )
-    def settle(self, data: st.DataObject, verbs: list[Verb], fates: list[str | None], losing: int) -> None:
+    def settle(
+        self, data: st.DataObject, verbs: list[Verb], fates: list[str | None], losing: int, next_run: str
+    ) -> None:
         leases = data.draw(st.lists(st.sampled_from(self.leases[-4:]), min_size=1, max_size=len(verbs), unique=True))
         if any(lease.is_unsure for lease in leases):
             leases = leases[:1]  # as `Acks` does
+        for lease in leases:
+            lease.next_run = next_run
         self.settle_with(list(zip(leases, verbs, strict=False)), fates, losing)
 
     @precondition(lambda self: self.leases)
@@ -261,6 +280,10 @@ class LeaseFailovers(RuleBasedStateMachine):
             else:
                 assert self.was_out(lease.key, lease.fence), "never yes where the lease was never known"
                 assert is_ours is (verb in ("extend", "begin")), "yes where it is so"
+                if verb in ("ack", "bury") and lease.next_run and not is_lost and not was_unsure[lease]:
+                    assert lease.key in self.present.waits, "a chain does not break"
+                if verb == "bury" and not is_lost and not was_unsure[lease]:
+                    assert self.present.dead[lease.key].endswith(b"why\x1f" + lease.data.encode())
                 if verb == "extend":
                     assert self.present.out[lease.key] == answer == lease.deadline_ms
 

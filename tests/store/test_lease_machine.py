@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import strategies as st
@@ -18,13 +18,14 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job
-from rx_runat.model.batch import EVERY, SUPERSEDED, Counting, Entry, SettleRequest, Verb
+from rx_runat.model.batch import EVERY, SUPERSEDED, Counting, SettleRequest, Verb, to_entries
+from rx_runat.model.data import NOT_NAMED, from_text, to_text
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.model.times import EPOCH
 from rx_runat.store import claimers
 from rx_runat.store.client import RedisClient
-from rx_runat.store.keys import claimed_key, dead_key, leases_key
+from rx_runat.store.keys import claimed_key, data_key, dead_key, leases_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support.machines import run_machine
@@ -36,7 +37,10 @@ START_MS = 1_000_000
 LEASE_MS = 300
 BOUND = 2  # keys brought back in one claim: few, so that it matters
 KEYS = ["a", "b", "é", "\udcff"]
+REASON = "why\n\x1fnot"
 LOST = st.sampled_from([0, 0, 0, 1])  # how many replies are lost, so that the request is resent
+DATA = st.sampled_from([NOT_NAMED, NOT_NAMED, None, 0, "\x1f", {"n": [1]}])
+NEXT = st.sampled_from(["", "+0", "+70", str(START_MS + 400)])  # when the next run of what is acked or buried is due
 TIMES = st.integers(-200, 1200)  # ms, about the time that a history takes
 
 
@@ -90,6 +94,7 @@ class Held(NamedTuple):
     key: str
     fence: str
     deadline: int
+    data: str  # as text, when it was claimed
 
 
 class Leases(RuleBasedStateMachine):
@@ -105,7 +110,9 @@ class Leases(RuleBasedStateMachine):
         self.runs: list[Run] = []
         self.waiting: dict[str, Run] = {}
         self.out: dict[str, Run] = {}
-        self.letters: dict[str, tuple[Run, int]] = {}
+        self.letters: dict[str, tuple[Run, int, str]] = {}
+        self.data: dict[str, str] = {}  # as text
+        self.next_runs: dict[int, int] = {}  # of the last settle
         self.ghosts: dict[str, Run] = {}  # superseded between two attempts: the same time again is the same run again
         self.held: list[Held] = []
         for place, key in enumerate(KEYS):
@@ -149,6 +156,25 @@ class Leases(RuleBasedStateMachine):
             run.due = due
             self.waiting[run.key] = run
 
+    def set_data(self, key: str, text: str) -> None:
+        self.data |= {key: text}
+        if text in ("", "null"):
+            del self.data[key]
+
+    def next_moment(self, request: SettleRequest) -> int:
+        return self.up + int(request.next_run) if request.next_run[0] == "+" else int(request.next_run)
+
+    def next_run(self, place: int, request: SettleRequest) -> None:
+        """The run of a key has ended: its data goes, unless a newer schedule or its next run stands."""
+        if request.key in self.waiting:
+            return
+        if request.next_run:
+            at = self.next_moment(request)
+            self.begin_run(request.key, at)
+            self.next_runs[place] = at
+        else:
+            self.data.pop(request.key, None)
+
     def release(self, run: Run) -> None:
         del self.out[run.key]
         if run.key in self.waiting:
@@ -178,11 +204,17 @@ class Leases(RuleBasedStateMachine):
             run.parked = None
             yield run
 
-    def judge(self, request: SettleRequest, resent: bool) -> int | None:
+    def judge(self, request: SettleRequest, resent: bool, place: int = 0) -> int | None:
         run = self.out.get(request.key)
         if run is None or run.fence != request.fence:
             if resent and request.verb not in ("begin", "extend"):
-                return 1 if self.ms < request.deadline_ms else None
+                if self.ms >= request.deadline_ms:
+                    return None
+                if request.verb in ("ack", "bury") and request.next_run:
+                    at = self.next_moment(request)
+                    if request.key in self.waiting and self.waiting[request.key].shown == at:
+                        self.next_runs[place] = at
+                return 1
             return 0
         if run.deadline <= self.ms:
             return 0
@@ -197,10 +229,12 @@ class Leases(RuleBasedStateMachine):
         self.release(run)
         if request.verb == "ack":
             run.end = "acked"
+            self.next_run(place, request)
         elif request.verb == "bury":
             run.end = "dead"
             run.count()
-            self.letters[run.key] = (run, self.ms)
+            self.letters[run.key] = (run, self.ms, request.data)
+            self.next_run(place, request)
         elif request.verb == "nack":
             run.count()
             self.wait_again(run, self.up + int(request.argument))
@@ -228,23 +262,27 @@ class Leases(RuleBasedStateMachine):
 
     # The schedule.
 
-    @rule(key=st.sampled_from(KEYS), ms=TIMES, as_delay=st.booleans(), keep=st.sampled_from(KEEP))
-    def schedule(self, key: str, ms: int, as_delay: bool, keep: Keep) -> None:
+    @rule(key=st.sampled_from(KEYS), ms=TIMES, as_delay=st.booleans(), keep=st.sampled_from(KEEP), carried=DATA)
+    def schedule(self, key: str, ms: int, as_delay: bool, keep: Keep, carried: Any = NOT_NAMED) -> None:
         wanted = self.up + max(ms, 0) if as_delay else START_MS + ms
-        job = Job(key, timedelta(milliseconds=max(ms, 0)) if as_delay else (START_MS + ms) / 1000)
+        time = timedelta(milliseconds=max(ms, 0)) if as_delay else (START_MS + ms) / 1000
+        job = Job(key, time, data=carried)
         answer = self.store.schedule([job], keep)
         before = self.waiting.get(key)
-        if before is not None and keep != "last":
-            before.parked = None
-            due = before.due
-            wanted = {"first": due, "earliest": min(due, wanted), "latest": max(due, wanted)}[keep]
-        self.write(key, wanted)
-        assert answer == wanted
+        if before is None:
+            is_accepted = keep != "absent" or key not in self.out
+        else:
+            is_accepted = {"earliest": wanted < before.due, "latest": wanted > before.due}.get(keep, keep == "last")
+        if is_accepted:
+            self.write(key, wanted)
+            if carried is not NOT_NAMED:
+                self.set_data(key, to_text(carried).decode())
+        assert answer == (wanted if is_accepted else before.due if before else None)
 
-    @rule(data=st.data(), ms=st.sampled_from([-1, 0, 1, 100]), keep=st.sampled_from(KEEP))
-    def schedule_what_is_out(self, data: st.DataObject, ms: int, keep: Keep) -> None:
+    @rule(data=st.data(), ms=st.sampled_from([-1, 0, 1, 100]), keep=st.sampled_from(KEEP), carried=DATA)
+    def schedule_what_is_out(self, data: st.DataObject, ms: int, keep: Keep, carried: Any) -> None:
         key = data.draw(st.sampled_from(sorted(self.out) or KEYS))
-        self.schedule(key, self.up - START_MS + ms, as_delay=False, keep=keep)
+        self.schedule(key, self.up - START_MS + ms, as_delay=False, keep=keep, carried=carried)
 
     @rule(key=st.sampled_from(KEYS), late=st.sampled_from([1, 3, 9]))
     def fall_due_while_out(self, key: str, late: int) -> None:
@@ -259,12 +297,17 @@ class Leases(RuleBasedStateMachine):
         if run is not None:
             self.schedule(key, run.due - START_MS, as_delay=False, keep="last")
 
-    @rule(key=st.sampled_from(KEYS), all_=st.booleans(), verb=st.sampled_from(["bury", "cancel", "revive", "drop"]))
-    def seldom(self, key: str, all_: bool, verb: str) -> None:
+    @rule(
+        key=st.sampled_from(KEYS),
+        all_=st.booleans(),
+        verb=st.sampled_from(["bury", "cancel", "revive", "drop"]),
+        next_run=NEXT,
+    )
+    def seldom(self, key: str, all_: bool, verb: str, next_run: str) -> None:
         """One rule for verbs that would end most runs early if they came as often as the others."""
         self.look_at_the_dead(2)
         if verb == "bury":
-            self.settle_all([held for held in self.held[-4:] if held.key == key], "bury")
+            self.settle_all([held for held in self.held[-4:] if held.key == key], "bury", next_run)
         elif verb == "cancel":
             self.cancel(key)
         else:
@@ -273,6 +316,7 @@ class Leases(RuleBasedStateMachine):
     def cancel(self, key: str) -> None:
         runs = [runs.pop(key) for runs in (self.waiting, self.out) if key in runs]
         self.ghosts.pop(key, None)
+        self.data.pop(key, None)
         for run in runs:
             run.end = "cancelled"
         assert self.store.cancel(key) is bool(runs)
@@ -302,10 +346,11 @@ class Leases(RuleBasedStateMachine):
                 run.count()
             run.fence, run.deadline = got.fence, self.up + LEASE_MS
             self.out[run.key] = run
-            self.held.append(Held(run.key, got.fence, run.deadline))
+            self.held.append(Held(run.key, got.fence, run.deadline, self.data.get(run.key, "")))
         assert list(zip(got.keys, map(int, got.scores), got.attempts, got.counts, strict=True)) == [
             (run.key, run.run_at, run.number, run.counts) for run in runs
         ]
+        assert [text for _, _, text in to_entries(got)] == [self.data.get(run.key, "") for run in runs]
         assert not runs or got.deadline == self.up + LEASE_MS
         assert got.now == self.now
         looks = [run.deadline for run in self.out.values()]
@@ -318,12 +363,15 @@ class Leases(RuleBasedStateMachine):
         got = plain_claimer.claim(limit)
         runs = list(self.pop(limit))
         assert list(zip(got.keys, map(int, got.scores), strict=True)) == [(run.key, run.run_at) for run in runs]
+        texts = [self.data.pop(run.key, "") for run in runs]
+        assert [text for _, _, text in to_entries(got)] == texts
         for run in runs:
             run.end = "taken"
         if back and runs:
-            plain_claimer.hand_back([Entry(*pair) for pair in zip(got.keys, got.scores, strict=True)])
-            for run in runs:
+            plain_claimer.hand_back(to_entries(got))
+            for run, text in zip(runs, texts, strict=True):
                 self.begin_run(run.key, run.run_at)
+                self.set_data(run.key, text)
         plain_claimer.close()
 
     @rule(
@@ -331,52 +379,58 @@ class Leases(RuleBasedStateMachine):
         verbs=st.lists(st.sampled_from(["begin", "ack", "nack", "extend", "bury", "back"]), min_size=1, max_size=3),
         delay=st.integers(0, 400),
         lost=LOST,
+        next_run=NEXT,
     )
-    def settle(self, data: st.DataObject, verbs: list[Verb], delay: int, lost: int) -> None:
+    def settle(self, data: st.DataObject, verbs: list[Verb], delay: int, lost: int, next_run: str) -> None:
         """Settle several claims at once, among them claims whose lease is not held any more."""
         if self.held:
             held = [data.draw(st.sampled_from(self.held[-6:])) for _ in verbs]
-            self.settle_each(list(zip(verbs, held, strict=True)), delay, lost)
+            self.settle_each(list(zip(verbs, held, strict=True)), delay, lost, next_run)
 
-    @rule(verb=st.sampled_from(["begin", "nack", "extend", "back", "ack"]))
-    def settle_what_is_out(self, verb: Verb) -> None:
-        self.settle_all([held for held in self.held[-4:] if held.key in self.out], verb)
+    @rule(verb=st.sampled_from(["begin", "nack", "extend", "back", "ack", "ack"]), next_run=NEXT)
+    def settle_what_is_out(self, verb: Verb, next_run: str) -> None:
+        self.settle_all([held for held in self.held[-4:] if held.key in self.out], verb, next_run)
 
-    def settle_all(self, helds: list[Held], verb: Verb) -> None:
-        self.settle_each([(verb, held) for held in helds], 50, 0)
+    def settle_all(self, helds: list[Held], verb: Verb, next_run: str) -> None:
+        self.settle_each([(verb, held) for held in helds], 50, 0, next_run)
 
-    def settle_each(self, pairs: list[tuple[Verb, Held]], delay: int, lost: int) -> None:
+    def settle_each(self, pairs: list[tuple[Verb, Held]], delay: int, lost: int, next_run: str) -> None:
         requests: list[SettleRequest] = []
         for verb, held in pairs:
-            argument = {"nack": delay, "extend": delay, "bury": "why\nnot"}.get(verb, "")
-            requests.append(SettleRequest(verb, held.key, held.fence, argument, held.deadline))
+            argument = {"nack": delay, "extend": delay, "bury": REASON}.get(verb, "")
+            asked = SettleRequest(verb, held.key, held.fence, argument, held.deadline, 0, next_run, held.data)
+            requests.append(asked)
         self.faults.lost = lost if requests else 0
         settled = self.store.settle(requests)
-        first = [self.judge(request, resent=False) for request in requests]
-        answers = [self.judge(request, resent=True) for request in requests] if lost else first
+        for resent in range(1 + (lost if requests else 0)):
+            self.next_runs = {}
+            answers = [self.judge(request, bool(resent), place) for place, request in enumerate(requests)]
         assert settled.answers == answers
+        assert settled.next_runs == self.next_runs
         for request, answer in zip(requests, answers, strict=True):
             if request.verb == "extend" and answer:
-                self.held.append(Held(request.key, request.fence, answer))
+                self.held.append(Held(request.key, request.fence, answer, request.data))
 
     # Dead letters.
 
     def look_at_the_dead(self, n: int) -> None:
         shown = self.store.dead_peek(n)
-        letters = sorted((ms, key, run) for key, (run, ms) in self.letters.items())[:n]
+        letters = sorted((ms, key, run, text) for key, (run, ms, text) in self.letters.items())[:n]
         assert [
-            (each.key, (each.run_at - EPOCH) // timedelta(milliseconds=1), each.attempts, each.reason) for each in shown
-        ] == [(key, run.run_at, run.attempt, "why\nnot") for _, key, run in letters]
-        assert [(each.time - EPOCH) // timedelta(milliseconds=1) for each in shown] == [ms for ms, _, _ in letters]
+            (each.key, (each.run_at - EPOCH) // timedelta(milliseconds=1), each.attempts, each.reason, each.data)
+            for each in shown
+        ] == [(key, run.run_at, run.attempt, REASON, from_text(text, key)) for _, key, run, text in letters]
+        assert [(each.time - EPOCH) // timedelta(milliseconds=1) for each in shown] == [ms for ms, *_ in letters]
         assert self.store.dead_size() == len(self.letters)
 
     def revive(self, key: str | None) -> None:
         keys = [each for each in self.letters if key in (None, each)]
+        keys = [each for each in keys if each not in self.waiting and each not in self.out]
         assert self.store.revive(key) == len(keys)
         for each in keys:
-            run, _ = self.letters.pop(each)
-            if each not in self.waiting:
-                self.begin_run(each, run.run_at)
+            run, _, text = self.letters.pop(each)
+            self.begin_run(each, run.run_at)
+            self.set_data(each, text)
 
     def drop(self, key: str | None) -> None:
         keys = [each for each in self.letters if key in (None, each)]
@@ -397,6 +451,9 @@ class Leases(RuleBasedStateMachine):
         send = RedisClient.call
         waits = dict(send(self.faults, "ZRANGE", Q, 0, -1, "WITHSCORES"))
         assert waits == {to_member(key): run.shown for key, run in self.waiting.items()}
+        carried = dict(send(self.faults, "HGETALL", data_key(Q)))
+        assert carried == {to_member(key): text.encode() for key, text in self.data.items()}
+        assert self.data.keys() <= self.waiting.keys() | self.out.keys(), "no data is left behind"
         out = dict(send(self.faults, "ZRANGE", claimed_key(Q), 0, -1, "WITHSCORES"))
         assert out == {to_member(key): run.deadline for key, run in self.out.items()}
         known = send(self.faults, "HGETALL", leases_key(Q))

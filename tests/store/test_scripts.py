@@ -107,7 +107,7 @@ def test_a_queue_of_real_time_never_tells_redis_the_time(taught: Server) -> None
     assert len(claims) >= 2
     assert {len(each) for each in claims} == {6}
     assert peeks == [["3"]]
-    assert [each[:2] for each in schedules] == [["NX", ""], ["", ""], ["GT", ""]], "no time where one may stand"
+    assert [each[:2] for each in schedules] == [["first", ""], ["", ""], ["latest", ""]], "no time where one may stand"
     assert len(backs) == 1
     assert not [words for kind, words in seen if kind != "lua" and words[0].upper() == "EVAL"], "all by their hash"
     times = [words for kind, words in seen if kind == "lua" and words[0].upper() == "TIME"]
@@ -170,6 +170,6 @@ def test_a_hand_back_is_one_command_for_all_keys(taught: Server) -> None:
     plain_claimer = RedisStore(store_client, Q).plain_claimer()
     put(store_client, ("a", 1), ("b", 2))
     mine = entries(plain_claimer.claim(10))
-    assert inside(taught, lambda: plain_claimer.hand_back(mine)) == ["GET", "DEL", "ZADD", "SET", "ZADD"]
+    assert inside(taught, lambda: plain_claimer.hand_back(mine)) == ["GET", "EXISTS", "ZREM", "ZADD", "SET", "ZADD"]
     plain_claimer.close()
     store_client.close()

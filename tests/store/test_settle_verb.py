@@ -57,7 +57,7 @@ def test_extend_moves_the_deadline_and_only_that(store: RedisStore, flaky: Flaky
 def test_a_buried_key_is_a_dead_letter(store: RedisStore, flaky: FlakyClient) -> None:
     leased = lease_a(store, flaky)
     assert store.settle([to_settle("bury", leased)]) == SettleReply([1], None, None)
-    assert whole(flaky) == Whole(dead={b"a": b"%d 1 %d no such address" % (MS, MS - 1)}, receipts=1)
+    assert whole(flaky) == Whole(dead={b"a": b"%d 1 %d no such address\x1f" % (MS, MS - 1)}, receipts=1)
     assert store.dead_peek(5) == [DeadLetter("a", at(MS - 1), 1, "no such address", at(MS))]
 
 

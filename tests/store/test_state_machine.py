@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from hypothesis import strategies as st
@@ -17,12 +17,14 @@ from hypothesis.stateful import (
 )
 
 from rx_runat import Job, OutcomeUnknown, Unavailable
-from rx_runat.model.batch import Entry
+from rx_runat.model.batch import Entry, to_entries
+from rx_runat.model.data import NOT_NAMED, from_text, to_text
 from rx_runat.model.job import KEEP, Keep
 from rx_runat.model.members import to_key, to_member
 from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
 from rx_runat.store.client import TRIES, RedisClient
 from rx_runat.store.connect import connect
+from rx_runat.store.keys import data_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
 from tests.support.machines import run_machine
@@ -32,6 +34,10 @@ pytestmark = pytest.mark.no_cover  # it would add half to the time of thousands 
 
 START_MS = 1_000_000
 KEYS = ["a", "b", "c", "d", "é", "\udcff"]
+DATA = st.sampled_from([NOT_NAMED, NOT_NAMED, None, 0, "é\x1f", {"n": [1]}])
+
+Run: TypeAlias = tuple[str, int, str]
+"""A key, its run_at, and its data as text; "": none."""
 
 FATES = st.lists(st.sampled_from(["lost", "late", "away"]), max_size=TRIES)
 """Fates of the next requests: done and not replied to; delayed; never sent. Later requests are replied to."""
@@ -95,10 +101,10 @@ class Known:
 
     def __init__(self, claimer: PlainClaimer) -> None:
         self.claimer = claimer
-        self.entries: list[tuple[str, int]] = []  # claimed and replied to, neither delivered nor handed back
+        self.entries: list[Run] = []  # claimed and replied to, neither delivered nor handed back
         self.wish = 0  # of its claim or hand-back
         self.claiming = False
-        self.backing: list[tuple[str, int]] | None = None  # a hand-back that was not replied to
+        self.backing: list[Run] | None = None  # a hand-back that was not replied to
 
     def may_claim(self) -> bool:
         return self.backing is None
@@ -122,7 +128,8 @@ class Schedule(RuleBasedStateMachine):
         self.waiting = {key: START_MS - 100 * place for place, key in enumerate(KEYS)}
         self.client.at_once("ZADD", Q, *(each for key, ms in self.waiting.items() for each in (ms, to_member(key))))
         self.wishes = 0
-        self.taken: dict[int, list[tuple[str, int]]] = {}  # by the wish of the claim that took them
+        self.data: dict[str, str] = {}  # as text, orphans included
+        self.taken: dict[int, list[Run]] = {}  # by the wish of the claim that took them
         self.returned: set[int] = set()  # the wishes of hand-backs
 
     def new_wish(self) -> int:
@@ -139,16 +146,29 @@ class Schedule(RuleBasedStateMachine):
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
             if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
                 self.taken[sent.wish] = due
-            for key, _ in due:
+            for key, _, _ in due:
                 del self.waiting[key]
+                self.data.pop(key, None)
         if sent.is_hand_back() and sent.wish not in self.returned:
             self.returned.add(sent.wish)
-            for score, member in zip(args[5::2], args[6::2], strict=True):
+            width = int(args[5])
+            for i in range(6, len(args), width):
+                score, member, text = args[i], args[i + 1], args[i + 2] if width == 3 else b""
                 assert isinstance(member, bytes)
-                self.waiting.setdefault(to_key(member), int(score))
+                assert isinstance(text, bytes)
+                key = to_key(member)
+                if key not in self.waiting:
+                    self.waiting[key] = int(score)
+                    self.set_data(key, text.decode())
 
-    def in_order(self) -> list[tuple[str, int]]:
-        return sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+    def set_data(self, key: str, text: str) -> None:
+        self.data |= {key: text}
+        if text in ("", "null"):
+            del self.data[key]
+
+    def in_order(self) -> list[Run]:
+        ordered = sorted(self.waiting.items(), key=lambda pair: (pair[1], to_member(pair[0])))
+        return [(key, ms, self.data.get(key, "")) for key, ms in ordered]
 
     def ask(self, fates: list[str | None], verb: Callable[[], Any], wish: int = 0) -> tuple[bool, Any]:
         """Call a verb and update the model; returns whether the verb returned, and what."""
@@ -182,7 +202,7 @@ class Schedule(RuleBasedStateMachine):
 
     @rule(
         jobs=st.lists(
-            st.tuples(st.sampled_from(KEYS), st.integers(-600, 2500)),
+            st.tuples(st.sampled_from(KEYS), st.integers(-600, 2500), DATA),
             min_size=1,
             max_size=3,
             unique_by=lambda job: job[0],
@@ -191,17 +211,22 @@ class Schedule(RuleBasedStateMachine):
         keep=st.sampled_from(KEEP),
         fates=FATES,
     )
-    def schedule(self, jobs: list[tuple[str, int]], as_delay: bool, keep: Keep, fates: list[str | None]) -> None:
+    def schedule(self, jobs: list[tuple[str, int, Any]], as_delay: bool, keep: Keep, fates: list[str | None]) -> None:
         now = -(-self.now // 1000)
-        wanted = {key: now + max(ms, 0) if as_delay else START_MS + ms for key, ms in jobs}
-        made = [Job(key, timedelta(milliseconds=ms) if as_delay else (START_MS + ms) / 1000) for key, ms in jobs]
+        wanted = {key: (now + max(ms, 0) if as_delay else START_MS + ms, carried) for key, ms, carried in jobs}
+        made = [
+            Job(key, timedelta(milliseconds=ms) if as_delay else (START_MS + ms) / 1000, data=carried)
+            for key, ms, carried in jobs
+        ]
         answered, answer = self.ask(fates, lambda: self.store.schedule(made, keep))
         if self.done:
-            for key, ms in wanted.items():
+            for key, (ms, carried) in wanted.items():
                 before = self.waiting.get(key)
-                if before is not None:
-                    ms = {"last": ms, "first": before, "earliest": min(before, ms), "latest": max(before, ms)}[keep]
-                self.waiting[key] = ms
+                is_better = before is None or {"earliest": ms < before, "latest": ms > before}.get(keep, keep == "last")
+                if is_better:
+                    self.waiting[key] = ms
+                    if carried is not NOT_NAMED:
+                        self.set_data(key, to_text(carried).decode())
         if answered:
             assert answer == min(self.waiting[key] for key in wanted)
 
@@ -211,8 +236,28 @@ class Schedule(RuleBasedStateMachine):
         answered, answer = self.ask(fates, lambda: self.store.cancel(key))
         if self.done:
             self.waiting.pop(key, None)
+            self.data.pop(key, None)
         if answered:
             assert answer is waited
+
+    # Another client, which knows nothing of data.
+
+    @rule(key=st.sampled_from(KEYS))
+    def npm_runat_takes(self, key: str) -> None:
+        self.client.at_once("ZREM", Q, to_member(key))
+        self.waiting.pop(key, None)
+
+    @rule(key=st.sampled_from(KEYS), ms=st.integers(-600, 2500))
+    def npm_runat_schedules(self, key: str, ms: int) -> None:
+        self.client.at_once("ZADD", Q, START_MS + ms, to_member(key))
+        self.waiting[key] = START_MS + ms
+
+    @rule()
+    def gc(self) -> None:
+        orphans = self.data.keys() - self.waiting.keys()
+        assert self.store.gc() == len(orphans)
+        for key in orphans:
+            del self.data[key]
 
     # The looks.
 
@@ -224,9 +269,9 @@ class Schedule(RuleBasedStateMachine):
             assert when == (None if ms is None else datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms))
         answered, dues = self.ask(fates, lambda: self.store.peek(n))
         if answered:
-            shown = [(due.key, round(due.run_at.timestamp() * 1000)) for due in dues]
-            assert shown == self.in_order()[:n]
-            assert [due.lateness for due in dues] == [(self.now - ms * 1000) / 1e6 for _, ms in shown]
+            shown = [(due.key, round(due.run_at.timestamp() * 1000), due.data) for due in dues]
+            assert shown == [(key, ms, from_text(text, key)) for key, ms, text in self.in_order()[:n]]
+            assert [due.lateness for due in dues] == [(self.now - ms * 1000) / 1e6 for _, ms, _ in shown]
         moment = None if until is None else (START_MS + until) / 1000
         answered, size = self.ask(fates, lambda: self.store.size(moment))
         if answered:
@@ -248,7 +293,7 @@ class Schedule(RuleBasedStateMachine):
         answered, answer = self.ask(fates, lambda: known.claimer.claim(limit), known.wish)
         if answered:
             known.claiming = False
-            got = [(key, int(score)) for key, score in zip(answer.keys, answer.scores, strict=True)]
+            got = [(key, int(score), text) for key, score, text in to_entries(answer)]
             assert got == self.taken.get(known.wish, [])
             assert answer.now == self.now
             self.check_wait(answer.wait)
@@ -279,7 +324,7 @@ class Schedule(RuleBasedStateMachine):
     def hand_back_with(self, known: Known, fates: list[str | None]) -> None:
         if known.backing is None:
             known.backing, known.entries, known.wish = known.entries, [], self.new_wish()
-        entries = [Entry(key, str(ms).encode()) for key, ms in known.backing]
+        entries = [Entry(key, str(ms), text) for key, ms, text in known.backing]
         answered, _ = self.ask(fates, lambda: known.claimer.hand_back(entries), known.wish)
         if answered:
             known.backing = None
@@ -294,7 +339,7 @@ class Schedule(RuleBasedStateMachine):
         answered, answer = self.ask(fates, known.claimer.close, known.wish)
         if not answered:
             return
-        got = [(each.key, int(each.score)) for each in answer]
+        got = [(key, int(score), text) for key, score, text in answer]
         if claiming:
             assert got == self.taken.get(known.wish, [])
             known.claiming = False
@@ -308,12 +353,14 @@ class Schedule(RuleBasedStateMachine):
     def redis_holds_what_the_dict_holds(self) -> None:
         shown = self.client.at_once("ZRANGE", Q, 0, -1, "WITHSCORES")
         held = [(member, float(score)) for member, score in shown]
-        assert held == [(to_member(key), ms) for key, ms in self.in_order()]
+        assert held == [(to_member(key), ms) for key, ms, _ in self.in_order()]
+        carried = self.client.at_once("HGETALL", data_key(Q))
+        assert carried == {to_member(key): text.encode() for key, text in self.data.items()}
 
     @invariant()
     def nothing_else_lies_there_for_long(self) -> None:
         for key in self.client.at_once("KEYS", "*"):
-            assert key == Q.encode() or self.client.at_once("PTTL", key) > 0
+            assert key in (Q.encode(), data_key(Q).encode()) or self.client.at_once("PTTL", key) > 0
 
     def teardown(self) -> None:
         """All claimers return what they have, and every duplicate arrives: Redis still holds what the dict holds."""

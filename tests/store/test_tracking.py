@@ -12,7 +12,7 @@ import redis
 from rx_runat import Claim, Job, OutcomeUnknown, RunAt, Unavailable
 from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
-from rx_runat.store.keys import claimed_key, leases_key, receipt_key, wake_channel
+from rx_runat.store.keys import claimed_key, data_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
 from tests.support.scripts import runs_of, watched
 from tests.support.servers import Server
@@ -198,12 +198,12 @@ def test_a_source_that_saw_nothing_of_a_claim_wakes_when_its_lease_ends(
     got: list[Claim] = []
     make(interval=3600).claims().subscribe(got.append)
     wait_for_trackers(client, 1)
-    names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"))
+    names = (Q, claimed_key(Q), leases_key(Q), receipt_key(Q, "dead"), data_key(Q))
     with client.pipeline(transaction=True) as both:
         both.zadd(Q, {"a": 1000})
-        both.eval(LEASE.body, 4, *names, 1, "token", 3_600_000, 0, 500, 1, 100, 100, 1)
+        both.eval(LEASE.body, 5, *names, 1, "token", 3_600_000, 0, 500, 1, 100, 100, 1)
         *_, (now, _, leased, _, _) = both.execute()
-    assert leased.split(b"token")[2:] == [b"a", b"1000", b"1", b"now"]
+    assert leased.split(b"token")[3:] == [b"a", b"1000", b"1", b"now"]
     wait_until(lambda: got, "it came back")
     (claim,) = got
     assert (claim.key, claim.attempt) == ("a", 2)

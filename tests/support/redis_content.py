@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rx_runat.model.batch import Claimed, Entry, Leased
+from rx_runat.model.batch import Claimed, Entry, Leased, to_entries
 from rx_runat.store.client import RedisClient
 from rx_runat.store.request import new_token
 from tests.support.stores import Q
@@ -50,14 +50,14 @@ def put(store_client: RedisClient, *pairs: tuple[str | bytes, float | str]) -> N
 
 
 def entries(claimed: Claimed | Leased) -> list[Entry]:
-    return [Entry(key, score) for key, score in zip(claimed.keys, claimed.scores, strict=True)]
+    return to_entries(claimed)
 
 
 def keys_taken(reply: list[Any]) -> list[bytes]:
-    """The keys and scores in the reply of claim.lua, which has its token before each of them."""
+    """The keys and scores, and data if any, in the reply of claim.lua, which has its token before each of them."""
     taken: bytes = reply[2]
     token = taken[: len(new_token())]
-    return taken.split(token)[1:] if len(taken) > len(token) else []
+    return taken.split(token)[2:] if len(taken) > len(token) else []
 
 
 def at(milliseconds: float) -> datetime:

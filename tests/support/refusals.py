@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
+from rx_runat.model.batch import to_entries
 from rx_runat.model.members import to_key
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
@@ -89,7 +90,7 @@ WRONG: Mapping[str, tuple[Any, ...]] = {
     "set": ("SADD", "{}", "x"),
     "stream": ("XADD", "{}", "*", "x", "1"),
 }
-RIGHT = {NAMES.schedule: "zset", NAMES.claimed: "zset", NAMES.leases: "hash", NAMES.dead: "hash"}
+RIGHT = {NAMES.schedule: "zset", NAMES.claimed: "zset", NAMES.leases: "hash", NAMES.dead: "hash", NAMES.data: "hash"}
 
 
 def _aside(name: str, other: str) -> tuple[Any, ...]:
@@ -208,7 +209,7 @@ class Laboratory:
         setup.odd = None if odd is None else member_of(setup.keys[verb.place])
         lies = dict(self._usual)
         if verb.plain:
-            lies = {name: raw if name in ("due", "coming") else Raw() for name, raw in lies.items()}
+            lies = {name: Raw(raw.score if name in ("due", "coming") else None) for name, raw in lies.items()}
         if odd is not None:
             lies[verb.place] = odd
         batch(admin, [("FLUSHALL",), *writes({member_of(setup.keys[name]): raw for name, raw in lies.items()})])
@@ -292,9 +293,7 @@ class Laboratory:
         claimers = setup.store.leasing_claimer(1), setup.store.plain_claimer()
         claimers[0].claim(0)
         claimed = claimers[1].claim(1000)
-        reply = [
-            (key, relative_to(setup.now)(float(score))) for key, score in zip(claimed.keys, claimed.scores, strict=True)
-        ]
+        reply = [(key, relative_to(setup.now)(float(score)), text) for key, score, text in to_entries(claimed)]
         assert len(set(claimed.keys)) == len(claimed.keys), f"twice in a claim: {claimed.keys}"
         due = {to_key(key) for key, where in before.items() if is_due(where)}
         came = set(claimed.keys) - ({to_key(setup.odd)} if setup.odd is not None else set())

@@ -13,6 +13,7 @@ from tests.support.servers import Server
 SCRIPTS = {
     "cancel": verbs.CANCEL,
     "claim": claimers.CLAIM,
+    "gc": verbs.GC,
     "hand_back": claimers.HAND_BACK,
     "lease": claimers.LEASE,
     "locate": verbs.LOCATE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from rx_runat.model.batch import Entry
+from rx_runat.model.batch import Entry, to_entries
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import FailingClient
 from tests.support.whereabouts import Time, Where, Whole, relative_to
@@ -38,7 +38,7 @@ class Setup:
         self.held: Any = None
 
     def entries(self) -> list[Entry]:
-        return [Entry(key, score) for key, score in zip(self.held.keys, self.held.scores, strict=True)]
+        return to_entries(self.held)
 
     def when(self, score: str | float) -> Time:
         return relative_to(self.now)(float(score))

@@ -66,6 +66,8 @@ VERBS: dict[str, Verb] = {
         schedule("first", due=7, absent=8, coming=9, parked=10),
         schedule("earliest", due=7, absent=8, coming=9, parked=10),
         schedule("latest", due=7, absent=8, coming=9, parked=10),
+        schedule("last", names_data=True, due=7, absent=8, coming=9, leased=10),
+        schedule("absent", names_data=True, due=7, absent=8, leased=9, ended=10),
         *map(cancel, ("due", "leased", "parked", "ended", "between attempts, due")),
         Verb("when", "due", look_up, reads=True),
         Verb("peek", "due", peek, all_waiting, reads=True),
@@ -93,6 +95,8 @@ VERBS: dict[str, Verb] = {
         Verb("lease, close, owed", "due", close, prepare=owed(new_leasing), reads=True),
         *(settle((verb, place)) for verb in _VERBS for place in _HELD),
         settle(*zip(_VERBS, _HELD, strict=True)),
+        settle(("ack", "leased"), next_run=str(FAR)),
+        settle(("bury", "leased"), next_run=str(FAR)),
         Verb("dead peek", "dead", dead_peek, all_dead, reads=True),
         Verb("dead size", "dead", lambda setup: setup.store.dead_size(), reads=True),
         revive("dead"),
@@ -117,6 +121,7 @@ _FEW_PLACES = {
     "begin": ("leased, not begun",),
 }
 SIMILAR = {
+    *("schedule, first", "schedule, latest"),  # as "absent" and "earliest"
     *(f"{verb}, {place}" for verb in _VERBS for place in _HELD[1:] if place not in _FEW_PLACES.get(verb, ())),
     *(verb.name for verb in _PLAIN if not verb.name.startswith(("claim, all", "lease, all", "hand back, plain"))),
 }

@@ -7,24 +7,36 @@ from datetime import timedelta
 from typing import Any
 
 from rx_runat import Job
+from rx_runat.model.data import NOT_NAMED, to_text
 from rx_runat.model.job import Keep
 from rx_runat.model.members import to_key
 from tests.support.verb import ALL, Setup, Verb, at, is_odd, member_of, move
 from tests.support.whereabouts import Letter, Waits, Where, Whole
 
+DATA_OF = {"due": ["new"], "coming": 0, "leased": None, "ended": "new"}
+"""What some verbs write for the keys at these places; for those at others they name nothing."""
 
-def schedule(keep: Keep, **times: float) -> Verb:
+
+def schedule(keep: Keep, names_data: bool = False, **times: float) -> Verb:
     """Keys at many places, to the given places' keys; with a delay it is the script also where the last wins."""
 
-    def wanted(setup: Setup) -> dict[str, float]:
-        return {setup.keys[place.replace("_", " ")]: time for place, time in times.items()}
+    def data_of(place: str) -> Any:
+        return DATA_OF.get(place, NOT_NAMED) if names_data else NOT_NAMED
+
+    def wanted(setup: Setup) -> dict[str, tuple[float, Any]]:
+        return {setup.keys[place.replace("_", " ")]: (time, data_of(place)) for place, time in times.items()}
 
     def act(setup: Setup) -> Any:
-        return setup.when(setup.store.schedule([Job(key, time) for key, time in wanted(setup).items()], keep))
+        jobs = [Job(key, time, data=data) for key, (time, data) in wanted(setup).items()]
+        return setup.when(setup.store.schedule(jobs, keep))  # type: ignore[arg-type]
 
     def effect(setup: Setup, whole: Whole, _: Any) -> None:
-        for key, time in wanted(setup).items():
+        for key, (time, data) in wanted(setup).items():
             before = at(whole, key).waits
+            if keep == "absent" and (before is not None or at(whole, key).out is not None):
+                continue
+            if keep == "absent" and is_odd(setup, key) and setup.store.when(key) is None:
+                continue  # it is out under a lease whose record is none
             stands = before is not None and not is_odd(setup, key) and isinstance(before.at, float | int)
             if stands and before is not None:
                 if keep == "first" or (keep == "earliest" and before.at <= time * 1000):  # type: ignore[operator]
@@ -32,8 +44,10 @@ def schedule(keep: Keep, **times: float) -> Verb:
                 if keep == "latest" and before.at >= time * 1000:  # type: ignore[operator]
                     continue
             move(whole, key, waits=Waits(time * 1000, 0, time * 1000))
+            if data is not NOT_NAMED:
+                move(whole, key, data=None if data is None else to_text(data))
 
-    return Verb(f"schedule, {keep}", "due", act, effect, adds=True)
+    return Verb(f"schedule, {keep}{', data' * names_data}", "due", act, effect, adds=True)
 
 
 def delays(setup: Setup) -> list[Job]:
@@ -50,7 +64,7 @@ def cancel(place: str) -> Verb:
         where = at(whole, setup.keys[place])
         if not is_odd(setup, setup.keys[place]):
             assert was_there == (where.waits is not None or where.out is not None), f"it said {was_there}"
-        move(whole, setup.keys[place], waits=None, out=None)
+        move(whole, setup.keys[place], waits=None, out=None, data=None)
 
     return Verb(f"cancel, {place}", place, lambda setup: setup.store.cancel(setup.keys[place]), effect)
 
@@ -110,10 +124,8 @@ def revive(place: str | None) -> Verb:
                 newer = where.waits is not None or where.out is not None
                 run_at = where.letter.run_at
                 if not newer:
-                    move(whole, key, letter=None, waits=Waits(run_at, 0, run_at))
-                    count -= 1
-                elif count:  # a newer schedule stands
-                    move(whole, key, letter=None)
+                    data = where.letter.data or None
+                    move(whole, key, letter=None, waits=Waits(run_at, 0, run_at), data=data)
                     count -= 1
         odd = setup.odd is not None and whole.get(setup.odd, Where()).letter
         if odd and count == 1:  # its run_at could be read after all

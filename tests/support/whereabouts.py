@@ -22,11 +22,12 @@ from tests.support.stores import Q
 NAMES = queue_keys(Q)
 HOUR = 3_600_000
 FENCE = "\x1ffence00"
+DATA = '{"to":"é"}'  # what the keys carry, as text
 EARLY, NEWER, RETRY, ENDED, FAR = 1000, 2000, 3000, 5000, 4_000_000_000_000  # epoch ms; FAR: in the year 2096
 
 _RECORD = re.compile(rb"(\S+) (-?\d+) (\S+) (\S+) (\S+)")
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?(e[+-]?\d+)?|-?inf")
-_LETTER = re.compile(rb"\d+ (\d{1,15}) (\S+) (.*)", re.DOTALL)
+_LETTER = re.compile(rb"\d+ (\d{1,15}) (\S+) (.*?)(?:\x1f([^\x1f]*))?", re.DOTALL)
 
 Time: TypeAlias = "float | str"
 """Epoch ms; a time within some hours of the clock is spelled relative to it, as in `+1 h`."""
@@ -39,6 +40,7 @@ class Raw(NamedTuple):
     deadline: float | str | None = None
     record: str | bytes | None = None
     letter: str | bytes | None = None
+    data: str | None = None
 
 
 class Waits(NamedTuple):
@@ -64,6 +66,7 @@ class Letter(NamedTuple):
     attempts: int
     run_at: float
     reason: bytes
+    data: bytes
 
 
 class Where(NamedTuple):
@@ -75,6 +78,7 @@ class Where(NamedTuple):
     waits: Waits | None = None
     out: Out | None = None
     letter: Letter | bytes | None = None
+    data: bytes | None = None
 
 
 Whole: TypeAlias = dict[bytes, Where]
@@ -86,8 +90,8 @@ def spell(number: float) -> str:
 
 def _places(now: int) -> dict[str, Raw]:
     lease, mark = now + HOUR, now + HOUR - 0.5
-    letter = f"{now} 3 {EARLY} no such address"
-    return {
+    letter = f"{now} 3 {EARLY} no such address\x1f{DATA}"
+    places = {
         "absent": Raw(),
         "due": Raw(EARLY),
         "coming": Raw(FAR),
@@ -106,6 +110,8 @@ def _places(now: int) -> dict[str, Raw]:
         "dead": Raw(None, None, None, letter),
         "dead, due": Raw(EARLY, None, None, letter),
     }
+    without = ("absent", "coming", "dead")
+    return {name: raw if name in without else raw._replace(data=DATA) for name, raw in places.items()}
 
 
 PLACES = tuple(_places(0))
@@ -125,6 +131,7 @@ def writes(keys: Mapping[bytes, Raw]) -> list[tuple[Any, ...]]:
             ("ZADD", NAMES.claimed, None if raw.deadline is None else (raw.deadline, key)),
             ("HSET", NAMES.leases, None if raw.record is None else (key, raw.record)),
             ("HSET", NAMES.dead, None if raw.letter is None else (key, raw.letter)),
+            ("HSET", NAMES.data, None if raw.data is None else (key, raw.data)),
         ):
             if words is not None:
                 found.setdefault((command, name), []).extend(words)
@@ -152,17 +159,21 @@ READ: list[tuple[Any, ...]] = [
     ("ZRANGE", NAMES.claimed, 0, -1, "WITHSCORES"),
     ("HGETALL", NAMES.leases),
     ("HGETALL", NAMES.dead),
+    ("HGETALL", NAMES.data),
     ("KEYS", "*"),
 ]
 
 
 def to_whole(replies: Sequence[Any]) -> tuple[Whole, list[bytes]]:
     """Returns what the replies to READ tell: where each key is, and the names of the receipts."""
-    time, schedule, claimed, leases, dead, names = replies
+    time, schedule, claimed, leases, dead, data, names = replies
     now = int(time[0]) * 1000 + int(time[1]) // 1000
     scores, ends = dict(schedule), dict(claimed)
-    keys = {*scores, *ends, *leases, *dead}
-    whole = {key: _where(now, scores.get(key), ends.get(key), leases.get(key), dead.get(key)) for key in keys}
+    keys = {*scores, *ends, *leases, *dead, *data}
+    whole = {
+        key: _where(now, scores.get(key), ends.get(key), leases.get(key), dead.get(key))._replace(data=data.get(key))
+        for key in keys
+    }
     ours = {name.encode() for name in NAMES}
     return {key: where for key, where in whole.items() if where != Where()}, sorted(set(names) - ours)
 
@@ -208,7 +219,7 @@ def _letter(value: bytes | None) -> Letter | bytes | None:
     found = _LETTER.fullmatch(value or b"")
     if not found or not _NUMBER.fullmatch(found.group(2)):
         return value
-    return Letter(int(found.group(1)), float(found.group(2)), found.group(3))
+    return Letter(int(found.group(1)), float(found.group(2)), found.group(3), found.group(4) or b"")
 
 
 def is_due(where: Where) -> bool:

@@ -20,8 +20,10 @@
 --
 -- A replica that became the primary has all of a script's effects or none. If it has no receipt of the claim, then the
 -- claim never happened there: its keys still wait, or somebody has claimed or cancelled them since. So none is returned,
--- and no receipt is written, which the next hand-back from that claim would take for a proof. DEL is called all the same:
--- a demoted primary refuses it.
+-- and no receipt is written, which the next hand-back from that claim would take for a proof.
+--
+-- The receipt may be the only proof of the claim. So it stays until nothing can fail any more. ZREM with the token comes
+-- first: it changes nothing, a full server permits it, and then what adds as well, and a demoted primary refuses it.
 --
 -- A key that goes back without data has none afterwards: what lies there is of a later schedule that npm runat took.
 local Q, receipt, proofs, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -33,7 +35,7 @@ for i = 4, 5 do
   is_known = is_known or (proof ~= '' and redis.call('GETRANGE', proofs, 0, #proof - 1) == proof)
 end
 local has_data = width == 3 or redis.call('EXISTS', data) == 1
-redis.call('DEL', receipt)
+redis.call('ZREM', Q, token)
 if not is_known then return 0 end
 redis.call('ZADD', Q, 'XX', 0, token)
 if has_data then redis.call('HDEL', data, token) end

@@ -12,9 +12,10 @@
 --   2. The first write only frees (DEL, ZREM, HDEL): a full server permits it, and then the writes that add. A demoted
 --      primary refuses it. `schedule` is the exception: a full server shall refuse it.
 --   3. They call each command that is to come once without effect, at the same key and with a token that is no member
---      and no field: ZREM key token, HDEL key token, ZADD key XX 0 token, ZREMRANGEBYRANK key 1 0.
---   4. They write the receipt, and then call HSET, which cannot be called without effect, by pcall. If HSET fails,
---      a command that has succeeded before undoes what was written.
+--      and no field: ZREM key token, HDEL key token, ZADD key XX 0 token, ZREMRANGEBYRANK key 1 0. HSET cannot be called
+--      without effect; where HDEL key token has succeeded before, HSET key token '' is tried, and HDEL undoes it.
+--   4. They write the receipt, and then call HSET, if it was not tried, by pcall. If HSET fails, a command that has
+--      succeeded before undoes what was written.
 --   5. What follows cannot fail: now they take keys away.
 local function now_us(given)
   local now = tonumber(given)

@@ -26,7 +26,8 @@
 --           resent to another primary, which may never have known the lease
 --       -2: refused, and nothing was done
 --       refusal: the error of the first request that was refused, or ''
---       i, score: the i-th request, counted from 1, put the key's next run into Q with this score
+--       i, score: the i-th request, counted from 1, put the key's next run into Q with this score; resent, perhaps the
+--       earlier sending did
 -- cost  O(requests * log(size of Q + size of claimed))
 --
 -- A schedule made while the key was under the lease stands, whatever the verb; its data does, too. A run that is over
@@ -93,6 +94,10 @@ local function moment(next_run)
 end
 
 local results, next_runs = {}, {}
+local function tell(i, at)
+  next_runs[#next_runs + 1] = (i + 1) / 5
+  next_runs[#next_runs + 1] = spell(at)
+end
 for i = 4, #ARGV, 5 do
   local verb, key, argument, result = ARGV[i], ARGV[i + 1], ARGV[i + 3], 0
   local fence, attempt, run_at, mark, waiting = read_record(redis.call('HGET', leases, key))
@@ -124,12 +129,11 @@ for i = 4, #ARGV, 5 do
       elseif is_refused(redis.pcall('HSET', dead, key, letter)) then result = -2
       else result, newer = finish(key, run_at, mark, waiting, at, 0) end
     end
-    if at and result == 1 and not newer then
-      next_runs[#next_runs + 1] = (i + 1) / 5
-      next_runs[#next_runs + 1] = spell(at)
-    end
+    if at and result == 1 and not newer then tell(i, at) end
   elseif resent > 0 and not ours and verb ~= 'extend' and verb ~= 'begin' then
     result = resent == 1 and ms < tonumber(ARGV[i + 4]) and 1 or -1
+    local at = (verb == 'ack' or verb == 'bury') and moment(string.match(argument, '^%S*'))
+    if at and result == 1 and is_score(at, redis.pcall('ZSCORE', Q, key)) then tell(i, at) end
   end
   results[#results + 1] = result
 end

@@ -99,7 +99,7 @@ class Subscriber(Generic[_T]):
             self._run_last(self._on_completed)
 
     def unblock_source(self) -> None:
-        """Note that it has left its source, whose wait for its event loop ends: the current value and later ones go back."""
+        """Note that it has left its source. What its event loop has not taken yet goes back, without a wait for it."""
         self.left()
         if self._loop_handler is not None:
             self._loop_handler.close()

@@ -594,7 +594,7 @@ def test_a_limit_that_is_no_count_is_refused(queue: RunAt, limit: Any) -> None:
 
 @pytest.mark.parametrize("source", [None, "RunAt", rx.never(), RunAt])
 def test_what_is_no_source_is_refused(source: Any) -> None:
-    with pytest.raises(InvalidSetting, match="source: got .* a queue, its jobs, or what queue.claims"):
+    with pytest.raises(InvalidSetting, match=r"source: got .* a queue, its jobs, or what queue\.claims"):
         claim_from(source)
 
 

@@ -11,6 +11,7 @@ such a source has no heartbeat, and nobody listens for it to what others write.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
@@ -44,7 +45,7 @@ class Driven(Generic[_T]):
 
     def join(self, subscriber: Subscriber[_T], ticks: Observable[Any]) -> None:
         """Give a subscriber what the ticks ask for. However it ends, it is the end of the ticks as well."""
-        subscriber.left = self._dispose_ticks
+        subscriber.left = partial(self._note_left, subscriber)
         self._publisher.join(subscriber)
         self._ticks.disposable = ticks.subscribe(
             self._ask,
@@ -57,6 +58,13 @@ class Driven(Generic[_T]):
         """Give the subscriber no more, and ask for no more."""
         self._publisher.leave(subscriber)
         self._dispose_ticks()
+
+    def _note_left(self, subscriber: Subscriber[_T]) -> None:
+        # The ticks may be timers of its event loop, and those must not be cancelled on another thread.
+        if subscriber.loop is not None and subscriber.loop.is_running():
+            subscriber.run(self._dispose_ticks)
+        else:
+            self._dispose_ticks()
 
     def _dispose_ticks(self) -> None:
         try:

@@ -13,6 +13,7 @@ import reactivex as rx
 import redis
 from reactivex import operators as ops
 from reactivex.scheduler import NewThreadScheduler
+from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
 
 from rx_runat import Claim, Due, InvalidSetting, Job, Outcome, Refused, RunAt, Unavailable, claim_from, settle
@@ -536,6 +537,32 @@ def test_28_the_event_loop_is_not_blocked_while_the_server_is_silent(
         return await claiming
 
     assert asyncio.run(main()) == names(2)
+
+
+@pytest.mark.parametrize("end", ["raise", "stop"])
+def test_ticks_of_a_subscriber_on_an_event_loop_end_there(queue: RunAt, end: str) -> None:
+    """A timer of an event loop must not be cancelled on another thread."""
+    queue.on_next(overdue_jobs(3))
+    ended: list[threading.Thread] = []
+
+    async def main() -> None:
+        ticks = rx.interval(0.001).pipe(ops.finally_action(lambda: ended.append(threading.current_thread())))
+        stream = ticks.pipe(claim_from(queue))
+        over = asyncio.Event()
+
+        def receive(_: str) -> None:
+            if end == "raise":
+                raise ValueError("x")
+            queue.stop()
+
+        def note_end(_: object = None) -> None:
+            over.set()
+
+        stream.subscribe(receive, note_end, note_end, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
+        await over.wait()
+
+    asyncio.run(main())
+    assert ended == [threading.current_thread()]
 
 
 def test_run_in_an_on_next_of_the_queue_works_because_it_is_another_source(queue: RunAt, seen: Seen) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rx_runat import Due, Job
+from rx_runat import Due, Job, Refused
 from rx_runat.model.batch import Cursor
 from rx_runat.model.members import to_member
 from rx_runat.store import verbs
@@ -174,6 +174,12 @@ def test_a_page_writes_nothing_and_its_lost_reply_costs_nothing(store: RedisStor
     flaky.arrive()
     assert content(flaky) == [(b"a", MS), (b"b", MS)]
     assert keys_of(flaky) == [Q.encode()]
+
+
+def test_19_a_name_of_another_type_is_refused_in_words(store: RedisStore, flaky: FlakyClient) -> None:
+    RedisClient.call(flaky, "SET", Q, "x")
+    with pytest.raises(Refused):
+        store.do(store.plans.page(Cursor()))
 
 
 # While others write.

@@ -486,6 +486,31 @@ def test_settle_works_on_what_ticks_claim() -> None:
     queue.stop()
 
 
+def test_23_the_first_claim_hands_back_what_has_crashed_before_and_the_next_tick_brings_it() -> None:
+    """Only after it is it known that `settle` takes the claims, and when their attempts count."""
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job("a", 0.0), Job("b", 0.0)])
+    lost: list[Claim] = []
+    rx.of(1).pipe(claim_from(queue.claims(lease=5), limit=1)).subscribe(lost.append)
+    scheduler.advance_to(10)
+    assert [claim.key for claim in lost] == ["a"]
+    worked: list[tuple[float, str, int]] = []
+
+    def work(claim: Claim) -> None:
+        worked.append((scheduler.clock, claim.key, claim.attempt))
+
+    ticks = rx.interval(10, scheduler=scheduler).pipe(ops.take(3))
+    ended: list[float] = []
+    ticks.pipe(claim_from(queue.claims(), limit=5), settle(work)).subscribe(
+        on_completed=lambda: ended.append(scheduler.clock)
+    )
+    scheduler.advance_to(100)
+    assert worked == [(20.0, "b", 1), (30.0, "a", 2)]
+    assert ended == [40.0]
+    assert queue.size() == queue.dead.size() == 0
+    queue.stop()
+
+
 def test_settle_completes_when_the_ticks_have_ended(queue: RunAt) -> None:
     queue.on_next(overdue_jobs(25))
     stream = rx.of(1, 2, 3).pipe(claim_from(queue.claims(), limit=5), settle(lambda _: None), ops.count())
@@ -603,11 +628,56 @@ def test_24_a_forked_child_subscribes_anew(queue: RunAt, ticks: Ticks, seen: See
     seen.wait_for("k000000")
 
     def child() -> list[Any]:
+        ticks.tick(3)  # the subscription is the parent's
         return rx.of(1).pipe(claim_from(queue, limit=1), ops.to_list()).run()
 
     assert in_child(child) == ["k000001"]
     ticks.tick()
     seen.wait_for("k000000", "k000002")
+
+
+def test_a_tick_may_come_in_an_on_next(queue: RunAt, ticks: Ticks, seen: Seen) -> None:
+    """A demand: each key asks for the next one."""
+    queue.on_next(overdue_jobs(50))
+    seen.subscribe_to(ticks.pipe(claim_from(queue, limit=1), ops.do_action(lambda _: ticks.tick())))
+    ticks.tick()
+    seen.wait_for(*names(50))
+
+
+def test_retry_subscribes_to_new_ticks_and_a_new_source(faults: Faults, faults_queue: tuple[RunAt, Any]) -> None:
+    queue, scheduler = faults_queue
+    queue.on_next(overdue_jobs(2))
+    seen = Seen()
+    faults.refusal = "NOPERM no"
+    seen.subscribe_to(rx.interval(10, scheduler=scheduler).pipe(claim_from(queue, limit=1), ops.retry()))
+    scheduler.advance_by(100)
+    assert seen == []
+    faults.refusal = None
+    scheduler.advance_by(200)
+    assert seen == names(2)
+    queue.stop()
+
+
+@pytest.mark.slow
+def test_1_none_is_lost_or_doubled_while_subscribers_come_and_go(make: Callable[..., RunAt]) -> None:
+    """Eight threads take three keys at a time, from claims of ten, until all are taken."""
+    queue = make()
+    queue.on_next(overdue_jobs(1000))
+    taken: list[str] = []
+
+    def take() -> None:
+        while queue.size():
+            ticks = rx.interval(0.001).pipe(ops.take(5))
+            taken.extend(ticks.pipe(claim_from(queue, limit=10), ops.take(3), ops.to_list()).run())
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: not inside(queue).sources.are_claiming, "all rest")
+    taken += [due.key for due in queue.peek(1000)]
+    assert sorted(taken) == names(1000)
 
 
 # Refusals.

@@ -29,6 +29,7 @@ NAMES = [
     "Stopped",
     "StoreError",
     "Unavailable",
+    "claim_from",
     "exponential",
     "settle",
     "signals",
@@ -45,10 +46,13 @@ OURS = {
     "on_error",
     "on_next",
     "peek",
+    "reschedule",
     "schedule",
+    "sink",
     "size",
     "stop",
     "subscribe",
+    "waiting",
     "when",
 }
 

@@ -153,8 +153,8 @@ def page(keys: QueueKeys, after: Cursor, now: int | None) -> Request[Page]:
         now: the clock in virtual time.
     """
     token = new_token()
-    place = (after.until, after.score, to_member(after.key))
-    words = (2, keys.schedule, keys.data, PAGE_KEYS, token, CLAIM_BYTES, *place, *virtual(now))
+    words: list[Arg] = [2, keys.schedule, keys.data, PAGE_KEYS, token, CLAIM_BYTES]
+    words += (after.until, after.score, to_member(after.key), *virtual(now))
     return Request(words, partial(_to_page, token), PAGE)
 
 

@@ -11,7 +11,6 @@
 A job on its way in:
 
     sink             the Observer of jobs
-    access           how the sink, and other parts that users hold on to, reach the queue at the moment
     writes           writes to the store, then wakes the queue's own sources
 
 A due key on its way out:
@@ -22,8 +21,7 @@ A due key on its way out:
     sleep            how long a source sleeps, and what wakes it
     outage           whether Redis is away, and the backoff between two looks
     demand           how many keys a claim may take
-    driven           `claim_from`: a source whose claims are asked for by ticks of the user's
-    asked            the demand of such ticks
+    asked            the demand of ticks of the user's
     source           one look: tick -> claim -> deliver -> hand back the rest
     hold             what was claimed and not received, and how it goes back
     hold_timer       when it goes back though an `on_next` blocks; one thread a process
@@ -42,7 +40,8 @@ Subscribers:
     async_iteration  `async for`
     jobs             `queue.jobs` and the other streams with a name
     broadcast        `queue.errors`: published without waiting
-    waiting          `queue.waiting()`: the schedule as a cold stream, page by page
+    driven           `claim_from`: a source that looks at ticks of the user's alone
+    waiting          `queue.waiting`: the schedule as a cold stream, page by page
 
 Claims, which outlive the look that brought them:
 
@@ -57,6 +56,7 @@ A whole queue:
 
     settings         which settings can be used
     sources          opens sources, registers work, stops all together
+    access           how parts of a queue that users hold on to reach it
     gate             a verb of a stopped queue raises `Stopped`
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends

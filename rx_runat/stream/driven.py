@@ -11,14 +11,16 @@ such a source has no heartbeat, and nobody listens for it to what others write.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
-from reactivex import Observable
+from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, Stopped
 from rx_runat.model.checks import check_count, show
+from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.asked import Asked
 from rx_runat.stream.hot import Hot, Publisher, Subscriber
 from rx_runat.stream.source import Source
@@ -42,7 +44,8 @@ class Driven(Generic[_T]):
         self._ticks = SingleAssignmentDisposable()
 
     def join(self, subscriber: Subscriber[_T], ticks: Observable[Any]) -> None:
-        """Give a subscriber what the ticks ask for."""
+        """Give a subscriber what the ticks ask for. However it ends, it is the end of the ticks as well."""
+        subscriber.left = partial(self._note_left, subscriber)
         self._publisher.join(subscriber)
         self._ticks.disposable = ticks.subscribe(
             self._ask,
@@ -54,7 +57,20 @@ class Driven(Generic[_T]):
     def leave(self, subscriber: Subscriber[_T]) -> None:
         """Give the subscriber no more, and ask for no more."""
         self._publisher.leave(subscriber)
-        self._ticks.dispose()
+        self._dispose_ticks()
+
+    def _note_left(self, subscriber: Subscriber[_T]) -> None:
+        # The ticks may be timers of its event loop, and those must not be cancelled on another thread.
+        if subscriber.loop is not None and subscriber.loop.is_running():
+            subscriber.run(self._dispose_ticks)
+        else:
+            self._dispose_ticks()
+
+    def _dispose_ticks(self) -> None:
+        try:
+            self._ticks.dispose()
+        except Exception as error:  # the ticks are the user's, and the source, which has no part in it, goes on
+            unhandled(error)
 
     def _ask(self, _: Any) -> None:
         self._asked.ask()
@@ -135,33 +151,52 @@ def claim_from(source: Claimable[_T], limit: int = 1000) -> Callable[[Observable
     limit = check_count(limit, "limit", "a count of keys between 1 and 100,000", 1, 100_000)
     drive = cast("Callable[[int], Driven[_T]]", _drive_of(source))
 
-    return lambda ticks: Hot(_Subscriptions(ticks, lambda: drive(limit)))
+    return lambda ticks: _Cold(ticks, lambda: drive(limit))
 
 
-class _Subscriptions(Generic[_T]):
-    """The subscribers of one pipeline, who do not share anything: each has a source of its own."""
+class _Cold(Observable[_T]):
+    """What `claim_from` returns: each subscription has a source of its own."""
+
+    def __init__(self, ticks: Observable[Any], drive: Callable[[], Driven[_T]]) -> None:
+        super().__init__()
+        self._ticks = ticks
+        self._drive = drive
+
+    def subscribe(
+        self,
+        on_next: abc.ObserverBase[_T] | abc.OnNext[_T] | None = None,
+        on_error: abc.OnError | None = None,
+        on_completed: abc.OnCompleted | None = None,
+        *,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        """Make a source, and subscribe to it and to the ticks; see `Hot.subscribe`."""
+        stream = Hot(_Subscription(self._ticks, self._drive))
+        return stream.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+
+class _Subscription(Generic[_T]):
+    """The publisher of one subscription."""
 
     def __init__(self, ticks: Observable[Any], drive: Callable[[], Driven[_T]]) -> None:
         self._ticks = ticks
         self._drive = drive
-        self._open: dict[Subscriber[_T], Driven[_T]] = {}
+        self._driven: Driven[_T] | None = None
 
     def join(self, subscriber: Subscriber[_T]) -> None:
-        """Begin to claim for a subscriber; after `stop` it completes at once."""
+        """Begin to claim for the subscriber; after `stop` it completes at once."""
         try:
-            driven = self._drive()
+            self._driven = self._drive()
         except Stopped:
             subscriber.complete()
             return
-        self._open[subscriber] = driven
         try:
-            driven.join(subscriber, self._ticks)
+            self._driven.join(subscriber, self._ticks)
         except BaseException:  # such as a `run()` that is refused
             self.leave(subscriber)
             raise
 
     def leave(self, subscriber: Subscriber[_T]) -> None:
-        """End the source of a subscriber."""
-        driven = self._open.pop(subscriber, None)
-        if driven is not None:
-            driven.leave(subscriber)
+        """End the source."""
+        if self._driven is not None:
+            self._driven.leave(subscriber)

@@ -36,9 +36,12 @@ class Subscriber(Generic[_T]):
         on_error: for the error that ends the stream; None if the user gave none.
         on_completed: for the end of the stream.
         scheduler: of the subscription; if it is an asyncio one, all three run on its event loop.
+
+    Attributes:
+        left: called, from any thread, when a source gives it no more values; perhaps more than once.
     """
 
-    __slots__ = ("_loop_handler", "_on_completed", "_on_error", "handler", "on_next", "scheduler")
+    __slots__ = ("_loop_handler", "_on_completed", "_on_error", "handler", "left", "on_next", "scheduler")
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Subscriber(Generic[_T]):
         scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         self.scheduler = scheduler
+        self.left: Callable[[], object] = _nothing
         self.handler: Callable[[_T], object] = on_next or _ignore
         self.on_next = self.handler
         self._on_error = on_error
@@ -95,7 +99,8 @@ class Subscriber(Generic[_T]):
             self._run_last(self._on_completed)
 
     def unblock_source(self) -> None:
-        """End the wait of a source for this subscriber's event loop: its current value and later ones go back."""
+        """Note that it has left its source. What its event loop has not taken yet goes back, without a wait for it."""
+        self.left()
         if self._loop_handler is not None:
             self._loop_handler.close()
 
@@ -233,4 +238,8 @@ def _has_ended(on_error: Callable[[Exception], object]) -> bool:
 
 
 def _ignore(_: object) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -46,6 +46,7 @@ class Subscribers:
         if starts:
             self._ticker.start()
         if stopped:
+            subscriber.unblock_source()
             subscriber.complete()
 
     def leave(self, subscriber: Subscriber[Any]) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
 from fnmatch import translate
 from functools import partial
-from typing import Any
+from typing import cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import BooleanDisposable, CompositeDisposable, Disposable
@@ -88,58 +88,60 @@ class _Listing:
 
     def list_here(self) -> None:
         """List on this thread, which waits for each page."""
-        steps = self._steps()
+        read: _Read | None = partial(_first_page, self._until)
         try:
-            plan = next(steps)
-            while True:
+            while read is not None and not self._is_left.is_disposed:
                 access = self._access()
                 with access.reading:
-                    found = access.store.do(plan(access.store.plans))
-                plan = steps.send(found)
-        except StopIteration:
-            pass
-        except Exception as error:
-            if self._is_left.is_disposed:  # the subscriber raised it
+                    page = access.store.do(read(access.store.plans))
+                read = self._deliver(page)
+        except BaseException as error:
+            # As in RxPY's own cold streams, what the subscriber's on_next raises reaches its on_error. So does a
+            # SystemExit: somebody may wait for the end on another thread, as `run()` does.
+            if self._is_left.is_disposed:
                 raise
-            self._observer.on_error(error)
+            self._observer.on_error(cast("Exception", error))
+            if not isinstance(error, Exception):
+                raise
 
     async def list_on_loop(self) -> None:
         """List on an event loop, which goes on while a page is read."""
-        steps = self._steps()
+        read: _Read | None = partial(_first_page, self._until)
         try:
-            plan = next(steps)
-            while True:
+            while read is not None and not self._is_left.is_disposed:
                 access = self._access()
                 with access.reading:
-                    found = await access.store.batches.do(plan(access.store.plans))
-                plan = steps.send(found)
-        except StopIteration:
-            pass
+                    page = await access.store.batches.do(read(access.store.plans))
+                read = self._deliver(page)
         except Exception as error:
             if self._is_left.is_disposed:
                 unhandled(error)
             else:
                 self._observer.on_error(error)
 
-    def _steps(self) -> Generator[Callable[[Plans], Plan[Any]], Any, None]:
-        """Gives the subscriber all that waits. Yields each plan that is to be carried out, and is sent its result."""
-        until_ms = yield lambda plans: plans.moment(self._until)
-        cursor = Cursor() if until_ms is None else Cursor(str(until_ms))
-        while not self._is_left.is_disposed:
-            page: Page = yield partial(_page, cursor)
-            if not page.dues:
-                self._observer.on_completed()
-                return
-            cursor = page.last
-            for due in page.dues:
-                if self._is_left.is_disposed:
-                    return
-                if self._matches is None or self._matches(due.key):
-                    self._observer.on_next(due)
+    def _deliver(self, page: Page) -> _Read | None:
+        """Give the subscriber a page. Returns what reads the next one; None: this was the end."""
+        if not page.dues:
+            self._observer.on_completed()
+            return None
+        for due in page.dues:
+            if self._is_left.is_disposed:
+                return None
+            if self._matches is None or self._matches(due.key):
+                self._observer.on_next(due)
+        return partial(_next_page, page.last)
 
 
-def _page(cursor: Cursor, plans: Plans) -> Plan[Page]:
-    return plans.page(cursor)
+_Read = Callable[[Plans], Plan[Page]]
+
+
+def _first_page(until: RunAtTime | None, plans: Plans) -> Plan[Page]:
+    until_ms = yield from plans.moment(until)
+    return (yield from plans.page(Cursor() if until_ms is None else Cursor(str(until_ms))))
+
+
+def _next_page(after: Cursor, plans: Plans) -> Plan[Page]:
+    return plans.page(after)
 
 
 def _cancel(task: Future[None]) -> None:

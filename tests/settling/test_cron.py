@@ -1,4 +1,4 @@
-"""`cron`: the next run is at the first time of a crontab line after the claim; both clock changes of a year, by hand."""
+"""`cron`: the next run is at the first time of a crontab line after the claim; both clock changes of a year by hand."""
 
 from __future__ import annotations
 

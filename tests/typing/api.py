@@ -15,7 +15,7 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
-from rx_runat import Claim, DeadLetter, Due, Job, Outcome, RunAt, StoreError, exponential, settle, signals
+from rx_runat import Claim, DeadLetter, Due, Job, Outcome, RunAt, StoreError, claim_from, exponential, settle, signals
 from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
@@ -42,6 +42,21 @@ with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1)
     rx.of({"runAt": 1_700_000_000_000, "key": "a"}).subscribe(queue)
     queue.on_next(Job("a", timedelta(seconds=1)))
     queue.on_next([Job("a", 1), {"runAt": 1, "key": "b"}])
+    ticks = rx.interval(5)
+    assert_type(ticks.pipe(claim_from(queue)), Observable[str])
+    assert_type(ticks.pipe(claim_from(queue.jobs, limit=10)), Observable[Due])
+    assert_type(ticks.pipe(claim_from(queue.claims(lease=30))), Observable[Claim])
+    driven: Observable[Outcome[int]] = ticks.pipe(claim_from(queue.claims()), settle(lambda claim: len(claim.key)))
+    driven.subscribe(lambda outcome: print(outcome.result))
+    assert_type(queue.waiting(match="mail:*", until=now), Observable[Due])
+
+    def moved(due: Due) -> Job:
+        return Job(due.key, now)
+
+    moves = queue.waiting().pipe(ops.map(moved), ops.buffer_with_count(1000))
+    moves.subscribe(queue.sink(keep="earliest", only_waiting=True))
+    rx.of(Job("a", now)).subscribe(queue.sink("first"))
+    assert_type(queue.reschedule("a", now), datetime | None)
     assert_type(queue.schedule("a", now, keep="first"), datetime)
     assert_type(queue.cancel("a"), bool)
     assert_type(queue.when("a"), datetime | None)
@@ -94,6 +109,7 @@ async def verbs() -> None:
         assert_type(await aio.schedule("a", now, keep="first"), datetime)
         await aio.on_next(Job("a", timedelta(seconds=1)))
         await aio.on_next([Job("a", 1), {"runAt": 1, "key": "b"}])
+        assert_type(await aio.reschedule("a", now), datetime | None)
         assert_type(await aio.cancel("a"), bool)
         assert_type(await aio.when("a"), datetime | None)
         assert_type(await aio.peek(10), list[Due])

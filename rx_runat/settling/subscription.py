@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -72,7 +72,7 @@ class Subscription:
         self._until = until
         self._until_subscription = SingleAssignmentDisposable()
         self._over = threading.Event()
-        self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
+        self._outcomes = Outcomes(subscriber, policy.max_attempts, self._claims_ended, self._fail)
         self._work = Work(
             work,
             policy,
@@ -118,8 +118,10 @@ class Subscription:
         claims = value if isinstance(value, list) else [value]
         for claim in claims:
             if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-                self._fail(_no_claim(claim))
+                self._refuse(value, claim)
                 return
+        if is_list:
+            claims = _once(claims)
         if not claims or not self._open_claims(claims):
             return
         taken: list[Claim] = []
@@ -142,6 +144,14 @@ class Subscription:
             raise
         for claim in claims:
             if not is_queued or self._counts_too_early(claim):
+                self._settle(claim, Decision("back"))
+
+    def _refuse(self, value: object, stranger: object) -> None:
+        """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
+        self._fail(_no_claim(stranger))
+        claims = _once(_claims_in(value))
+        if claims and self._open_claims(claims):
+            for claim in claims:
                 self._settle(claim, Decision("back"))
 
     def _open_claims(self, claims: list[Claim]) -> bool:
@@ -364,6 +374,18 @@ class Subscription:
             for leave in self._leave:
                 leave()
             self._over.set()
+
+
+def _claims_in(value: object) -> list[Claim]:
+    """Returns the claims in lists and tuples, however deep."""
+    if isinstance(value, (list, tuple)):
+        return [claim for each in cast("Iterable[object]", value) for claim in _claims_in(each)]
+    return [value] if isinstance(value, Claim) else []
+
+
+def _once(claims: list[Claim]) -> list[Claim]:
+    """Returns the claims without repetitions: one lease ends once, and has one outcome."""
+    return list({lease_of(claim): claim for claim in claims}.values())
 
 
 def _no_claim(value: object) -> InvalidSetting:

@@ -25,7 +25,9 @@ def test_what_is_not_a_claim_ends_the_stream_in_words() -> None:
     queue.pipe(settle(fail)).subscribe(on_error=errors.append)  # type: ignore[arg-type]
     queue.schedule("a", 1)
     scheduler.advance_to(2)
-    assert [str(error) for error in errors] == ["settle takes claims, as `queue.claims()` gives them, or lists of them; got 'a' (str)"]
+    assert [str(error) for error in errors] == [
+        "settle takes claims, as `queue.claims()` gives them, or lists of them; got 'a' (str)"
+    ]
 
 
 @pytest.mark.parametrize("backoff", [lambda attempt: 1 / 0, lambda attempt: -1, lambda attempt: "soon"])

@@ -32,8 +32,11 @@ class Assignment:
 
     def __init__(self, claims: list[Claim], is_list: bool) -> None:
         self.claims = self._came = claims
-        self.is_suspect = any(lease_of(claim).is_suspect for claim in claims)
+        self.is_suspect = False
         self._is_list = is_list
+        for claim in claims:
+            if lease_of(claim).is_suspect:
+                self.is_suspect = True
 
     @property
     def value(self) -> Any:

@@ -124,27 +124,25 @@ class Subscription:
             claims = _once(claims)
         if not claims or not self._open_claims(claims):
             return
-        taken: list[Claim] = []
         try:
             for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.renew(lease, self)
-                taken.append(claim)
-            ready = [claim for claim in claims if not self._counts_too_early(claim)]
+            early = [claim for claim in claims if self._counts_too_early(claim)]
+            ready = [claim for claim in claims if not self._counts_too_early(claim)] if early else claims
             assignment = Assignment(ready, is_list)
             since = manager_of(lease_of(claims[0])).thread.now()
             is_queued = bool(ready) and self._limiter.put(
                 (assignment, since), assignment if assignment.is_suspect else None
             )
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
-            for claim in taken:
+            for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.release(lease, self)
             self._claims_ended(len(claims))
             raise
-        for claim in claims:
-            if not is_queued or self._counts_too_early(claim):
-                self._settle(claim, Decision("back"))
+        for claim in early if is_queued else claims:
+            self._settle(claim, Decision("back"))
 
     def _refuse(self, value: object, stranger: object) -> None:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
@@ -156,10 +154,10 @@ class Subscription:
 
     def _open_claims(self, claims: list[Claim]) -> bool:
         """Count claims as open. Returns False if the stream ends already; then they go back."""
-        managers = dict.fromkeys(manager_of(lease_of(claim)) for claim in claims)
+        managers = {manager_of(lease_of(claim)): None for claim in claims}
         with self._lock:
             is_over = self._is_ending
-            new = [] if is_over else [manager for manager in managers if manager not in self._managers]
+            new = set() if is_over else managers.keys() - self._managers.keys()
             for manager in new:
                 self._add(manager)
             self._open += 0 if is_over else len(claims)
@@ -171,7 +169,8 @@ class Subscription:
                 except StoreError:
                     pass  # then they come again when their leases end
             return False
-        self._leave += [manager.register(self) for manager in new]
+        for manager in new:
+            self._leave.append(manager.register(self))
         return True
 
     def _counts_too_early(self, claim: Claim) -> bool:

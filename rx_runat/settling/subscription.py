@@ -157,7 +157,7 @@ class Subscription:
         managers = {manager_of(lease_of(claim)): None for claim in claims}
         with self._lock:
             is_over = self._is_ending
-            new = set() if is_over else managers.keys() - self._managers.keys()
+            new = set[LeaseManager]() if is_over else managers.keys() - self._managers.keys()
             for manager in new:
                 self._add(manager)
             self._open += 0 if is_over else len(claims)

@@ -23,13 +23,20 @@ class Assignment:
 
     Attributes:
         claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
+            Perhaps none is left.
+        is_suspect: True if one of the keys that came perhaps killed its process before. It stays as it is when that
+            claim is left out: the limiter knows this work as a suspect until its end.
     """
 
-    __slots__ = ("_is_list", "claims")
+    __slots__ = ("_came", "_is_list", "claims", "is_suspect")
 
     def __init__(self, claims: list[Claim], is_list: bool) -> None:
-        self.claims = claims
+        self.claims = self._came = claims
+        self.is_suspect = False
         self._is_list = is_list
+        for claim in claims:
+            if lease_of(claim).is_suspect:
+                self.is_suspect = True
 
     @property
     def value(self) -> Any:
@@ -42,19 +49,14 @@ class Assignment:
         return [lease_of(claim) for claim in self.claims]
 
     @property
-    def is_suspect(self) -> bool:
-        """True if one of the keys perhaps killed its process before."""
-        return any(lease_of(claim).is_suspect for claim in self.claims)
-
-    @property
     def is_ours(self) -> bool:
         """True if one of the leases is ours, as far as this process knows, or the work has ended it by hand."""
         return any(lease.is_settled or manager_of(lease).lives(lease) for lease in self.leases)
 
     @property
     def seconds(self) -> float:
-        """The length of the shortest lease."""
-        return min(claim.lease for claim in self.claims)
+        """The length of the shortest lease of the claims that came."""
+        return min(claim.lease for claim in self._came)
 
     @property
     def scheduler(self) -> abc.SchedulerBase | None:

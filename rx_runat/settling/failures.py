@@ -23,15 +23,18 @@ _MEANWHILE = {
 }
 
 
-def log_failure(outcome: Outcome[Any]) -> None:
+def log_failure(outcome: Outcome[Any], max_attempts: int) -> None:
     """Log an outcome that is not a success. What the user's handlers or the error's own methods raise goes no further.
 
     Args:
         outcome: any but an `acked` one.
+        max_attempts: the number of the last attempt that is made: a claim with a higher one was buried unrun.
     """
     claim, error = outcome.claim, outcome.error
     if error is None:
-        if outcome.verdict == "buried":
+        if outcome.verdict == "buried" and claim.attempt <= max_attempts:
+            fault("%r was buried by hand in attempt %d", claim.key, claim.attempt)
+        elif outcome.verdict == "buried":
             fault(
                 "%r was buried before attempt %d: its last attempt was not settled (perhaps its process died)",
                 claim.key,

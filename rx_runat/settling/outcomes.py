@@ -22,6 +22,7 @@ class Outcomes:
 
     Args:
         subscriber: gets them.
+        max_attempts: the number of the last attempt that is made; for the log.
         received: called with the number of outcomes that the subscriber received, or that were dropped after `silence`.
         failed: called with what the subscriber raised.
 
@@ -32,11 +33,13 @@ class Outcomes:
     def __init__(
         self,
         subscriber: Subscriber[Outcome[Any]],
+        max_attempts: int,
         received: Callable[[int], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.thread: Pool | Inline = Inline()
         self._subscriber = subscriber
+        self._max_attempts = max_attempts
         self._received = received
         self._failed = failed
         self._lock = threading.Lock()  # guards the attributes below
@@ -83,7 +86,7 @@ class Outcomes:
             self._giving = iter(outcomes)
             for outcome in self._giving:
                 if outcome.verdict != "acked":
-                    log_failure(outcome)
+                    log_failure(outcome, self._max_attempts)
                 if not self._is_silent:
                     try:
                         self._subscriber.on_next(outcome)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
@@ -72,7 +72,7 @@ class Subscription:
         self._until = until
         self._until_subscription = SingleAssignmentDisposable()
         self._over = threading.Event()
-        self._outcomes = Outcomes(subscriber, self._claims_ended, self._fail)
+        self._outcomes = Outcomes(subscriber, policy.max_attempts, self._claims_ended, self._fail)
         self._work = Work(
             work,
             policy,
@@ -118,38 +118,46 @@ class Subscription:
         claims = value if isinstance(value, list) else [value]
         for claim in claims:
             if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-                self._fail(_no_claim(claim))
+                self._refuse(value, claim)
                 return
+        if is_list:
+            claims = _once(claims)
         if not claims or not self._open_claims(claims):
             return
-        taken: list[Claim] = []
         try:
             for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.renew(lease, self)
-                taken.append(claim)
-            ready = [claim for claim in claims if not self._counts_too_early(claim)]
+            early = [claim for claim in claims if self._counts_too_early(claim)]
+            ready = [claim for claim in claims if not self._counts_too_early(claim)] if early else claims
             assignment = Assignment(ready, is_list)
             since = manager_of(lease_of(claims[0])).thread.now()
             is_queued = bool(ready) and self._limiter.put(
                 (assignment, since), assignment if assignment.is_suspect else None
             )
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
-            for claim in taken:
+            for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.release(lease, self)
             self._claims_ended(len(claims))
             raise
-        for claim in claims:
-            if not is_queued or self._counts_too_early(claim):
+        for claim in early if is_queued else claims:
+            self._settle(claim, Decision("back"))
+
+    def _refuse(self, value: object, stranger: object) -> None:
+        """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
+        self._fail(_no_claim(stranger))
+        claims = _once(_claims_in(value))
+        if claims and self._open_claims(claims):
+            for claim in claims:
                 self._settle(claim, Decision("back"))
 
     def _open_claims(self, claims: list[Claim]) -> bool:
         """Count claims as open. Returns False if the stream ends already; then they go back."""
-        managers = dict.fromkeys(manager_of(lease_of(claim)) for claim in claims)
+        managers = {manager_of(lease_of(claim)): None for claim in claims}
         with self._lock:
             is_over = self._is_ending
-            new = [] if is_over else [manager for manager in managers if manager not in self._managers]
+            new = set[LeaseManager]() if is_over else managers.keys() - self._managers.keys()
             for manager in new:
                 self._add(manager)
             self._open += 0 if is_over else len(claims)
@@ -161,7 +169,8 @@ class Subscription:
                 except StoreError:
                     pass  # then they come again when their leases end
             return False
-        self._leave += [manager.register(self) for manager in new]
+        for manager in new:
+            self._leave.append(manager.register(self))
         return True
 
     def _counts_too_early(self, claim: Claim) -> bool:
@@ -364,6 +373,18 @@ class Subscription:
             for leave in self._leave:
                 leave()
             self._over.set()
+
+
+def _claims_in(value: object) -> list[Claim]:
+    """Returns the claims in lists and tuples, however deep."""
+    if isinstance(value, (list, tuple)):
+        return [claim for each in cast("Iterable[object]", value) for claim in _claims_in(each)]
+    return [value] if isinstance(value, Claim) else []
+
+
+def _once(claims: list[Claim]) -> list[Claim]:
+    """Returns the claims without repetitions: one lease ends once, and has one outcome."""
+    return list({lease_of(claim): claim for claim in claims}.values())
 
 
 def _no_claim(value: object) -> InvalidSetting:

@@ -78,19 +78,26 @@ class Work:
         If an attempt does not count yet, the work begins when Redis has answered that it counts now. If it counted only
         afterwards, a key whose work kills its process would come back for ever.
         """
-        assignment.claims = [claim for claim in assignment.claims if self._is_to_be_worked_on(claim)]
-        uncounted = [claim for claim in assignment.claims if not lease_of(claim).is_counted]
+        ready: list[Claim] = []
+        uncounted: list[Claim] = []
+        for claim in assignment.claims:
+            if self._is_to_be_worked_on(claim):
+                ready.append(claim)
+                if not lease_of(claim).is_counted:
+                    uncounted.append(claim)
+        assignment.claims = ready
         if uncounted:
             answers = _Answers(len(uncounted), partial(self._counted, assignment))
             for claim in uncounted:
                 self._count(claim, partial(answers.add, lease_of(claim)))
             return False
-        broken = next(filter(None, [plan_next_run(claim, self._policy) for claim in assignment.claims]), None)
-        if broken is not None:
-            for claim in assignment.claims:
-                self._settle(claim, broken)
-            return True
-        return not assignment.claims or self._call(assignment)
+        if self._policy.again is not None:
+            broken = next(filter(None, [plan_next_run(claim, self._policy) for claim in ready]), None)
+            if broken is not None:
+                for claim in ready:
+                    self._settle(claim, broken)
+                return True
+        return not ready or self._call(assignment)
 
     def _is_to_be_worked_on(self, claim: Claim) -> bool:
         """Returns False if a claim is settled before its work, or lost."""
@@ -219,10 +226,11 @@ class Work:
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
         for claim in call.assignment.claims:
             lease = lease_of(claim)
-            if lease.is_settled:  # by hand
+            if lease.ending and lease.is_settled:  # by hand
                 decision = Decision(None, result=result, error=error)
             else:
-                decision = decide(claim.attempt, result, error, self._policy, manager_of(lease).lives(lease))
+                is_ours = error is None or manager_of(lease).lives(lease)
+                decision = decide(claim.attempt, result, error, self._policy, is_ours)
             self._settle(claim, decision)
 
     # Work that takes too long. `_exceeded` runs on the leases thread, and so calls no code of the user's.

@@ -46,6 +46,11 @@ def test_21_success_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert said(caplog) == []
 
 
+def test_21_a_key_that_the_work_buries_by_hand_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    run(lambda claim: claim.bury("no such address"))
+    assert said(caplog) == [("ERROR", "'a' was buried by hand in attempt 1")]
+
+
 def test_21_a_key_that_is_buried_without_being_run_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     queue, scheduler = virtual_queue()
     claims = queue.claims(lease=1)

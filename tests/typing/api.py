@@ -151,6 +151,46 @@ queue.claims().pipe(settle(compute, timeout=60))
 queue.claims().pipe(settle(fetch, timeout=timedelta(minutes=1)))
 queue.claims().pipe(settle(compute, backoff=exponential(first=0.5)))
 queue.claims().pipe(settle(compute, backoff=lambda attempt: timedelta(minutes=attempt)))
+# A lambda is one for single claims. mypy knows no more of its result than Any.
+upper: Observable[Outcome[str]] = queue.claims().pipe(settle(lambda claim: claim.key.upper(), timeout=60))
+just: Observable[Outcome[int]] = queue.claims().pipe(settle(lambda claim: rx.just(claim.attempt)))
+
+
+async def fetch_all(claims: list[Claim]) -> bytes:
+    return claims[0].key.encode()
+
+
+def follow_all(claims: list[Claim]) -> Observable[float]:
+    return rx.just(claims[0].lateness)
+
+
+def submit_all(claims: list[Claim]) -> Future[int]:
+    return ThreadPoolExecutor().submit(len, claims)
+
+
+def compute_all(claims: list[Claim]) -> int:
+    claims[0].bury("no such address")
+    return sum(claim.attempt for claim in claims)
+
+
+lists = queue.claims().pipe(ops.buffer_with_time_or_count(0.05, 100))
+assert_type(lists.pipe(settle(fetch_all)), Observable[Outcome[bytes]])
+assert_type(lists.pipe(settle(follow_all, max_concurrent=2)), Observable[Outcome[float]])
+assert_type(lists.pipe(settle(submit_all, until=signals())), Observable[Outcome[int]])
+assert_type(lists.pipe(settle(compute_all, max_attempts=3, timeout=60)), Observable[Outcome[int]])
+assert_type(queue.claims().pipe(ops.buffer_with_count(100), settle(fetch_all)), Observable[Outcome[bytes]])
+assert_type(queue.claims().pipe(ops.buffer_with_count(100), settle(compute_all)), Observable[Outcome[int]])
+assert_type(queue.claims().pipe(ops.buffer_with_time(0.05), settle(follow_all)), Observable[Outcome[float]])
+
+assert_type(rx.interval(5).pipe(claim_from(queue)), Observable[str])
+assert_type(rx.interval(5).pipe(claim_from(queue, limit=10)), Observable[str])
+assert_type(rx.interval(5).pipe(claim_from(queue.jobs)), Observable[Due])
+assert_type(rx.interval(5).pipe(claim_from(queue.claims(lease=30), limit=10)), Observable[Claim])
+own_ticks = rx.timer(0.0).pipe(claim_from(queue.claims()))
+assert_type(own_ticks.pipe(settle(compute)), Observable[Outcome[int]])
+assert_type(rx.timer(0.0).pipe(claim_from(queue.claims()), settle(fetch)), Observable[Outcome[bytes]])
+upper = own_ticks.pipe(settle(lambda claim: claim.key.upper()))
+assert_type(own_ticks.pipe(ops.buffer_with_count(10), settle(compute_all)), Observable[Outcome[int]])
 
 subscription: DisposableBase = fresh("printer", queue.subscribe, print)
 assert_type(fresh("queue", RunAt, "memory://"), RunAt)

@@ -11,18 +11,31 @@ from collections.abc import Sequence
 from types import FrameType
 
 from rx_runat.cli.duplex import Duplex
-from rx_runat.cli.lines import parse_line, to_line
+from rx_runat.cli.lines import parse_data, parse_line, to_line, with_data
 from rx_runat.cli.pipe import PipeWriter
 from rx_runat.cli.standard import descriptor, keep_closed, print_error
 from rx_runat.errors import RunAtError
 from rx_runat.model.dead_letter import DeadLetter
-from rx_runat.queue import RunAt
+from rx_runat.model.job import KEEP, check_keep
+from rx_runat.queue import RunAt, inside
 
 _EPILOG = """\
 WHEN is a delay (+0.5, +10s, +5m), ISO 8601 with an offset, or epoch milliseconds (1700000000000ms); a line may also be
-{"runAt": <epoch ms>, "key": <str>}. Exit status: 0; 1 if a line or the queue failed; 2 for wrong usage.
+{"runAt": <epoch ms>, "key": <str>, "data": <any JSON value>}, where "data" may be left out. With --json, only
+a key that has data prints "data". Exit status: 0; 1 if a line or the queue failed; 2 for wrong usage.
 
   printf 'last +0.56\\nmiddle +0.41\\nfirst +0.33\\n' | rx-runat
+  rx-runat schedule mail +10m --data '{"to": "ann"}' --redis redis://localhost:6379
+"""
+
+_SCHEDULE_EPILOG = """\
+Prints the moment for which the key is scheduled afterwards, or nothing if --keep absent finds it out under a lease.
+Data belongs to its key: without --data the key keeps what it has, and --data null removes that.
+"""
+
+_GC_DESCRIPTION = """\
+Delete data whose keys are neither scheduled nor out under a lease, and print of how many. npm runat leaves such data,
+because it takes keys and does not know of their data.
 """
 
 
@@ -58,9 +71,14 @@ def _tail(options: argparse.Namespace) -> int:
 def _schedule(options: argparse.Namespace) -> int:
     if options.words:
         job = parse_line(" ".join(options.words))
+        data = job.data if options.data is None else parse_data(options.data)
         with _open(options) as queue:
-            _print(queue.schedule(job.key, job.run_at).isoformat())
+            run_at = queue.schedule(job.key, job.run_at, check_keep(options.keep or "last"), data=data)
+        if run_at is not None:
+            _print(run_at.isoformat())
         return 0
+    if options.data is not None or options.keep is not None:
+        options.refuse("--data and --keep belong to KEY WHEN; a line of standard input names its data itself")
     with _open(options) as queue:
         return Duplex(queue, options.json).run(reads=True, prints=False, follows=False)
 
@@ -75,6 +93,12 @@ def _peek(options: argparse.Namespace) -> int:
 def _size(options: argparse.Namespace) -> int:
     with _open(options) as queue:
         _print(str(queue.size()))
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    with _open(options) as queue:
+        _print(str(inside(queue).store.gc()))
     return 0
 
 
@@ -108,7 +132,7 @@ def _letter(letter: DeadLetter, as_json: bool) -> str:
     if not as_json:
         return f"{letter.key} {run_at} {letter.attempts} {time} {letter.reason!r}"
     fields = {"key": letter.key, "run_at": run_at, "attempts": letter.attempts, "time": time, "reason": letter.reason}
-    return json.dumps(fields)
+    return json.dumps(with_data(fields, letter.data))
 
 
 _COMMANDS = {
@@ -119,6 +143,7 @@ _COMMANDS = {
     "size": _size,
     "cancel": _cancel,
     "dead": _dead,
+    "gc": _gc,
 }
 
 
@@ -149,7 +174,7 @@ def _options() -> argparse.ArgumentParser:
     common.add_argument(
         "--interval", type=float, metavar="SECONDS", help="longest time between two looks at Redis; default: 0.1"
     )
-    common.add_argument("--json", action="store_true", help="print key, run_at and lateness (seconds) as JSON")
+    common.add_argument("--json", action="store_true", help="print key, run_at, lateness (seconds) and data as JSON")
     return common
 
 
@@ -164,10 +189,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--follow", action="store_true", help="go on when all scheduled keys were printed")
     parser.set_defaults(redis=None, queue_name="RunAt~default", interval=0.1, json=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    schedule = commands.add_parser(
-        "schedule", parents=[_options()], help="schedule KEY WHEN, or the lines of standard input"
+    _add_schedule(
+        commands.add_parser(
+            "schedule",
+            parents=[_options()],
+            help="schedule KEY WHEN, or the lines of standard input",
+            epilog=_SCHEDULE_EPILOG,
+        )
     )
-    schedule.add_argument("words", nargs="*", metavar="KEY WHEN")
     commands.add_parser("tail", parents=[_options()], help="print keys as they fall due, until stopped")
     peek = commands.add_parser("peek", parents=[_options()], help="print the next keys without taking them")
     peek.add_argument("n", nargs="?", type=int, default=10, help="how many; default: 10")
@@ -175,13 +204,30 @@ def _parser() -> argparse.ArgumentParser:
     cancel = commands.add_parser("cancel", parents=[_options()], help="take keys out of the schedule")
     cancel.add_argument("keys", nargs="+", metavar="KEY")
     _add_dead(commands.add_parser("dead", parents=[_options()], help="peek at, revive or drop keys that were given up"))
+    commands.add_parser(
+        "gc", parents=[_options()], help="delete data that no key has any more", description=_GC_DESCRIPTION
+    )
     return parser
+
+
+def _add_schedule(schedule: argparse.ArgumentParser) -> None:
+    schedule.set_defaults(refuse=schedule.error)
+    schedule.add_argument("words", nargs="*", metavar="KEY WHEN")
+    schedule.add_argument("--data", metavar="JSON", help="what KEY carries: any JSON value")
+    schedule.add_argument(
+        "--keep",
+        choices=KEEP,
+        help="which schedule stands if KEY has one already; default: last, which is this one. absent: schedule KEY "
+        "only if it neither waits nor is out under a lease",
+    )
 
 
 def _add_dead(dead: argparse.ArgumentParser) -> None:
     dead.set_defaults(verb="peek", n=10)
     verbs = dead.add_subparsers(metavar="VERB", title="verbs (default: peek)")
-    peek = verbs.add_parser("peek", parents=[_options()], help="print key, run_at, attempts, time and reason")
+    peek = verbs.add_parser(
+        "peek", parents=[_options()], help="print key, run_at, attempts, time and reason, with --json also data"
+    )
     peek.add_argument("n", nargs="?", type=int, default=10, help="how many; default: 10")
     for verb, what in (("revive", "bring keys back to the schedule"), ("drop", "delete dead letters")):
         act = verbs.add_parser(verb, parents=[_options()], help=what)

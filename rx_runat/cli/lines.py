@@ -3,7 +3,7 @@
 last +0.56                                       a delay: +0.5, +10s, +5m, +2h, +1d, +250ms
 report 2026-12-24T18:00:00+01:00                 ISO 8601 with an offset, or Z
 ping 1700000000000ms                             epoch milliseconds
-{"runAt": 1700000000000, "key": "with spaces"}   runat's own form
+{"runAt": 1700000000000, "key": "with spaces"}   runat's own form; a third field, "data", may hold any JSON value
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 from rx_runat.errors import InvalidJob
 from rx_runat.model.checks import show
@@ -73,8 +74,32 @@ def parse_when(when: str) -> RunAtTime:
         raise InvalidJob(f"WHEN: got {show(when)}; it must be {_FORMS}") from None
 
 
+def parse_data(text: str) -> Any:
+    """The data that an argument names.
+
+    >>> parse_data('{"to": "ann"}')
+    {'to': 'ann'}
+
+    Raises:
+        InvalidJob: the text is no JSON; the message says what came and what would be right.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJob(
+            f"data: got {show(text)}, which is no JSON ({error}); write a JSON value in quotes of the shell, such as "
+            """'{"to": "ann"}' or '"ann"'"""
+        ) from None
+
+
 def to_line(due: Due, as_json: bool) -> str:
-    """A Due as a line: its key alone, or with run_at and lateness (seconds) as JSON."""
+    """A Due as a line: its key alone, or as JSON with run_at, lateness (seconds), and its data if it has any."""
     if not as_json:
         return due.key
-    return json.dumps({"key": due.key, "run_at": due.run_at.isoformat(), "lateness": round(due.lateness, 6)})
+    fields = {"key": due.key, "run_at": due.run_at.isoformat(), "lateness": round(due.lateness, 6)}
+    return json.dumps(with_data(fields, due.data))
+
+
+def with_data(fields: dict[str, Any], data: Any) -> dict[str, Any]:
+    """The fields of a line, and "data" among them if there is any; a key without data has no such field."""
+    return fields if data is None else fields | {"data": data}

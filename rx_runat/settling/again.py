@@ -52,6 +52,7 @@ def every(period: Seconds) -> Again:
         InvalidSetting: no such period.
 
     Example:
+        >>> from rx_runat import settle
         >>> from rx_runat.testing import virtual_queue
         >>> queue, scheduler = virtual_queue()
         >>> outcomes = queue.claims().pipe(settle(lambda claim: None, again=every(10)))

@@ -154,13 +154,16 @@ class Subscription:
 
     def _open_claims(self, claims: list[Claim]) -> bool:
         """Count claims as open. Returns False if the stream ends already; then they go back."""
-        managers = {manager_of(lease_of(claim)): None for claim in claims}
+        managers = [manager_of(lease_of(claims[0]))]
+        if len(claims) > 1:
+            managers = list(dict.fromkeys(manager_of(lease_of(claim)) for claim in claims))
         with self._lock:
             is_over = self._is_ending
-            new = set[LeaseManager]() if is_over else managers.keys() - self._managers.keys()
+            new = [] if is_over else [manager for manager in managers if manager not in self._managers]
             for manager in new:
                 self._add(manager)
-            self._open += 0 if is_over else len(claims)
+            if not is_over:
+                self._open += len(claims)
         if is_over:  # they were on their way while the stream ended: our threads are gone, or soon will be
             for manager in managers:
                 own = [lease for lease in map(lease_of, claims) if lease.manager is manager]

@@ -134,6 +134,7 @@ def claim_from(source: Claimable[_T], limit: int = 1000) -> Callable[[Observable
 
     Example:
         >>> import reactivex as rx
+        >>> from rx_runat import Job
         >>> from rx_runat.testing import virtual_queue
         >>> queue, scheduler = virtual_queue()
         >>> queue.on_next([Job(key, 0.0) for key in "abc"])

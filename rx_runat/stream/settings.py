@@ -10,7 +10,7 @@ from reactivex.scheduler import ImmediateScheduler, TrampolineScheduler, Virtual
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import check_count, show
-from rx_runat.model.data import LONGEST_DATA_LIMIT
+from rx_runat.model.data import DATA_LIMIT, LONGEST_DATA_LIMIT
 from rx_runat.model.foreign_values import hint, to_length
 from rx_runat.model.protocols import Clock
 from rx_runat.model.times import to_microseconds
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
     data_limit: int
 
 
-def check_settings(interval: object, limit: object, scheduler: object, data_limit: object) -> Settings:
+def check_settings(interval: object, limit: object, scheduler: object, data_limit: object = DATA_LIMIT) -> Settings:
     """Check how a queue is to tick, and what it takes.
 
     Raises:

@@ -13,7 +13,7 @@ from rx_runat import RunAt
 from tests.support.command import Filtered, Start, feed, line_of, rest_of, run, schedule, waiting
 from tests.support.servers import Server
 
-COMMANDS = [["tail"], ["size"], ["peek"], ["cancel", "a"], ["schedule", "a", "+1"], ["schedule"]]
+COMMANDS = [["tail"], ["size"], ["peek"], ["cancel", "a"], ["schedule", "a", "+1"], ["schedule"], ["gc"]]
 
 
 # The commands.

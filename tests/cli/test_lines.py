@@ -125,6 +125,7 @@ def test_a_line_is_a_job(line: str, job: Job) -> None:
         ('{"key": "", "runAt": 1}', ["key: got ''", "non-empty str"]),
         ('{"key": 7, "runAt": 1}', ["key: got 7 (int)", "non-empty str"]),
         ('{"key": "\\ud800", "runAt": 1}', ["key: got ", "UTF-8"]),
+        ('{"key": "a", "runAt": 1, "data": NaN}', ["data: got nan (float)", "no JSON"]),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else value[0],
 )
@@ -132,6 +133,12 @@ def test_any_other_line_is_refused_with_a_reason(line: str, words: list[str]) ->
     with pytest.raises(InvalidJob) as refusal:
         parse_line(line)
     assert [word for word in words if word not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize("data", [None, 0, False, "", "ann", [1, None], {"to": "ann"}])
+def test_a_line_of_json_names_data(data: object) -> None:
+    job = parse_line(json.dumps({"runAt": 1500, "key": "a", "data": data}))
+    assert job == Job("a", EPOCH + timedelta(milliseconds=1500), data=data)
 
 
 @settings(deadline=None)
@@ -169,3 +176,14 @@ def test_a_due_as_json_has_key_run_at_and_lateness() -> None:
 @pytest.mark.parametrize("lateness", [0.0, -3600.5, 1e9])
 def test_lateness_is_in_seconds(lateness: float) -> None:
     assert math.isclose(json.loads(to_line(Due("a", NOON, lateness), as_json=True))["lateness"], lateness)
+
+
+@pytest.mark.parametrize("data", [0, False, "", [], {}, {"to": "\u00e9\n"}])
+def test_a_due_as_json_has_its_data_even_if_that_is_empty(data: object) -> None:
+    line = to_line(Due("a", NOON, data=data), as_json=True)
+    assert json.loads(line)["data"] == data
+    assert "\n" not in line
+
+
+def test_a_due_without_data_has_no_data_in_its_line() -> None:
+    assert "data" not in json.loads(to_line(Due("a", NOON), as_json=True))

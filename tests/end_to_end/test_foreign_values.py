@@ -56,7 +56,7 @@ def test_24_a_time_of_pendulum_is_the_moment_that_it_reads() -> None:
 @pytest.mark.parametrize("length, plain", LENGTHS, ids=lambda value: repr(value)[:30])
 def test_24_a_length_of_time_is_taken_to_the_microsecond(length: Any, plain: timedelta) -> None:
     assert to_ms(length, "delay", 0) == to_ms(plain, "delay", 0)
-    assert check_settings(length, 1, None) == (plain.total_seconds(), 1)
+    assert check_settings(length, 1, None)[:2] == (plain.total_seconds(), 1)
     assert seconds_of(length) == plain.total_seconds()
     if isinstance(length, timedelta):
         assert to_time(length) == to_time(plain)

@@ -216,7 +216,8 @@ ENDING: dict[str, Callable[[RunAt], Any]] = {
 @pytest.mark.parametrize("pipeline", ENDING)
 def test_a_run_that_can_end_works(make: Callable[..., RunAt], pipeline: str) -> None:
     queue = make()
-    queue.on_next([Job(f"k{i}", timedelta(seconds=0.01 * i)) for i in range(20)])
+    # So far apart that work which waits for the next claim subscribes before that one is made, on a busy machine too.
+    queue.on_next([Job(f"k{i}", timedelta(seconds=0.1 * i)) for i in range(20)])
     assert ENDING[pipeline](queue).pipe(ops.take(2), ops.count()).run() == 2
 
 

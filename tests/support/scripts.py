@@ -14,6 +14,7 @@ SCRIPTS = {
     "cancel": verbs.CANCEL,
     "claim": claimers.CLAIM,
     "gc": verbs.GC,
+    "page": verbs.PAGE,
     "hand_back": claimers.HAND_BACK,
     "lease": claimers.LEASE,
     "locate": verbs.LOCATE,

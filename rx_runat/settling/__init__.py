@@ -12,6 +12,7 @@ run           work that goes on after its call: an Observable, a Future, a corou
 decision      what becomes of a claim whose work is over: ack, nack, bury or hand back
 outcomes      outcomes on their way to the subscriber, one at a time
 failures      what the log is told of them: failed attempts and burials
+again         when a key comes again: `every` and `cron`
 backoff       how long a failed key waits for its next attempt
 
 The path of a claim, and the threads on it: the source's own, and three kinds that `settle` uses (`LeaseManager` with

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from rx_runat.errors import InvalidSetting, OutcomeUnknown, Stopped, Unavailable
 from rx_runat.model.again import AS_PLANNED, Again, NextRun, Planned, to_next_run
@@ -22,6 +22,24 @@ ACKED, NACKED, BURIED, HANDED_BACK = "acked", "nacked", "buried", "handed back"
 NACKED_AND_NEWER = "nacked, and scheduled again"
 LOST = "its lease was lost"
 UNSURE = "perhaps settled: no answer came"
+
+
+class WithNextRun(NamedTuple):
+    """The argument of an `ack` or a `bury` that names the next run itself, instead of the one that was planned.
+
+    Each call brings its own, so that a call which fails, or comes too late, changes nothing for another one.
+
+    Attributes:
+        next_run: as in `Lease`.
+        argument: of the verb, as in `SettleRequest`.
+    """
+
+    next_run: str
+    argument: int | str
+
+
+Argument: TypeAlias = int | str | WithNextRun
+"""The argument of a verb, as in `SettleRequest`, perhaps with the next run."""
 
 
 class Lease:
@@ -40,8 +58,8 @@ class Lease:
         is_counted: True if this attempt counts by now. If not, a lease that ends is as if the key had not been
             claimed, and `begin` must be asked before the work begins.
         data: what the run carries, as text.
-        next_run: when the key's next run is due, as `to_time` spells it; "": there is none. It is written where the
-            lease ends by `ack` or `bury`.
+        next_run: when the key's next run is due, as `settle` planned it and `to_time` spells it; "": there is none. It
+            is written where the lease ends by an `ack` or a `bury` that names no other.
         next_run_ms: when the next run is due that was written, epoch milliseconds; None: none was.
     """
 
@@ -130,7 +148,7 @@ class Manager(Protocol):
         """True if a lease is ours, as far as this process knows."""
         ...
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+    def settle(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """Begin, end or extend leases in one round trip.
 
         Args:
@@ -145,7 +163,7 @@ class Manager(Protocol):
         """
         ...
 
-    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """As `settle`, without blocking the event loop."""
         ...
 
@@ -218,8 +236,7 @@ class Claim(Due):
             StoreError: Redis did nothing.
             Stopped: the queue was stopped, and Redis did nothing: the key comes again when its lease ends.
         """
-        self._plan(again)
-        return self._settle("ack", "")
+        return self._settle("ack", self._with(again, ""))
 
     def nack(self, delay: float | timedelta = 0) -> bool:
         """Tell that the work failed: the key waits for another attempt, unless it was scheduled again meanwhile.
@@ -267,25 +284,22 @@ class Claim(Due):
             InvalidSetting: the reason is not a str.
             InvalidJob, OutcomeUnknown, StoreError, Stopped: as `ack`.
         """
-        reason = _check_reason(reason)
-        self._plan(again)
-        return self._settle("bury", reason)
+        return self._settle("bury", self._with(again, _check_reason(reason)))
 
     @property
     def aio(self) -> ClaimAio:
         """The verbs as coroutines, which never block the event loop."""
-        return ClaimAio(self, self._plan, self._settle_async)
+        return ClaimAio(self, self._with, self._settle_async)
 
-    def _plan(self, again: Again | NextRun | Planned) -> None:
-        """Note when the next run is due, for the request that ends this lease."""
-        if not isinstance(again, Planned):
-            self._lease.next_run = to_next_run(again, self)
+    def _with(self, again: Again | NextRun | Planned, argument: str) -> Argument:
+        """Returns the argument of a verb together with the next run, if the user names one."""
+        return argument if isinstance(again, Planned) else WithNextRun(to_next_run(again, self), argument)
 
-    def _settle(self, verb: Verb, argument: int | str) -> bool:
+    def _settle(self, verb: Verb, argument: Argument) -> bool:
         with self._telling(verb):
             return self._was_ours(verb, self._lease.manager.settle([(self._lease, verb, argument)]))
 
-    async def _settle_async(self, verb: Verb, argument: int | str) -> bool:
+    async def _settle_async(self, verb: Verb, argument: Argument) -> bool:
         with self._telling(verb):
             return self._was_ours(verb, await self._lease.manager.settle_async([(self._lease, verb, argument)]))
 
@@ -321,24 +335,23 @@ class ClaimAio:
 
     Args:
         claim: the claim.
-        plan: notes when the next run is due.
+        argument: returns the argument of a verb together with the next run.
         settle: carries out a verb with its argument; returns whether the lease was still ours.
     """
 
     def __init__(
         self,
         claim: Claim,
-        plan: Callable[[Again | NextRun | Planned], None],
-        settle: Callable[[Verb, int | str], Awaitable[bool]],
+        argument: Callable[[Again | NextRun | Planned, str], Argument],
+        settle: Callable[[Verb, Argument], Awaitable[bool]],
     ) -> None:
         self._claim = claim
-        self._plan = plan
+        self._argument = argument
         self._settle = settle
 
     async def ack(self, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
         """As `Claim.ack`."""
-        self._plan(again)
-        return await self._settle("ack", "")
+        return await self._settle("ack", self._argument(again, ""))
 
     async def nack(self, delay: float | timedelta = 0) -> bool:
         """As `Claim.nack`."""
@@ -350,9 +363,7 @@ class ClaimAio:
 
     async def bury(self, reason: str, again: Again | NextRun | Planned = AS_PLANNED) -> bool:
         """As `Claim.bury`."""
-        reason = _check_reason(reason)
-        self._plan(again)
-        return await self._settle("bury", reason)
+        return await self._settle("bury", self._argument(again, _check_reason(reason)))
 
     def __repr__(self) -> str:
         return f"<aio of {self._claim!r}>"

@@ -43,7 +43,8 @@ def every(period: Seconds) -> Again:
 
     A run that takes longer than a period, or is claimed late, makes no others come in a crowd: slots that were missed
     become one run. If an attempt fails, the next slot is the first one after the moment at which its last attempt was
-    claimed.
+    claimed. After the year 9999 there is no slot: the function raises OverflowError then, so `settle` hands the claim
+    back and ends.
 
     Args:
         period: seconds, or a timedelta, rounded to the millisecond; at least one millisecond.
@@ -74,8 +75,9 @@ def cron(expression: str, tz: str | tzinfo = "UTC") -> Again:
         runs      9:00------------------------- 9:00------9:00--->
 
     Slots that were missed become one run, as with `every`. Where the clocks go forward, a time in the gap comes at the
-    gap's end: 2:30 at 3:00. Where they go back, 2:30 comes once, at its first time; a line that names every hour, or
-    parts of it, goes through both hours.
+    gap's end: 2:30 at 3:00. Where they go back, 2:30 comes once, at its first time; a line whose minutes or hours begin
+    with `*`, or one of six fields, goes through both hours. Where clocks change by half an hour (only on Lord Howe
+    Island), such a line may miss a time on the day of the change; a line of fixed times does not.
 
     Args:
         expression: minute, hour, day of the month, month and day of the week; or six fields, of which the first is the
@@ -122,15 +124,17 @@ class _Cron:
         self._zone = _zone(tz)
         try:
             CronSim(self._line, EPOCH)
-        except CronSimError as error:
+        except (CronSimError, ValueError) as error:  # ValueError: a number of more digits than `int` reads
             raise InvalidSetting(f"expression: got {show(expression)} ({error}); {right}") from None
         self._after = CronSim
 
     def __call__(self, due: Due) -> datetime | None:
         claimed = due.run_at + _lateness(due)
         slots: Iterator[datetime] = self._after(self._line, claimed.astimezone(self._zone))
-        found = next(slots, None)  # None: the line has no time in the next fifty years, such as the 31st of February
-        return None if found is None else found.astimezone(UTC)
+        # For a line of fixed times cronsim reckons with what the clocks show. In the second pass of a doubled hour it
+        # finds a time of the first pass, which is over: the key would be due at once, time after time.
+        after = (utc for slot in slots if (utc := slot.astimezone(UTC)) > claimed)
+        return next(after, None)  # None: the line has no time in the next fifty years
 
     def __repr__(self) -> str:
         return self._text

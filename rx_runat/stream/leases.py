@@ -23,8 +23,10 @@ from rx_runat.model.claim import (
     NACKED,
     NACKED_AND_NEWER,
     UNSURE,
+    Argument,
     Claim,
     Lease,
+    WithNextRun,
     lease_of,
 )
 from rx_runat.model.data import from_text
@@ -170,7 +172,7 @@ class LeaseManager:
         """True if a lease is ours, as far as this process knows."""
         return not lease.ending and self.left(lease) > 0
 
-    def settle(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+    def settle(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """Begin, end or extend leases in one round trip; see `Manager.settle`.
 
         A request that may end a lease, and whose answer was lost, is sent again alone: `sent_at` holds for a whole
@@ -178,22 +180,26 @@ class LeaseManager:
         """
         return self._store.do(*self._plan(requests))
 
-    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> SettleReply:
+    async def settle_async(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """As `settle`, without blocking the event loop."""
         return await self._store.batches.do(*self._plan(requests), outlasts_stop=True)
 
-    def _plan(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> tuple[Plan[SettleReply], int | None]:
+    def _plan(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> tuple[Plan[SettleReply], int | None]:
         """Returns the plan, and the generation before an earlier sending of the request."""
         earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
         return self._steps(requests), earlier[0] if earlier else None
 
-    def _steps(self, requests: Sequence[tuple[Lease, Verb, int | str]]) -> Plan[SettleReply]:
+    def _steps(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> Plan[SettleReply]:
         generation = self._store.generation
-        asked = [
-            SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation, each.next_run, each.data)
-            for each, verb, what in requests
-        ]
+        asked: list[SettleRequest] = []
+        for each, verb, what in requests:
+            next_run = each.next_run
+            if isinstance(what, WithNextRun):
+                next_run, what = what
+            asked.append(
+                SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation, next_run, each.data)
+            )
         try:
             reply = yield from self._writes.plan_settle(asked)
         except OutcomeUnknown:

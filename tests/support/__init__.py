@@ -42,6 +42,7 @@ scenes          what snapshots and claims put into a picture
 worker_pool     worker processes on one queue, which a test starts, stalls and kills
 worker_main     the program of such a worker
 list_worker     the program of a worker that settles lists of claims, and kills itself
+chain_worker    a worker on a chain of runs
 work_log        the file in which workers log what they do, and the check of what it proves
 
 readme          the code blocks of the README

@@ -13,34 +13,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep, Schedulable, check_keep, to_jobs
-from rx_runat.model.protocols import Plan
+from rx_runat.model.protocols import Plan, Store
 from rx_runat.model.times import RunAtTime, from_score
-from rx_runat.store.redis_store import RedisStore
-from rx_runat.stream.gate import Gate
-from rx_runat.stream.writes import Writes
+from rx_runat.stream.access import Access
 
 T = TypeVar("T")
-
-
-class Parts(NamedTuple):
-    """What the verbs of a queue need at the moment; a forked child makes all of it anew.
-
-    Attributes:
-        store: where the queue lies.
-        writes: what writes to the schedule.
-        reading: raises Stopped instead of what a stopped queue's store raises.
-        writing: the same for verbs that change something.
-    """
-
-    store: RedisStore
-    writes: Writes
-    reading: Gate
-    writing: Gate
 
 
 class Aio:
@@ -55,50 +37,50 @@ class Aio:
     Redis:       as the verb; in each round trip with several requests, the first one of a script carries its text.
 
     Args:
-        parts: returns what the verbs need.
+        access: returns how the queue is reached.
         stop: stops the queue; it blocks.
         owner: returns the repr of the queue.
     """
 
-    def __init__(self, parts: Callable[[], Parts], stop: Callable[[], None], owner: Callable[[], str]) -> None:
-        self._parts = parts
+    def __init__(self, access: Callable[[], Access], stop: Callable[[], None], owner: Callable[[], str]) -> None:
+        self._access = access
         self._stop = stop
         self._owner = owner
-        self._dead = DeadAio(parts, owner)
+        self._dead = DeadAio(access, owner)
 
     async def schedule(self, key: str, run_at: RunAtTime, keep: Keep = "last") -> datetime:
         """As `RunAt.schedule`."""
         jobs, keep = [Job(key, run_at)], check_keep(keep)
-        parts = self._parts()
-        with parts.writing:
-            return from_score(await parts.store.batches.do(parts.writes.plan_schedule(jobs, keep)))
+        access = self._access()
+        with access.writing:
+            return from_score(await access.store.batches.do(access.writes.plan_schedule(jobs, keep)))
 
     async def on_next(self, value: Schedulable) -> None:
         """As `RunAt.on_next`."""
         jobs = to_jobs(value)
-        parts = self._parts()
-        with parts.writing:
+        access = self._access()
+        with access.writing:
             if jobs:
-                await parts.store.batches.do(parts.writes.plan_schedule(jobs, "last"))
+                await access.store.batches.do(access.writes.plan_schedule(jobs, "last"))
 
     async def cancel(self, key: str) -> bool:
         """As `RunAt.cancel`."""
-        parts = self._parts()
-        with parts.writing:
-            return await parts.store.batches.do(parts.store.plans.cancel(key))
+        access = self._access()
+        with access.writing:
+            return await access.store.batches.do(access.store.plans.cancel(key))
 
     async def when(self, key: str) -> datetime | None:
         """As `RunAt.when`."""
-        return await _read(self._parts(), lambda store: store.plans.when(key))
+        return await _read(self._access(), lambda store: store.plans.when(key))
 
     async def peek(self, n: int = 10) -> list[Due]:
         """As `RunAt.peek`."""
         n = check_count(n, "n", "a count of keys, such as 10")
-        return await _read(self._parts(), lambda store: store.plans.peek(n))
+        return await _read(self._access(), lambda store: store.plans.peek(n))
 
     async def size(self, until: RunAtTime | None = None) -> int:
         """As `RunAt.size`."""
-        return await _read(self._parts(), lambda store: store.plans.size(until))
+        return await _read(self._access(), lambda store: store.plans.size(until))
 
     @property
     def dead(self) -> DeadAio:
@@ -146,39 +128,39 @@ class DeadAio:
     """The verbs of `queue.dead` as coroutines; see `DeadLetters` and `Aio`.
 
     Args:
-        parts: returns what the verbs need.
+        access: returns how the queue is reached.
         owner: returns the repr of the queue.
     """
 
-    def __init__(self, parts: Callable[[], Parts], owner: Callable[[], str]) -> None:
-        self._parts = parts
+    def __init__(self, access: Callable[[], Access], owner: Callable[[], str]) -> None:
+        self._access = access
         self._owner = owner
 
     async def peek(self, n: int = 10) -> list[DeadLetter]:
         """As `DeadLetters.peek`."""
         n = check_count(n, "n", "a count of letters, such as 10")
-        return await _read(self._parts(), lambda store: store.plans.dead.peek(n))
+        return await _read(self._access(), lambda store: store.plans.dead.peek(n))
 
     async def size(self) -> int:
         """As `DeadLetters.size`."""
-        return await _read(self._parts(), lambda store: store.plans.dead.size())
+        return await _read(self._access(), lambda store: store.plans.dead.size())
 
     async def revive(self, key: str | None) -> int:
         """As `DeadLetters.revive`."""
-        parts = self._parts()
-        with parts.writing:
-            return await parts.store.batches.do(parts.writes.plan_revive(key))
+        access = self._access()
+        with access.writing:
+            return await access.store.batches.do(access.writes.plan_revive(key))
 
     async def drop(self, key: str | None) -> int:
         """As `DeadLetters.drop`."""
-        parts = self._parts()
-        with parts.writing:
-            return await parts.store.batches.do(parts.store.plans.dead.drop(key))
+        access = self._access()
+        with access.writing:
+            return await access.store.batches.do(access.store.plans.dead.drop(key))
 
     def __repr__(self) -> str:
         return f"<aio of the dead letters of {self._owner()}>"
 
 
-async def _read(parts: Parts, plan: Callable[[RedisStore], Plan[T]]) -> T:
-    with parts.reading:
-        return await parts.store.batches.do(plan(parts.store))
+async def _read(access: Access, plan: Callable[[Store], Plan[T]]) -> T:
+    with access.reading:
+        return await access.store.batches.do(plan(access.store))

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from rx_runat.model.checks import check_count
 from rx_runat.model.dead_letter import DeadLetter
-from rx_runat.model.protocols import Store
 from rx_runat.model.rich import NEXT, cards
-from rx_runat.stream.gate import Gate
-from rx_runat.stream.writes import Writes
+from rx_runat.stream.access import Access
 
 _MOST_READ = 10_000  # letters that a card reads to find the oldest: 20 round trips, at a few ms each
-
-
-class Access(NamedTuple):
-    """How the dead letters of a queue are reached at the moment; a forked child makes all of it anew.
-
-    Attributes:
-        store: where they are kept.
-        writes: what writes to the schedule for `revive`.
-        reading: raises Stopped instead of what a stopped queue's store raises.
-        writing: the same for verbs that change something.
-    """
-
-    store: Store
-    writes: Writes
-    reading: Gate
-    writing: Gate
 
 
 class DeadLetters:

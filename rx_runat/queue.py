@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 from reactivex import abc
 
-from rx_runat.aio import Aio, Parts
-from rx_runat.dead_letters import Access, DeadLetters
+from rx_runat.aio import Aio
+from rx_runat.dead_letters import DeadLetters
 from rx_runat.errors import Stopped, StoreError
 from rx_runat.model.batch import Leased
 from rx_runat.model.checks import check_count
@@ -23,6 +23,7 @@ from rx_runat.store.clients import Client
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.keys import check_queue_name
 from rx_runat.store.redis_store import RedisStore
+from rx_runat.stream.access import Access
 from rx_runat.stream.async_iteration import Iteration
 from rx_runat.stream.at_exit import forget, stop_at_exit
 from rx_runat.stream.claiming import PlainClaiming
@@ -131,7 +132,7 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._notices: Current[StoreError] = Current(self._sources.errors)
         super().__init__(self._keys)
         self._dead = DeadLetters(self._access, self.__repr__, self._card)
-        self._aio = Aio(self._parts, self.stop, self.__repr__)
+        self._aio = Aio(self._access, self.stop, self.__repr__)
         self._jobs = Jobs(self._dues, "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()
@@ -171,9 +172,6 @@ class RunAt(Hot[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         if was_stopped:
             self._sources.stop(-1)
         return inherited
-
-    def _parts(self) -> Parts:
-        return Parts(self._store, self._writes, self._reading, self._writing)
 
     def _access(self) -> Access:
         return Access(self._store, self._writes, self._reading, self._writing)

@@ -84,11 +84,48 @@ Plan: TypeAlias = Generator[Any, Any, _T]
 """A verb that is not under way yet: a store carries it out, at once or together with others."""
 
 
+class DeadPlans(Protocol):
+    """The verbs of a store on dead letters, as plans."""
+
+    def peek(self, n: int) -> Plan[list[DeadLetter]]:
+        """See `Store.dead_peek`."""
+        ...
+
+    def size(self) -> Plan[int]:
+        """See `Store.dead_size`."""
+        ...
+
+    def drop(self, key: str | None) -> Plan[int]:
+        """See `Store.drop`."""
+        ...
+
+
 class Plans(Protocol):
     """The verbs of a store as plans; each is documented at the verb of the same name."""
 
     def schedule(self, jobs: Sequence[Job], keep: Keep) -> Plan[float]:
         """See `Store.schedule`."""
+        ...
+
+    def cancel(self, key: str) -> Plan[bool]:
+        """See `Store.cancel`."""
+        ...
+
+    def when(self, key: str) -> Plan[datetime | None]:
+        """See `Store.when`."""
+        ...
+
+    def peek(self, n: int) -> Plan[list[Due]]:
+        """See `Store.peek`."""
+        ...
+
+    def size(self, until: RunAtTime | None) -> Plan[int]:
+        """See `Store.size`."""
+        ...
+
+    @property
+    def dead(self) -> DeadPlans:
+        """The verbs on dead letters."""
         ...
 
     def settle(self, requests: Sequence[SettleRequest]) -> Plan[SettleReply]:

@@ -69,7 +69,7 @@ class Work:
         self._lock = threading.Lock()  # over the flag below, `Call.thread`, `Call.run`, and each write-off as a whole
         self.has_followed = False
         self._is_cancelling = False  # a run that begins now is cancelled
-        self._begins = True
+        self._begins = True  # False: claims go back instead
 
     def begin(self, claim: Claim) -> bool:
         """Work on a claim. Returns False if its end will come later, or if this thread was written off.

@@ -65,9 +65,8 @@ def schedule(
             own = times if step is pairs else cast("list[str]", step[::2])
             yield places, Request(("ZADD", keys.schedule, *step), partial(_earliest, own))
         return
-    clock = "" if now is None else now
     for places, step in steps.cut(pairs, steps.DELAYS):
-        yield places, Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, *step), float, SCHEDULE)
+        yield places, _by_script(keys, keep, now, step)
 
 
 def schedule_one(keys: QueueKeys, job: Job, keep: Keep, now: int | None) -> Request[float]:
@@ -78,8 +77,12 @@ def schedule_one(keys: QueueKeys, job: Job, keep: Keep, now: int | None) -> Requ
         steps.check_lengths([member])
     if keep == "last" and time[0] != "+":
         return Request(("ZADD", keys.schedule, time, member), partial(_earliest, (time,)))
+    return _by_script(keys, keep, now, wire)
+
+
+def _by_script(keys: QueueKeys, keep: Keep, now: int | None, pairs: Sequence[str | bytes]) -> Request[float]:
     clock = "" if now is None else now
-    return Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, time, member), float, SCHEDULE)
+    return Request((2, keys.schedule, keys.leases, _KEEP[keep], clock, *pairs), float, SCHEDULE)
 
 
 def cancel(keys: QueueKeys, key: str) -> Request[bool]:

@@ -54,6 +54,7 @@ A whole queue:
     settings         which settings can be used
     sources          opens sources, registers work, stops all together
     gate             a verb of a stopped queue raises `Stopped`
+    access           how parts of a queue that users hold on to reach it
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends
     signals          SIGTERM and SIGINT as an Observable

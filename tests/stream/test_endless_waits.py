@@ -32,9 +32,9 @@ waits = {}
 def wait(function):
     waits[function.__name__] = function
 
-def make(**settings):
+def make(jobs=9, **settings):
     made = RunAt(sys.argv[1], queue_name=threading.current_thread().name, **settings)
-    made.on_next([Job(f"k{i}", 0) for i in range(9)])
+    made.on_next([Job(f"k{i}", 0) for i in range(jobs)])
     return made
 
 def until_error(pipeline, **settings):
@@ -79,7 +79,7 @@ async def nothing(queue):
 
 @wait
 async def coroutine_of_settle():
-    claims = make().claims()
+    claims = make(jobs=1).claims()  # work on a second one could go on after `first`, when its run() may wait
 
     async def work(claim):
         return claims.pipe(first).run()
@@ -216,7 +216,8 @@ ENDING: dict[str, Callable[[RunAt], Any]] = {
 @pytest.mark.parametrize("pipeline", ENDING)
 def test_a_run_that_can_end_works(make: Callable[..., RunAt], pipeline: str) -> None:
     queue = make()
-    queue.on_next([Job(f"k{i}", timedelta(seconds=0.01 * i)) for i in range(20)])
+    # So far apart that work which waits for the next claim subscribes before that one is made, on a busy machine too.
+    queue.on_next([Job(f"k{i}", timedelta(seconds=0.1 * i)) for i in range(20)])
     assert ENDING[pipeline](queue).pipe(ops.take(2), ops.count()).run() == 2
 
 

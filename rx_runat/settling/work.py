@@ -70,7 +70,7 @@ class Work:
         self._lock = threading.Lock()  # over the flag below, `Call.thread`, `Call.run`, and each write-off as a whole
         self.has_followed = False
         self._is_cancelling = False  # a run that begins now is cancelled
-        self._begins = True
+        self._begins = True  # False: claims go back instead
 
     def begin(self, assignment: Assignment) -> bool:
         """Work on claims. Returns False if the end will come later, or if this thread was written off.

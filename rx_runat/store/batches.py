@@ -13,12 +13,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
-from copy import copy
 from typing import Any, TypeVar
 
 from rx_runat.errors import Unavailable
 from rx_runat.model.safe_log import unhandled
 from rx_runat.store.client import RedisClient, Sending
+from rx_runat.store.meaning import own_copy
 from rx_runat.store.request import Plan, Request
 
 T = TypeVar("T")
@@ -161,8 +161,8 @@ class Batches:
         return self._why is not None and (self._is_closed or not task.outlasts_stop)
 
     def _refusal(self) -> Exception:
-        """Returns the error for one await: each that raises an exception adds to its traceback."""
-        return copy(self._why) if self._why is not None else Unavailable("closed")
+        assert self._why is not None, "nothing is refused before `stop` or `close`"
+        return own_copy(self._why)
 
     def leave_to_parent(self) -> None:
         """In a forked child: the awaits are the parent's."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 from rx_runat.errors import OutcomeUnknown, Refused, StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import BROKEN, DedicatedConnection, OwnPool, exchange, exchange_many
-from rx_runat.store.meaning import first_word, meaning, text_of
+from rx_runat.store.meaning import first_word, meaning, own_copy, text_of
 from rx_runat.store.request import Arg, Request, Script
 from rx_runat.store.route import Route
 
@@ -120,13 +119,7 @@ class RedisClient:
             return self._follow(error, command, generation)
 
     def _call(self, command: tuple[Arg, ...], generation: int | None) -> Any:
-        if self._closed:
-            raise self._gone()
-        pool = self._route.pool()
-        try:
-            connection = pool.get_connection()
-        except BROKEN as error:
-            pool, connection = self._connect_elsewhere(pool, error)
+        pool, connection = self._connect()
         try:
             # A pool that has ended leads to a former primary: it connects anew if it was got before its end.
             if pool.has_ended or (generation is not None and generation != pool.generation):
@@ -448,13 +441,6 @@ class RedisClient:
         redirected = Redirected(str(means))
         redirected.moved = error if isinstance(error, MovedError) else None
         return redirected
-
-
-def own_copy(error: StoreError) -> StoreError:
-    """Returns an error for one of several callers: who raises or completes it changes it for nobody else."""
-    own = copy(error)
-    own.__cause__ = error.__cause__
-    return own
 
 
 def _is_resent(sending: Sending) -> bool:

@@ -12,12 +12,15 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import AuthorizationError
 
 from rx_runat.errors import Refused, StoreError, Unavailable
+
+E = TypeVar("E", bound=Exception)
 
 _HEALS = {
     "LOADING",
@@ -58,6 +61,13 @@ def meaning(error: Exception, where: str, settings: Mapping[str, Any], hint: str
     if isinstance(error, redis.ConnectionError | redis.TimeoutError) or not isinstance(error, redis.RedisError):
         return _not_connected(error, where, settings) or Unavailable(f"nothing answers at {where}: {text}{hint}")
     return Refused(f"{where} refuses: {text}")
+
+
+def own_copy(error: E) -> E:
+    """Returns an error for one of several callers: who raises it, or adds to its message, changes it for no other."""
+    own = copy(error)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def first_word(error: Exception) -> str | None:

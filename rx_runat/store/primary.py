@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from copy import copy
 from typing import Any
 
 from redis.exceptions import MovedError
@@ -127,13 +126,6 @@ def ask(pool: OwnPool, where: str, *commands: tuple[Arg, ...]) -> list[Any]:
             pool.release(connection)
     except BROKEN as error:
         raise meaning(error, where, pool.connection_kwargs) from error
-
-
-def own_copy(error: StoreError) -> StoreError:
-    """Returns an error for one of several callers, each of whom may add to its message."""
-    own = copy(error)
-    own.__cause__ = error.__cause__
-    return own
 
 
 def none_answers(errors: list[StoreError], where: str) -> StoreError:

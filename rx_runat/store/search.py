@@ -7,7 +7,7 @@ import threading
 from rx_runat.errors import StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import own_copy
+from rx_runat.store.meaning import own_copy
 
 
 class Search:

@@ -18,7 +18,8 @@ from rx_runat.errors import StoreError, Unavailable
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.safe_log import fault, warn
 from rx_runat.store.connection import OwnPool
-from rx_runat.store.primary import HostPort, PrimaryRoute, own_copy
+from rx_runat.store.meaning import own_copy
+from rx_runat.store.primary import HostPort, PrimaryRoute
 from rx_runat.store.route import Settings
 from rx_runat.store.sentinels import Sentinels
 

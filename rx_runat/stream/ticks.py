@@ -10,7 +10,7 @@ from typing import Any
 import reactivex as rx
 from reactivex import Observable, abc
 from reactivex import operators as ops
-from reactivex.disposable import SerialDisposable
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 
@@ -48,19 +48,38 @@ def ticks(
         wake: each item causes a tick.
         scheduler: whose time counts, and where ticks come.
     """
-
-    def alarm(seconds: float | None) -> Observable[Any]:
-        if seconds is None:
-            return rx.never()
-        # Virtual time does not advance by less than a microsecond.
-        return rx.timer(min(max(seconds, 1e-6), _LONGEST) if seconds else 0.0, scheduler=scheduler)
-
     return rx.merge(  # the first tick is subscribed to last: the wait that it announces needs subscribers already
-        waits.pipe(ops.map(alarm), ops.switch_latest()),
+        _alarms(waits, scheduler),
         wake.pipe(ops.observe_on(scheduler)),
         rx.never() if interval is None else rx.interval(min(to_seconds(interval), _LONGEST), scheduler=scheduler),
         rx.timer(0.0, scheduler=scheduler),
     )
+
+
+def _alarms(waits: Observable[float | None], scheduler: abc.SchedulerBase) -> Observable[Any]:
+    """An item at the end of the wait that was announced last.
+
+    It is planned on the scheduler itself. To subscribe to a timer for each wait would pass through RxPY's trampoline,
+    which reads the wall clock twice: if that is set back by an hour in between, it stands still for an hour.
+    """
+
+    def subscribe(observer: abc.ObserverBase[Any], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        alarm = SerialDisposable()
+
+        def fire(_: abc.SchedulerBase, __: object = None) -> None:
+            observer.on_next(0)
+
+        def plan(seconds: float | None) -> None:
+            if seconds is None:
+                alarm.disposable = Disposable()
+                return
+            # Virtual time does not advance by less than a microsecond.
+            delay = min(max(seconds, 1e-6), _LONGEST) if seconds else 0.0
+            alarm.disposable = scheduler.schedule_relative(delay, fire)
+
+        return CompositeDisposable(waits.subscribe(plan), alarm)
+
+    return Observable(subscribe)
 
 
 class Ticker:

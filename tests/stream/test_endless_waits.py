@@ -32,9 +32,9 @@ waits = {}
 def wait(function):
     waits[function.__name__] = function
 
-def make(**settings):
+def make(jobs=9, **settings):
     made = RunAt(sys.argv[1], queue_name=threading.current_thread().name, **settings)
-    made.on_next([Job(f"k{i}", 0) for i in range(9)])
+    made.on_next([Job(f"k{i}", 0) for i in range(jobs)])
     return made
 
 def until_error(pipeline, **settings):
@@ -79,7 +79,7 @@ async def nothing(queue):
 
 @wait
 async def coroutine_of_settle():
-    claims = make().claims()
+    claims = make(jobs=1).claims()  # work on a second one could go on after `first`, when its run() may wait
 
     async def work(claim):
         return claims.pipe(first).run()

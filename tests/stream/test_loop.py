@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from reactivex.scheduler import scheduler
 
+from rx_runat import Job, RunAt
+from rx_runat.model.times import EPOCH
 from rx_runat.stream.loop import Loop
 from tests.support.waiting import wait_until
 
@@ -37,6 +42,22 @@ def test_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None
     loop.schedule_relative(0.01, lambda *_: done.set())
     assert done.wait(10)
     loop.end()
+
+
+def test_a_wall_clock_that_is_set_back_stalls_no_source(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RxPY reads it in each `subscribe` of an Observable, so no tick may subscribe to one."""
+    queue = make()
+    got: list[str] = []
+    queue.subscribe(got.append)
+    queue.schedule("first", timedelta(0))
+    wait_until(lambda: got == ["first"], "it ticks")
+    hours = itertools.count()
+    monkeypatch.setattr(scheduler, "default_now", lambda: EPOCH - timedelta(hours=next(hours)))
+    keys = [f"k{n}" for n in range(5)]
+    queue.on_next([Job(key, timedelta(seconds=0.05 * n)) for n, key in enumerate(keys)])
+    wait_until(lambda: got == ["first", *keys], "the wake-up by a write came, and each alarm")
 
 
 def test_an_action_that_is_disposed_of_is_removed_and_the_thread_ends() -> None:

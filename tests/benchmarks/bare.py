@@ -16,6 +16,8 @@ from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS
 from rx_runat.store.verbs import SETTLE
 from tests.benchmarks.bench import Q
 
+DATA = f"{{{Q}}}:data"
+
 
 def taker(client: redis.Redis, limit: int = 1000) -> Callable[[], list[bytes]]:
     """Returns a function that takes due keys, by the leanest way that we know: two plain commands in one round trip.
@@ -52,7 +54,7 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
     """Returns a function that makes one claim with a lease, by the package's own script: the fence and the keys."""
     script = client.register_script(LEASE.body)
     client.script_load(LEASE.body)
-    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare"]
+    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:receipt:bare", DATA]
     # A lease of 30 s; as with `settle`, the first attempt counts at the claim.
     settings = [RECEIPT_TTL_MS, 0, 30_000, BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES, 1]
     claims = 0
@@ -62,7 +64,8 @@ def leasing_claimer(client: redis.Redis, limit: int) -> Callable[[], tuple[str, 
         claims += 1
         token = f"\x1f{claims:08}"
         leased = script(keys=keys, args=[limit, token, *settings])[2]
-        return token, leased.decode().split(token)[2::4]  # "", deadline, key, run_at, attempt, counts, key, ...
+        parts = leased.decode().split(token)  # "", deadline, width, key, run_at, attempt, counts, key, ...
+        return token, parts[3 :: int(parts[2])] if len(parts) > 3 else []
 
     return claim
 
@@ -71,7 +74,7 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
     """Returns a function that acks the keys of a claim in one call, by the package's own script, and counts them."""
     script = client.register_script(SETTLE.body)
     client.script_load(SETTLE.body)
-    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead"]
+    keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead", DATA]
 
     def ack(fence: str, claimed: list[str]) -> int:
         words = [word for key in claimed for word in ("ack", key, fence, "", 0)]

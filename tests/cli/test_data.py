@@ -96,6 +96,9 @@ def test_json_output_has_data_where_a_key_has_data(filtered: Filtered, queue: Ru
     lines = b'{"runAt": 1, "key": "a", "data": {"to": "ann"}}\n{"runAt": 2, "key": "b"}\n'
     queue.on_next([Job("a", 1, data={"to": "ann"}), Job("b", 2)])
     for feed, command in ((b"", ["peek"]), (lines, [])):
+        if feed:
+            queue.cancel("a")  # else it could be claimed once as it waits, and once as the line schedules it
+            queue.cancel("b")
         out, err, status = filtered(feed, *command, "--json")
         assert (err, status) == (b"", 0)
         with_data, without = map(json.loads, out.splitlines())

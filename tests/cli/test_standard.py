@@ -20,6 +20,8 @@ from rx_runat.cli.standard import print_error
 from tests.support.command import MODULE, Filtered, environment, run
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 Q = "RunAt~default"
 
 

@@ -49,7 +49,7 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 # From Python 3.12 on, a fork in a process with threads warns.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 Q = "RunAt~default"
 
 
@@ -248,7 +248,6 @@ def test_24_a_child_stops_while_the_parents_handler_is_busy(make: Callable[..., 
         goes_on.set()
 
 
-@pytest.mark.slow
 def test_24_forty_children_of_a_busy_parent_all_get_through(make: Callable[..., RunAt], client: redis.Redis) -> None:
     queue = make(interval=0.01)
     enough = threading.Event()

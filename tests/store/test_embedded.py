@@ -27,6 +27,8 @@ from rx_runat.store.embedded import find_server
 from tests.support.signals import interruptible
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Q = "RunAt~default"
 PAST = 1.0
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from reactivex import Observable, abc
 
 from rx_runat.aio import Aio
 from rx_runat.dead_letters import DeadLetters
-from rx_runat.errors import Stopped, StoreError
+from rx_runat.errors import InvalidSetting, Stopped, StoreError
 from rx_runat.model.batch import Claimed, Leased
 from rx_runat.model.checks import check_count
 from rx_runat.model.claim import Claim
@@ -344,7 +344,8 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                 or cancelled meanwhile.
 
         Raises:
-            InvalidSetting: a `keep` of another name.
+            InvalidSetting: a `keep` of another name; or "first" or "absent" with `only_waiting`, which would write
+                nothing, because a key that waits keeps its schedule.
 
         Example:
             >>> from reactivex import operators as ops
@@ -355,7 +356,12 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
             ...     [due.key for due in queue.peek()]
             ['sms:1', 'mail:1', 'mail:2']
         """
-        return Sink(self._access, check_keep(keep), only_waiting, self.__repr__)
+        if check_keep(keep) in ("first", "absent") and only_waiting:
+            raise InvalidSetting(
+                f"sink(keep={keep!r}, only_waiting=True) would write nothing, because a key that waits keeps its "
+                "schedule; leave one of the two out"
+            )
+        return Sink(self._access, keep, only_waiting, self.__repr__)
 
     # The verbs.
 

@@ -126,8 +126,10 @@ def settle(
     `work` has not settled by hand shares its fate: acked, or nacked with the error, each claim by its own attempt; and
     each has its own outcome. A list counts once for `max_concurrent`, and an empty one is nothing to do. Its leases are
     renewed from the moment at which it comes here, but not those of claims that still lie in the buffer: keep the
-    buffer's time far below the lease. A list that kills its process blames all of its keys. Under `timeout`, the time
-    is that of the whole list.
+    buffer's time far below the lease, and its count at `max_in_flight` or below, because a larger one is never reached.
+    Claims that wait for the very first list have counted their attempt when they were claimed. In virtual time, give
+    the buffer the scheduler. A list that kills its process blames all of its keys. Under `timeout`, the time is that of
+    the whole list.
 
     Temperature: cold; each subscriber works for itself, so subscribe once, or `share`.
     Delivery:    one `Outcome` for each claim whose work began, and for each claim that was buried because its attempt

@@ -129,10 +129,8 @@ def test_it_raises_what_a_verb_raises(faults: Faults, fault: dict[str, Any], err
         ("latest", False, 9, 9),
         ("absent", False, 5, 9),
         ("last", True, 9, None),
-        ("first", True, 5, None),
         ("earliest", True, 5, None),
         ("latest", True, 9, None),
-        ("absent", True, 5, None),
     ],
 )
 def test_each_policy_is_a_sink(queue: RunAt, keep: Any, only_waiting: bool, old: int, new: int | None) -> None:
@@ -202,6 +200,12 @@ def test_it_wakes_the_queues_own_sources(queue: RunAt) -> None:
 def test_a_keep_of_another_name_is_refused(queue: RunAt, keep: Any) -> None:
     with pytest.raises(InvalidSetting, match="keep"):
         queue.sink(keep)
+
+
+@pytest.mark.parametrize("keep", ["first", "absent"])
+def test_a_sink_that_could_write_nothing_is_refused(queue: RunAt, keep: Any) -> None:
+    with pytest.raises(InvalidSetting, match="would write nothing"):
+        queue.sink(keep, only_waiting=True)
 
 
 def test_14_after_stop_the_sink_raises(queue: RunAt) -> None:

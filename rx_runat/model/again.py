@@ -7,6 +7,7 @@ None        no more
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -52,6 +53,8 @@ def to_next_run(again: Again | NextRun, due: Due) -> str:
     if at is None:
         return ""
     if not isinstance(at, datetime | timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if inspect.iscoroutine(at):
+            at.close()  # else Python warns that nobody awaited it
         raise InvalidJob(
             f"again: got {show(at)} for {due.key!r}; it must be an aware datetime, a timedelta from the end of the "
             "run, or None for no more"

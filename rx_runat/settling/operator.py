@@ -12,6 +12,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.again import Again
 from rx_runat.model.checks import check_count, show
 from rx_runat.model.claim import Claim
+from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.times import to_ms
 from rx_runat.settling.backoff import Backoff, exponential
@@ -221,10 +222,10 @@ def settle(
         raise InvalidSetting(f"backoff: got {show(backoff)}; it must be callable with the number of an attempt")
     max_attempts = check_count(max_attempts, "max_attempts", "a count from 1", 1)
     max_concurrent = check_count(max_concurrent, "max_concurrent", "a count from 1", 1)
-    if again is not None and not callable(again):
+    if again is not None and (not callable(again) or is_coroutine_function(again)):
         raise InvalidSetting(
-            f"again: got {show(again)}; it must be callable with the run that was claimed, such as every(3600) or "
-            'cron("0 9 * * *")'
+            f"again: got {show(again)}; it must be a plain function of the run that was claimed, such as every(3600) "
+            'or cron("0 9 * * *")'
         )
     seconds = None if timeout is None else to_ms(timeout, "timeout", 0.001) / 1000
     if until is not None and not isinstance(until, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]

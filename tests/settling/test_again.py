@@ -200,7 +200,11 @@ def test_27_by_hand_too(again: Any, at: float, verb: str, is_awaited: bool) -> N
     queue.stop()
 
 
-@pytest.mark.parametrize("again", [5, "soon", datetime(2026, 1, 1)])
+async def in_an_hour(_: Due) -> timedelta:
+    return timedelta(hours=1)
+
+
+@pytest.mark.parametrize("again", [5, "soon", datetime(2026, 1, 1), in_an_hour])
 def test_what_is_no_moment_is_refused_before_anything_is_sent(again: Any) -> None:
     queue, scheduler = virtual_queue()
     claims: list[Claim] = []
@@ -245,9 +249,9 @@ def test_27_a_process_that_begins_a_chain_doubles_none() -> None:
     assert [(due.key, due.data) for due in queue.peek()] == [("a", "run")]
 
 
-@pytest.mark.parametrize("again", [5, "hourly", timedelta(hours=1), moment(5)])
+@pytest.mark.parametrize("again", [5, "hourly", timedelta(hours=1), moment(5), in_an_hour])
 def test_settle_refuses_what_cannot_be_asked(again: Any) -> None:
-    with pytest.raises(InvalidSetting, match=r"again: got .*; it must be callable with the run that was claimed"):
+    with pytest.raises(InvalidSetting, match=r"again: got .*; it must be a plain function of the run that was claimed"):
         settle(lambda _: None, again=again)
 
 

@@ -67,6 +67,10 @@ class Delivery:
                 calls `rest` when the time is over, or there is no limit.
         """
         while self.goes_on and (present := subscribers.present):
+            for subscriber in present:
+                subscriber.wait_until_subscribed()
+            if present is not subscribers.present:
+                continue
             only = present[0] if len(present) == 1 else None  # nearly always, so its on_next is called directly
             give = only.on_next if only else partial(_give_all, subscribers, present)
             if is_over is not None:

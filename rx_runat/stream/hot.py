@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -17,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.run import run
+from reactivex.scheduler import CurrentThreadScheduler
 
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.forks import only_here
@@ -25,6 +27,8 @@ from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
 from rx_runat.stream.unrun import refuse_unrun
 
 _T = TypeVar("_T")
+
+_LONGEST_SUBSCRIBE = 0.1  # seconds; most take microseconds, but a busy machine may stop the thread in between
 
 
 class Subscriber(Generic[_T]):
@@ -41,7 +45,10 @@ class Subscriber(Generic[_T]):
         left: called, from any thread, when a source gives it no more values; perhaps more than once.
     """
 
-    __slots__ = ("_loop_handler", "_on_completed", "_on_error", "handler", "left", "on_next", "scheduler")
+    __slots__ = (
+        *("_joined", "_joiner", "_loop_handler", "_on_completed", "_on_error"),
+        *("handler", "left", "on_next", "scheduler"),
+    )
 
     def __init__(
         self,
@@ -52,6 +59,8 @@ class Subscriber(Generic[_T]):
     ) -> None:
         self.scheduler = scheduler
         self.left: Callable[[], object] = _nothing
+        self._joined: threading.Event | None = None
+        self._joiner = 0
         self.handler: Callable[[_T], object] = on_next or _ignore
         self.on_next = self.handler
         self._on_error = on_error
@@ -61,6 +70,31 @@ class Subscriber(Generic[_T]):
         if loop is not None:
             self._loop_handler = LoopHandler(loop, self.handler)
             self.on_next = self._loop_handler.on_next
+
+    def note_subscribe(self) -> None:
+        """Note that a `subscribe` is under way on this thread; see `wait_until_subscribed`."""
+        self._joiner = threading.get_ident()
+        joined = self._joined = threading.Event()
+
+        def note_end(_: abc.SchedulerBase, __: object = None) -> None:
+            joined.set()
+
+        # RxPY subscribes to a chain of operators inside its trampoline, which runs this when the chain stands.
+        CurrentThreadScheduler.singleton().schedule(note_end)
+
+    def wait_until_subscribed(self) -> None:
+        """Wait, on a source's thread, until the `subscribe` of a whole chain of operators has returned.
+
+        Before that, an operator that has enough, such as `ops.take`, cannot leave: it has not got its subscription yet,
+        and what comes after it would be lost. The wait is short, because the thread that subscribes may be blocked: by
+        a `run()` in an action of that trampoline, whose chain stands already, or by a call that waits for this source.
+        """
+        joined = self._joined
+        if joined is None:
+            return
+        if self._joiner != threading.get_ident() and self._loop_handler is None:  # an event loop calls us later anyway
+            joined.wait(_LONGEST_SUBSCRIBE)
+        self._joined = None
 
     def wrap_handler(self, context: Callable[[], AbstractContextManager[None]]) -> None:
         """Run the handler inside a context, if it runs on an event loop. The source's thread is inside it already."""
@@ -228,6 +262,7 @@ class Hot(Observable[_T]):
             refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         publisher = self._publisher
+        subscriber.note_subscribe()
         publisher.join(subscriber)
         return Disposable(only_here(lambda: publisher.leave(subscriber)))
 

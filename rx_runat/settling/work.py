@@ -224,8 +224,10 @@ class Work:
         return True
 
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
+        seconds = call.assignment.thread.now() - call.began
         for claim in call.assignment.claims:
             lease = lease_of(claim)
+            lease.worked = seconds
             if lease.ending and lease.is_settled:  # by hand
                 decision = Decision(None, result=result, error=error)
             else:

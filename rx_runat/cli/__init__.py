@@ -7,6 +7,18 @@ standard   the standard streams: closed ones, terminals, error messages, progres
 lines      jobs and Dues as lines of text
 duplex     schedules the lines that come in, and prints the keys that fall due
 pipe       writes lines to standard output; a line is delivered when the reader has taken it
+
+A worker, `rx-runat work`:
+
+    queue.claims --> settle(function or command) --> outcomes --> log
+
+work           works until a signal comes or the stream fails
+work_options   its options, and how they are read
+importing      the function that it is told to import
+exec           a command as the work on claims
+child          one run of that command, in a process group of its own
+work_log       its log, in words or as JSON
+health         `/healthz`, which tells whether Redis answers
 """
 
 from rx_runat.cli.command import main

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
 from rx_runat.cli.duplex import Duplex
 from rx_runat.cli.lines import parse_data, parse_line, to_line, with_data
 from rx_runat.cli.pipe import PipeWriter
 from rx_runat.cli.standard import descriptor, keep_closed, print_error
+from rx_runat.cli.work_options import add_options
 from rx_runat.errors import RunAtError
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import KEEP, check_keep
@@ -127,6 +129,12 @@ def _dead(options: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
+def _work(options: argparse.Namespace) -> int:
+    from rx_runat.cli.work import work  # imports asyncio's subprocesses and more, which the other commands do not need
+
+    return work(options, partial(_open, options))
+
+
 def _letter(letter: DeadLetter, as_json: bool) -> str:
     run_at, time = letter.run_at.isoformat(), letter.time.isoformat()
     if not as_json:
@@ -144,6 +152,7 @@ _COMMANDS = {
     "cancel": _cancel,
     "dead": _dead,
     "gc": _gc,
+    "work": _work,
 }
 
 
@@ -207,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "gc", parents=[_options()], help="delete data that no key has any more", description=_GC_DESCRIPTION
     )
+    add_options(commands.add_parser("work", parents=[_options()], help="work on keys by a function or by a command"))
     return parser
 
 

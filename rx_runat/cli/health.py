@@ -82,7 +82,10 @@ class Health:
         self._pulse = Pulse(ask)
         self._over = threading.Event()
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        self._server = _Server(family, address, self._pulse)
+        try:
+            self._server = _Server(family, address, self._pulse)
+        except OSError as error:
+            raise OSError(f"/healthz cannot be served on {host} port {port}: {error.strerror}") from None
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_address[1]}/healthz"
 

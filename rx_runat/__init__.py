@@ -43,6 +43,7 @@ from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.rich import Cards, load_cards_with
+from rx_runat.model.stats import Stats
 from rx_runat.queue import RunAt
 from rx_runat.settling.again import cron, every
 from rx_runat.settling.backoff import exponential
@@ -65,6 +66,7 @@ __all__ = [
     "RunAt",
     "RunAtError",
     "ServerError",
+    "Stats",
     "Stopped",
     "StoreError",
     "Unavailable",

@@ -12,6 +12,7 @@ dead_letters  `queue.dead`
 aio           `queue.aio`: the verbs as coroutines
 queue         `RunAt`: a sink and a source on one store
 drawing       what a queue looks like
+otel          metrics and traces of a queue
 notebook      live pictures, marble diagrams and cards
 cli           the command `rx-runat`
 testing       queues in virtual time, and faults on demand

@@ -9,7 +9,7 @@ operation        one operation: its span, and how long it takes
 instruments      the metrics: names, units, buckets
 attributes       what metrics and spans say of the queue, an error and a key
 gauges           counts of the queue, read when metrics are collected
-environment      `instrument_by_environment`: as the SDK's own environment variables say
+environment      `instrument_by_environment`: measures a queue if the SDK's environment variables ask for it
 guard            what fails in metrics and traces fails nothing else
 
 Metrics, all with `messaging.system` (`rx_runat`) and `messaging.destination.name` (the queue's name), and with

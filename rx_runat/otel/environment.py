@@ -14,45 +14,40 @@ from rx_runat.otel.guard import Guard
 from rx_runat.otel.instrumentation import instrument
 from rx_runat.queue import RunAt
 
-# Variables that say where metrics or traces go. Others, such as OTEL_SERVICE_NAME, say how, and are often set for all
+# Without one of these the SDK of Python exports nothing. Others, such as OTEL_SERVICE_NAME, are often set for all
 # processes of a machine.
-_WHERE = (
-    "OTEL_METRICS_EXPORTER",
-    "OTEL_TRACES_EXPORTER",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_CONFIG_FILE",
-)
+_WHERE = ("OTEL_METRICS_EXPORTER", "OTEL_TRACES_EXPORTER", "OTEL_CONFIG_FILE")
 
 
-def is_asked_for() -> bool:
-    """True if an environment variable of the SDK's says where metrics or traces go, and none switches the SDK off."""
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true" and any(map(os.environ.get, _WHERE))
+def _is_asked_for() -> bool:
+    """True if an environment variable of the SDK's names an exporter, and none switches the SDK off."""
+    values = {name: os.environ.get(name, "").strip().lower() for name in ("OTEL_SDK_DISABLED", *_WHERE)}
+    return values.pop("OTEL_SDK_DISABLED") != "true" and bool(set(values.values()) - {"", "none"})
 
 
 def instrument_by_environment(queue: RunAt) -> abc.DisposableBase:
     """Measure a queue if an SDK is configured, or environment variables of the SDK's say that it should be.
 
     If the program runs under `opentelemetry-instrument`, the SDK is configured already. If not, and a variable such as
-    `OTEL_METRICS_EXPORTER` says where metrics or traces go, this configures the SDK as that command does. It is for
-    programs such as `rx-runat work`, which nobody writes code for; in code of your own, configure the SDK and call
-    `instrument`.
+    `OTEL_METRICS_EXPORTER=otlp` names an exporter, this configures the SDK as that command does. It is for programs
+    such as `rx-runat work`, which nobody writes code for; in code of your own, configure the SDK and call `instrument`.
 
     Args:
         queue: the queue.
 
     Returns:
-        Dispose of it to end this; what was recorded is exported then. Metrics that cannot be exported are no reason to
-        do no work: the log tells why.
+        Dispose of it to end this; what was recorded is exported first.
+
+    Raises:
+        Nothing: metrics that cannot be exported are no reason to do no work. The log tells why.
     """
     if not _is_configured():
-        if not is_asked_for():
+        if not _is_asked_for():
             return Disposable()
         _configure()
         if not _is_configured():
             return Disposable()
-    return CompositeDisposable(instrument(queue), Disposable(_flush))
+    return CompositeDisposable(Disposable(_flush), instrument(queue))  # the gauges are read once more
 
 
 def _is_configured() -> bool:

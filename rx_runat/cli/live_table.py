@@ -32,11 +32,12 @@ def live_table(queue: RunAt, descriptor: int) -> AbstractContextManager[LiveTabl
     # Its own file, in UTF-8 whatever the locale says, as all output of this command.
     file = open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the command
     console = Console(file=file, force_terminal=True)
-    return None if console.is_dumb_terminal else _open(queue, console)
+    return None if console.is_dumb_terminal else opened(queue, console)
 
 
 @contextmanager
-def _open(queue: RunAt, console: Console) -> Generator[LiveTable]:
+def opened(queue: RunAt, console: Console) -> Generator[LiveTable]:
+    """Shows a table as long as the `with` block runs, and then leaves it there."""
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         yield LiveTable(queue, live)
 

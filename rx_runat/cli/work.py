@@ -24,13 +24,14 @@ from reactivex.subject import ReplaySubject
 from rx_runat.cli.child import kill_all
 from rx_runat.cli.exec import Command, split
 from rx_runat.cli.importing import import_function
+from rx_runat.cli.opening import open_queue
+from rx_runat.cli.telemetry import telemetry
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.cli.work_options import again_of
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.humanize import late, span, spell
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import fault, inform
-from rx_runat.queue import RunAt
 from rx_runat.settling.failures import is_failure
 from rx_runat.settling.operator import settle
 from rx_runat.stream.signals import signals
@@ -38,13 +39,8 @@ from rx_runat.stream.signals import signals
 _AT_ONCE = 130  # the exit status after a second signal, whichever it was
 
 
-def work(options: argparse.Namespace, open_queue: Callable[[], RunAt]) -> int:
-    """Work until a signal comes or the stream fails, and return the exit status.
-
-    Args:
-        options: of the command line.
-        open_queue: opens the queue that they name.
-    """
+def work(options: argparse.Namespace) -> int:
+    """Work until a signal comes or the stream fails, and return the exit status."""
     with WorkLog(options.log_json) as log, _ending(log) as end, ExitStack() as stack:
         try:
             function = _function(options, stack)
@@ -54,7 +50,7 @@ def work(options: argparse.Namespace, open_queue: Callable[[], RunAt]) -> int:
             fault("%s could not be imported: it raised an error", options.name, error=error)
             return 1
         try:
-            queue = stack.enter_context(open_queue())
+            queue = stack.enter_context(open_queue(options))
             claims = queue.claims(options.lease, options.max_in_flight)
             settling = settle(
                 function,
@@ -66,6 +62,7 @@ def work(options: argparse.Namespace, open_queue: Callable[[], RunAt]) -> int:
             )
         except (InvalidSetting, ImportError) as error:  # ImportError: of the `cron` extra
             _refuse(options, error)
+        stack.callback(telemetry(queue).dispose)
         health = ""
         if options.health_port is not None:
             from rx_runat.cli.health import Health  # imports a web server, which the other commands do not need

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from rx_runat.cli.lines import parse_when
-from rx_runat.errors import InvalidJob, InvalidSetting
+from rx_runat.cli.when import parse_duration
+from rx_runat.errors import InvalidSetting
 from rx_runat.model.again import Again
 from rx_runat.settling.again import cron, every
 
-DESCRIPTION = """\
+WORK = """\
 Work on keys as they fall due, by a function or by a command. The key of a claim whose work fails comes again after a
 backoff, and goes to the dead letters after the last attempt. SIGTERM and SIGINT let the work under way end; a second
 one ends the worker at once, and what it had begun comes again when its lease ends.
@@ -27,15 +27,14 @@ other, the last line of standard error is the reason. Mind that CMD may read a k
 most commands take all that follows -- as it is. A key with a NUL cannot be a word, and goes to the dead letters.
 """
 
-EPILOG = """\
-DURATION is seconds (30, 0.5) or has a unit (500ms, 30s, 5m, 2h, 1d). Exit status: 0 after an orderly end; 1 if the
+WORK_EPILOG = """\
+DURATION is seconds (30, 0.5) or has units (500ms, 30s, 1h30m, 1d). Exit status: 0 after an orderly end; 1 if the
 stream failed; 2 for wrong usage, or a NAME that is not there; 130 after a second signal.
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_work_options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments and options of `rx-runat work` to its parser."""
-    parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(refuse=parser.error)
     parser.add_argument("name", nargs="?", metavar="NAME", help="the function, such as app.jobs:send")
@@ -99,10 +98,10 @@ def again_of(options: argparse.Namespace) -> Again | None:
 
 def _duration(text: str) -> timedelta:
     try:
-        found = parse_when(f"+{text}")
-    except InvalidJob:
+        found = parse_duration(text)
+    except OverflowError:
         found = None
-    if not isinstance(found, timedelta):
+    if found is None:
         raise argparse.ArgumentTypeError(f"got {text!r}; it must be seconds, or have a unit, such as 30s, 5m or 2h")
     return found
 

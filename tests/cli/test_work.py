@@ -169,3 +169,17 @@ def test_the_log_of_the_function_looks_like_that_of_the_worker(server: Server, q
         assert worker.end() == 0
         said = [(each["logger"], each["level"], each["message"]) for each in worker.records]
     assert ("app", "info", "a word of a") in said
+
+
+def test_it_is_measured_where_the_environment_asks_for_it(
+    server: Server, queue: RunAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenTelemetry's own variables: spans go to standard output."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
+    write(queue, "a")
+    with working(tmp_path, server.url, "jobs:plain") as worker:
+        worker.wait_until_settled(1)
+        assert worker.end() == 0, worker.err
+        assert '"messaging.operation.name": "settle"' in worker.out

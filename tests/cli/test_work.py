@@ -182,4 +182,4 @@ def test_it_is_measured_where_the_environment_asks_for_it(
     with working(tmp_path, server.url, "jobs:plain") as worker:
         worker.wait_until_settled(1)
         assert worker.end() == 0, worker.err
-        assert '"messaging.operation.name": "settle"' in worker.out
+        assert '"name": "process RunAt~default"' in worker.out

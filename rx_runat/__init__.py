@@ -12,6 +12,7 @@ dead_letters  `queue.dead`
 aio           `queue.aio`: the verbs as coroutines
 queue         `RunAt`: a sink and a source on one store
 drawing       what a queue looks like
+otel          metrics and traces of a queue
 notebook      live pictures, marble diagrams and cards
 cli           the command `rx-runat`
 testing       queues in virtual time, and faults on demand
@@ -43,6 +44,7 @@ from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.rich import Cards, load_cards_with
+from rx_runat.model.stats import Stats
 from rx_runat.queue import RunAt
 from rx_runat.settling.again import cron, every
 from rx_runat.settling.backoff import exponential
@@ -65,6 +67,7 @@ __all__ = [
     "RunAt",
     "RunAtError",
     "ServerError",
+    "Stats",
     "Stopped",
     "StoreError",
     "Unavailable",

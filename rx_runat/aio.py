@@ -20,6 +20,7 @@ from rx_runat.model.data import NOT_NAMED
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep, KeepOne, Schedulable, check_keep, to_jobs
 from rx_runat.model.protocols import Plan, Store
+from rx_runat.model.stats import Stats
 from rx_runat.model.times import RunAtTime, from_score
 from rx_runat.stream.access import Access
 
@@ -99,6 +100,10 @@ class Aio:
     async def size(self, until: RunAtTime | None = None) -> int:
         """As `RunAt.size`."""
         return await _read(self._access(), lambda store: store.plans.size(until))
+
+    async def stats(self) -> Stats:
+        """As `RunAt.stats`."""
+        return await _read(self._access(), lambda store: store.plans.stats())
 
     @property
     def dead(self) -> DeadAio:

@@ -20,6 +20,7 @@ from rx_runat import (
     OutcomeUnknown,
     Refused,
     RunAt,
+    Stats,
     Stopped,
     StoreError,
     Unavailable,
@@ -60,6 +61,7 @@ def test_each_verb_does_what_the_one_of_the_same_name_does(run: Run, queue: RunA
         assert await aio.peek() == queue.peek() or [due.key for due in await aio.peek()] == ["d", "a", "b", "c"]
         assert [due.key for due in await aio.peek(2)] == ["d", "a"]
         assert (await aio.size(), await aio.size(until=timedelta(days=2))) == (4, 1)
+        assert await aio.stats() == queue.stats() == Stats(scheduled=4, due=0, claimed=0, dead=0, lateness=0.0)
         assert (await aio.cancel("b"), await aio.cancel("b")) == (True, False)
         assert await aio.when("b") is None
 

@@ -1,6 +1,6 @@
-"""Jobs and Dues as lines of text: what the command reads and prints.
+"""Jobs, Dues and numbers as lines of text: what the command reads and prints.
 
-last +0.56                                       a delay: +0.5, +10s, +5m, +2h, +1d, +250ms
+last +0.56                                       a delay: +0.5, +10s, +1h30m, +2d, +250ms; see `when`
 report 2026-12-24T18:00:00+01:00                 ISO 8601 with an offset, or Z
 ping 1700000000000ms                             epoch milliseconds
 {"runAt": 1700000000000, "key": "with spaces"}   runat's own form; a third field, "data", may hold any JSON value
@@ -9,22 +9,14 @@ ping 1700000000000ms                             epoch milliseconds
 from __future__ import annotations
 
 import json
-import re
-from datetime import datetime, timedelta
+from dataclasses import asdict
 from typing import Any
 
+from rx_runat.cli.when import FORMS, parse_when
 from rx_runat.errors import InvalidJob
 from rx_runat.model.checks import show
 from rx_runat.model.job import Due, Job, to_jobs
-from rx_runat.model.times import RunAtTime, from_milliseconds
-
-_DELAY = re.compile(r"\+(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d)?", re.ASCII)
-_MILLISECONDS = re.compile(r"(-?\d+)ms", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, None: 1}
-_FORMS = (
-    "a delay (+0.5, +10s, +5m), ISO 8601 with an offset (2026-12-24T18:00:00+01:00), or epoch milliseconds "
-    "(1700000000000ms)"
-)
+from rx_runat.model.stats import Stats
 
 
 def parse_line(line: str) -> Job:
@@ -47,31 +39,8 @@ def parse_line(line: str) -> Job:
         return to_jobs(item)[0]
     key, _, when = line.rpartition(" ")
     if not key.strip():
-        raise InvalidJob(f"line: got {show(line)}; write KEY WHEN, where WHEN is {_FORMS}")
+        raise InvalidJob(f"line: got {show(line)}; write KEY WHEN, where WHEN is {FORMS}")
     return Job(key.strip(), parse_when(when))
-
-
-def parse_when(when: str) -> RunAtTime:
-    """The moment that WHEN names.
-
-    >>> parse_when("+5m")
-    datetime.timedelta(seconds=300)
-
-    Raises:
-        InvalidJob: the message says what came and what would be right.
-    """
-    delay = _DELAY.fullmatch(when)
-    milliseconds = _MILLISECONDS.fullmatch(when)
-    try:
-        if delay:
-            return timedelta(seconds=float(delay[1]) * _SECONDS[delay[2]])
-        if milliseconds:
-            return from_milliseconds(int(milliseconds[1]), "WHEN")
-        return datetime.fromisoformat(when)
-    except InvalidJob:
-        raise
-    except (ValueError, OverflowError):
-        raise InvalidJob(f"WHEN: got {show(when)}; it must be {_FORMS}") from None
 
 
 def parse_data(text: str) -> Any:
@@ -98,6 +67,18 @@ def to_line(due: Due, as_json: bool) -> str:
         return due.key
     fields = {"key": due.key, "run_at": due.run_at.isoformat(), "lateness": round(due.lateness, 6)}
     return json.dumps(with_data(fields, due.data))
+
+
+def stats_line(stats: Stats, as_json: bool) -> str:
+    """A queue in numbers as a line: each number behind its name, or all as JSON. Lateness is in seconds.
+
+    >>> stats_line(Stats(12, 3, 1, 0, 0.25), as_json=False)
+    'scheduled 12 due 3 claimed 1 dead 0 lateness 0.250'
+    """
+    fields = asdict(stats) | {"lateness": round(stats.lateness, 6)}
+    if as_json:
+        return json.dumps(fields)
+    return " ".join(f"{name} {number}" for name, number in (fields | {"lateness": f"{stats.lateness:.3f}"}).items())
 
 
 def with_data(fields: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -13,13 +13,21 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 
-from rx_runat.cli.standard import escaped
+from rx_runat.cli.standard import descriptor, escaped
 from rx_runat.model.monotonic import monotonic
 
 PATIENCE_SECONDS = 0.5  # a reader that leaves after a line does so within milliseconds; 0.1 s or more on a busy host
 _PIECE = 4096  # bytes that a pipe takes without blocking once it is ready
 _SPINS = 200  # checks without a pause: a reader on another core takes 20 us for a line, a pause would take 1 ms
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines on standard output; see `PipeWriter.write`."""
+    output = PipeWriter(descriptor(sys.stdout, "output"))
+    for line in lines:
+        output.write(line)
 
 
 class PipeWriter:

@@ -21,6 +21,7 @@ batch        what a store takes and returns for many keys at once
 claim        `Claim`: a key under a lease
 outcome      `Outcome`: what became of a claim
 dead_letter  `DeadLetter`: a key whose work was given up
+stats        `Stats`: a queue in numbers
 snapshot     a queue at one moment, for pictures
 protocols    what the layers that import `model` expect of a store and its claimers
 humanize     times, delays and counts in words

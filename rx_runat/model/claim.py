@@ -61,6 +61,7 @@ class Lease:
         next_run: when the key's next run is due, as `settle` planned it and `to_time` spells it; "": there is none. It
             is written where the lease ends by an `ack` or a `bury` that names no other.
         next_run_ms: when the next run is due that was written, epoch milliseconds; None: none was.
+        worked: how long the work of `settle` took, in seconds; None: it was not run, or is not over.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Lease:
         "next_run",
         "next_run_ms",
         "sent_at",
+        "worked",
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class Lease:
         self.data = data
         self.next_run = ""
         self.next_run_ms: float | None = None
+        self.worked: float | None = None
 
     @property
     def is_unsure(self) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
 from rx_runat.model.checks import short
-from rx_runat.model.claim import Claim
+from rx_runat.model.claim import Claim, lease_of
 from rx_runat.model.humanize import readable, span, spell
 from rx_runat.model.rich import cards
 
@@ -44,6 +44,16 @@ class Outcome(Generic[R]):
     error: BaseException | None = None
     delay: float | None = None
     next: datetime | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the work took, from the call of your function to its end; None if it was not run.
+
+        Each claim of a list has the time of the whole list. The wait for Redis, which settles the claim afterwards, is
+        not part of it.
+        """
+        lease = lease_of(self.claim)
+        return lease.worked if lease else None
 
     def __repr__(self) -> str:
         return f"<Outcome {self.claim.key!r}, {self._state()}>"

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from rx_runat.model.batch import Claimed, Counting, Cursor, Entry, Leased, Page, SettleReply, SettleRequest
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.job import Due, Job, Keep
+from rx_runat.model.stats import Stats
 from rx_runat.model.times import RunAtTime
 
 Clock: TypeAlias = Callable[[], int]
@@ -123,6 +124,10 @@ class Plans(Protocol):
         """See `Store.size`."""
         ...
 
+    def stats(self) -> Plan[Stats]:
+        """See `Store.stats`."""
+        ...
+
     def moment(self, until: RunAtTime | None) -> Plan[int | None]:
         """Tells a moment in epoch milliseconds, a delay by Redis's clock; None stays None."""
         ...
@@ -222,6 +227,10 @@ class Store(Protocol):
 
     def size(self, until: RunAtTime | None) -> int:
         """Returns how many keys wait, all or until a moment."""
+        ...
+
+    def stats(self) -> Stats:
+        """Returns the queue in numbers, by one script."""
         ...
 
     def plain_claimer(self) -> Claimer[Claimed]:

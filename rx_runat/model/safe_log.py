@@ -9,24 +9,29 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import TypeAlias
+
+About: TypeAlias = Mapping[str, object] | None
+"""Attributes that a log record gets beside its message, for handlers that write fields."""
 
 _log = logging.getLogger("rx_runat")
 
 
-def fault(message: str, *arguments: object, error: BaseException | None = None) -> None:
+def fault(message: str, *arguments: object, error: BaseException | None = None, about: About = None) -> None:
     """Log an error, with the traceback of an exception if one is given."""
-    _say(logging.ERROR, message, arguments, error)
+    _say(logging.ERROR, message, arguments, error, about)
 
 
-def warn(message: str, *arguments: object) -> None:
+def warn(message: str, *arguments: object, about: About = None) -> None:
     """Log a warning."""
-    _say(logging.WARNING, message, arguments)
+    _say(logging.WARNING, message, arguments, None, about)
 
 
-def inform(message: str, *arguments: object) -> None:
+def inform(message: str, *arguments: object, about: About = None) -> None:
     """Log what is good to know."""
-    _say(logging.INFO, message, arguments)
+    _say(logging.INFO, message, arguments, None, about)
 
 
 def debug(message: str, *arguments: object) -> None:
@@ -50,11 +55,18 @@ def unhandled(error: BaseException) -> None:
         sys.excepthook(*hook_args[:3])
 
 
-def _say(level: int, message: str, arguments: tuple[object, ...], error: BaseException | None = None) -> None:
+def _say(
+    level: int,
+    message: str,
+    arguments: tuple[object, ...],
+    error: BaseException | None = None,
+    about: About = None,
+) -> None:
     # A tuple, because an error may be false, and then `logging` takes it for none.
     shown = None if error is None else (type(error), error, error.__traceback__)
     try:
-        _log.log(level, message, *arguments, exc_info=shown, stacklevel=3)  # the record names the caller's caller
+        # stacklevel: the record names the caller's caller
+        _log.log(level, message, *arguments, exc_info=shown, stacklevel=3, extra=about)
     except BaseException as raised:
         # Ctrl-C comes on the main thread, whose call may end; no source lives there, unless time is virtual.
         if isinstance(raised, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():

@@ -9,6 +9,7 @@ from reactivex import abc
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.stream.lease_thread import LeaseThread
 from rx_runat.stream.leases import manager_of
+from rx_runat.stream.taps import Monitor
 
 
 class Assignment:
@@ -67,6 +68,11 @@ class Assignment:
     def thread(self) -> LeaseThread:
         """A leases thread, whose clock counts for this work."""
         return manager_of(lease_of(self.claims[0])).thread
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """Who measures the work. If claims of several queues were merged into a list, the first one's queue counts."""
+        return manager_of(lease_of(self.claims[0])).taps.monitor
 
     def __str__(self) -> str:
         """The keys, for the log."""

@@ -11,6 +11,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.run import Run
 from rx_runat.stream.lease_thread import LeaseThread
+from rx_runat.stream.taps import WorkMonitor
 
 _LEAST = 1e-6  # seconds; a virtual clock does not advance by less
 
@@ -24,10 +25,11 @@ class Call:
         thread: which is in code of the user's for this call; None: none is, the work goes on by itself.
         run: the work that goes on after the call; None: the function has not returned.
         is_late: True once the call was seen to take too long.
+        monitor: measures the work; None: nobody does.
         grace: plans the end of the wait for work that was cancelled because it is late.
     """
 
-    __slots__ = ("assignment", "began", "grace", "is_late", "run", "thread")
+    __slots__ = ("assignment", "began", "grace", "is_late", "monitor", "run", "thread")
 
     def __init__(self, assignment: Assignment, began: float, thread: threading.Thread) -> None:
         self.assignment = assignment
@@ -35,6 +37,7 @@ class Call:
         self.thread: threading.Thread | None = thread
         self.run: Run | None = None
         self.is_late = False
+        self.monitor: WorkMonitor | None = None
         self.grace: abc.DisposableBase | None = None
 
 

@@ -3,7 +3,8 @@
 nacked, superseded, lost, unknown    WARNING, with the error in words
 buried                               ERROR, with the traceback
 
-Called on the outcomes thread, which runs the user's code anyway: the handlers of a log are the user's, and may block.
+Each record has the `Outcome` as its attribute `outcome`, for handlers that write fields instead of words. Called on the
+outcomes thread, which runs the user's code anyway: the handlers of a log are the user's, and may block.
 """
 
 from __future__ import annotations
@@ -23,6 +24,18 @@ _MEANWHILE = {
 }
 
 
+class WorkFailed(Exception):
+    """Work that failed for a reason in words.
+
+    The log and the dead letter have these words alone: neither the error's name nor its traceback would tell more.
+    """
+
+
+def is_failure(outcome: Outcome[Any]) -> bool:
+    """True for an outcome of which `log_failure` tells the log."""
+    return outcome.error is not None or outcome.verdict == "buried"
+
+
 def log_failure(outcome: Outcome[Any], max_attempts: int) -> None:
     """Log an outcome that is not a success. What the user's handlers or the error's own methods raise goes no further.
 
@@ -30,31 +43,37 @@ def log_failure(outcome: Outcome[Any], max_attempts: int) -> None:
         outcome: any but an `acked` one.
         max_attempts: the number of the last attempt that is made: a claim with a higher one was buried unrun.
     """
-    claim, error = outcome.claim, outcome.error
-    if error is None:
-        if outcome.verdict == "buried" and claim.attempt <= max_attempts:
-            fault("%r was buried by hand in attempt %d", claim.key, claim.attempt)
-        elif outcome.verdict == "buried":
-            fault(
-                "%r was buried before attempt %d: its last attempt was not settled (perhaps its process died)",
-                claim.key,
-                claim.attempt,
-            )
+    if not is_failure(outcome):
         return
-    text = error_text(error)
-    if outcome.verdict == "buried":
-        shown = None if text is None else error
-        fault("%r was buried: attempt %d failed: %s", claim.key, claim.attempt, named(error, text), error=shown)
-    elif outcome.delay is not None:
-        again = span(outcome.delay)
-        warn("attempt %d of %r failed, again in %s: %s", claim.attempt, claim.key, again, named(error, text))
+    claim, error = outcome.claim, outcome.error
+    about = {"outcome": outcome}
+    if error is None and claim.attempt <= max_attempts:
+        fault("%r was buried by hand in attempt %d", claim.key, claim.attempt, about=about)
+    elif error is None:
+        fault(
+            "%r was buried before attempt %d: its last attempt was not settled (perhaps its process died)",
+            claim.key,
+            claim.attempt,
+            about=about,
+        )
     else:
-        then = _MEANWHILE[outcome.verdict]
-        warn("attempt %d of %r failed; %s: %s", claim.attempt, claim.key, then, named(error, text))
+        text = error_text(error)
+        words = named(error, text)
+        if outcome.verdict == "buried":
+            shown = None if text is None or issubclass(type(error), WorkFailed) else error
+            fault("%r was buried: attempt %d failed: %s", claim.key, claim.attempt, words, error=shown, about=about)
+        elif outcome.delay is not None:
+            again = span(outcome.delay)
+            warn("attempt %d of %r failed, again in %s: %s", claim.attempt, claim.key, again, words, about=about)
+        else:
+            then = _MEANWHILE[outcome.verdict]
+            warn("attempt %d of %r failed; %s: %s", claim.attempt, claim.key, then, words, about=about)
 
 
 def error_text(error: BaseException) -> str | None:
     """Returns an error as Python prints it in the last line of a traceback; None if it cannot be shown."""
+    if issubclass(type(error), WorkFailed):
+        return str(error)
     try:
         return "".join(traceback.format_exception_only(error)).strip()
     except BaseException:  # its `__notes__` raise, for example

@@ -134,12 +134,19 @@ class Work:
 
     def _call(self, assignment: Assignment) -> bool:
         call = Call(assignment, assignment.thread.now(), threading.current_thread())
+        monitor = assignment.monitor
+        if monitor is None:
+            return self._run(call)
+        call.monitor = monitor.begin_work(assignment.claims)
+        return call.monitor.run(partial(self._run, call))
+
+    def _run(self, call: Call) -> bool:
         self._calls.add(call)
         if self._limit is not None:
-            self._limit.watch(assignment.thread)
+            self._limit.watch(call.assignment.thread)
         result, error = None, None
         try:
-            result = self._function(assignment.value)
+            result = self._function(call.assignment.value)
         except BaseException as raised:
             error = raised
             if not issubclass(type(error), Exception):  # SystemExit and its like fail the work, and must be seen
@@ -224,8 +231,12 @@ class Work:
         return True
 
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
+        seconds = call.assignment.thread.now() - call.began
+        if call.monitor is not None:
+            call.monitor.end(seconds, error)
         for claim in call.assignment.claims:
             lease = lease_of(claim)
+            lease.worked = seconds
             if lease.ending and lease.is_settled:  # by hand
                 decision = Decision(None, result=result, error=error)
             else:

@@ -14,7 +14,8 @@ private_dir         the directory of such a server: ours alone, or refused
 redis_store         the verbs of the `Store` protocol
 plans               each verb as the requests that it needs, one or more
 request             a verb as a value: what is sent, how the reply is read, what a lost reply means
-verbs               the requests: schedule, cancel, when, peek, size, snapshot, locate, settle, gc
+verbs               the requests: schedule, cancel, when, peek, size, page, settle, gc
+overview            the requests that look at a whole queue: stats, snapshot, locate
 scan                walks over all fields of a hash in bounded steps
 steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back

@@ -19,8 +19,9 @@ from rx_runat.model.batch import Cursor, Page, SettleReply, SettleRequest
 from rx_runat.model.checks import short
 from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.protocols import Clock
+from rx_runat.model.stats import Stats
 from rx_runat.model.times import RunAtTime, to_time
-from rx_runat.store import verbs
+from rx_runat.store import overview, verbs
 from rx_runat.store.dead_letter_store import RedisDeadLetters
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Plan
@@ -105,6 +106,10 @@ class Plans:
         """Count the keys that wait, all or until a moment; see `moment`."""
         until_ms = yield from self.moment(until)
         return (yield verbs.size(self._keys, until_ms))
+
+    def stats(self) -> Plan[Stats]:
+        """Count the keys, and tell how late the oldest one is; see `Stats`."""
+        return (yield overview.stats(self._keys, self._now()))
 
     def moment(self, until: RunAtTime | None) -> Plan[int | None]:
         """Returns a moment in epoch milliseconds; a delay costs one round trip, for Redis's clock. None stays None."""

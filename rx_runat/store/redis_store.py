@@ -15,8 +15,9 @@ from rx_runat.model.job import Due, Job, Keep
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.protocols import Clock
 from rx_runat.model.snapshot import Place, Snapshot
+from rx_runat.model.stats import Stats
 from rx_runat.model.times import RunAtTime
-from rx_runat.store import verbs
+from rx_runat.store import overview
 from rx_runat.store.batches import Batches
 from rx_runat.store.claimers import LeasingClaimer, PlainClaimer
 from rx_runat.store.client import RedisClient
@@ -105,13 +106,17 @@ class RedisStore:
         """Returns how many keys wait, all or until a moment; a delay costs one round trip more, for Redis's clock."""
         return self.do(self.plans.size(until))
 
+    def stats(self) -> Stats:
+        """Returns the queue in numbers; see `Stats`."""
+        return self.do(self.plans.stats())
+
     def snapshot(self, n: int, window: float | None = None, slice_ms: int = 0) -> Snapshot:
-        """Returns the counts of the queue and its next keys; see `verbs.snapshot`."""
-        return self._client.send(verbs.snapshot(self._keys, n, window, slice_ms, self._now()))
+        """Returns the counts of the queue and its next keys; see `overview.snapshot`."""
+        return self._client.send(overview.snapshot(self._keys, n, window, slice_ms, self._now()))
 
     def locate(self, keys: Sequence[str]) -> list[Place]:
-        """Returns where each of some keys is; see `verbs.locate`."""
-        return self._client.send(verbs.locate(self._keys, keys)) if keys else []
+        """Returns where each of some keys is; see `overview.locate`."""
+        return self._client.send(overview.locate(self._keys, keys)) if keys else []
 
     def plain_claimer(self) -> PlainClaimer:
         """Returns a claimer for one source, with a receipt key of its own."""

@@ -1,7 +1,7 @@
 """The verbs of a queue as requests: what each sends to Redis, what its reply means, and what a lost reply means.
 
-Claims are in `claimers.py`, because they need a receipt; dead letters are in `dead_letter_store.py`. `now` is epoch
-microseconds in virtual time, and None where Redis's own clock decides.
+Claims are in `claimers.py`, because they need a receipt; dead letters are in `dead_letter_store.py`, and looks at a
+whole queue in `overview.py`. `now` is epoch microseconds in virtual time, and None where Redis's own clock decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from rx_runat.model.data import from_text
 from rx_runat.model.dead_letter import SEPARATOR
 from rx_runat.model.job import Due, Job, Keep, Wire
 from rx_runat.model.members import to_key, to_member
-from rx_runat.model.snapshot import Place, Snapshot, to_keys_with_times, to_places
 from rx_runat.model.times import from_score, lateness
 from rx_runat.store import steps
 from rx_runat.store.keys import QueueKeys
@@ -40,8 +39,6 @@ SCHEDULE = Script("schedule", "prelude", "record")
 CANCEL = Script("cancel")
 PEEK = Script("peek", "prelude")
 PAGE = Script("page", "prelude", "read_first")
-SNAPSHOT = Script("snapshot", "prelude")
-LOCATE = Script("locate")
 SETTLE = Script("settle", "prelude", "record")
 GC = Script("gc")
 
@@ -170,28 +167,6 @@ def server_ms() -> Request[int]:
     return Request(("TIME",), _to_ms)
 
 
-def snapshot(keys: QueueKeys, n: int, window: float | None, slice_ms: int, now: int | None) -> Request[Snapshot]:
-    """Read the counts of the queue and its next keys, without taking any. Redis: `snapshot.lua`, sent once.
-
-    Args:
-        keys: of the queue.
-        n: the most keys in each list.
-        window: limits `coming` and the slices to keys due within so many seconds; None: all.
-        slice_ms: the width of the slices of time in which keys are counted, if n or more keys come within the window;
-            0: none.
-        now: the clock in virtual time.
-    """
-    span = "+inf" if window is None else int(window * 1000)
-    words: list[Arg] = [3, keys.schedule, keys.claimed, keys.dead, span, n, slice_ms, *virtual(now)]
-    return Request(words, partial(_to_snapshot, slice_ms), SNAPSHOT, once=True)
-
-
-def locate(keys: QueueKeys, wanted: Sequence[str]) -> Request[list[Place]]:
-    """Tell where each of some keys is. Redis: `locate.lua`, O(keys), sent once."""
-    words: list[Arg] = [4, keys.schedule, keys.claimed, keys.leases, keys.dead, *map(to_member, wanted)]
-    return Request(words, to_places, LOCATE, once=True)
-
-
 def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) -> Request[tuple[SettleReply, str]]:
     """End or extend leases. Each request acts only if its fence is that of the key's lease, and the lease lives.
 
@@ -264,13 +239,6 @@ def _to_page(token: str, reply: tuple[int, bytes, bytes]) -> Page:
         for key, score, text in zip(found, scores, texts, strict=False)
     ]
     return Page(dues, Cursor(until.decode(), scores[-1], found[-1]))
-
-
-def _to_snapshot(slice_ms: int, reply: Any) -> Snapshot:
-    now, scheduled, due, claimed, dead, due_keys, coming, leases, slices = reply
-    counted = {float(each) * slice_ms: count for each, count in zip(slices[::2], slices[1::2], strict=True)}
-    first, following, held = map(to_keys_with_times, (due_keys, coming, leases))
-    return Snapshot(now / 1e3, scheduled, due, claimed, dead, first, following, held, counted)
 
 
 def _to_settle_reply(reply: tuple[bytes, list[int], bytes, list[Any]]) -> tuple[SettleReply, str]:

@@ -28,7 +28,7 @@ A due key on its way out:
     claiming         what differs between plain keys and claims
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
-    taps             observers of claims, for the drawings of a queue
+    taps             observers of what a queue does here, for drawings, metrics and traces
     unrun            refuses a callback that would run nothing, such as an `async def`
     endless_waits    refuses a `run()` that could not end
     look_lock        one look at a time; under the same lock the source ends, after the look in progress

@@ -63,6 +63,7 @@ class LeaseManager:
     Attributes:
         where: the server, in messages.
         scheduler: as above.
+        taps: of the queue.
         has_leases: True; see `Claiming`.
         slots: how many claims may be out, and how many are.
         asked: what ticks of the user's ask for; None: the source claims by itself.
@@ -83,6 +84,7 @@ class LeaseManager:
     ) -> None:
         self.where = store.where
         self.scheduler = scheduler
+        self.taps = sources.taps
         self.has_leases = True
         self.slots = Slots(max_in_flight, sources.now, self._wake_source, self._wanted, begins_with_one=limit is None)
         self.asked = None if limit is None else Asked(limit, self.slots)
@@ -188,7 +190,10 @@ class LeaseManager:
         """Returns the plan, and the generation before an earlier sending of the request."""
         earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
-        return self._steps(requests), earlier[0] if earlier else None
+        steps = self._steps(requests)
+        if self.taps.monitor is not None:
+            steps = self.taps.monitor.settle([request[:2] for request in requests], steps)
+        return steps, earlier[0] if earlier else None
 
     def _steps(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> Plan[SettleReply]:
         generation = self._store.generation

@@ -219,8 +219,9 @@ class Source(Generic[C]):
         is_over = self._hold.begin(delivery)  # before any code of the user's runs, who may block on `errors` as well
         try:
             self._outage.note_success()
-            self._taps.claimed(claimed)
-            delivery.give(self.subscribers, partial(self._hold.keep, delivery), is_over)
+            self._taps.claimed(claimed, began - self._asked_at)
+            keep = partial(self._hold.keep, delivery)
+            self._taps.deliver(claimed, partial(delivery.give, self.subscribers, keep, is_over))
             seconds = self._now() - began
         finally:
             self._hold.end(delivery)

@@ -39,6 +39,11 @@ class Writes:
 
     def plan_schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool = False) -> Plan[float | None]:
         """Returns the plan of `schedule`."""
+        plan = self._schedule(jobs, keep, only_waiting)
+        monitor = self._sources.taps.monitor
+        return plan if monitor is None else monitor.schedule(jobs, plan)
+
+    def _schedule(self, jobs: Sequence[Job], keep: Keep, only_waiting: bool) -> Plan[float | None]:
         # After an error, some of a long list may be written, or all of it, with the reply lost.
         run_at: float | None = -math.inf
         try:

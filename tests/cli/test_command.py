@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 
 import pytest
+import redis
 
-from rx_runat import RunAt
+from rx_runat import Job, RunAt
+from rx_runat.cli.arguments import make_parser
 from tests.support.command import Filtered, Start, feed, line_of, rest_of, run, schedule, waiting
 from tests.support.servers import Server
 
-COMMANDS = [["tail"], ["size"], ["peek"], ["cancel", "a"], ["schedule", "a", "+1"], ["schedule"], ["gc"]]
+COMMANDS = [["tail"], ["size"], ["stats"], ["peek"], ["cancel", "a"], ["schedule", "a", "+1"], ["schedule"]]
+COMMANDS += [["dead"], ["dead", "size"], ["gc"]]
 
 
 # The commands.
@@ -102,6 +107,54 @@ def test_cancel_takes_keys_out_and_names_those_that_were_not_scheduled(
     assert at("cancel", "a", "b") == 1
     assert capfd.readouterr() == ("", "rx-runat: 'a' was not scheduled\n")
     assert queue.size() == 0
+
+
+@pytest.mark.parametrize(
+    "until, size",
+    [
+        ([], 3),
+        (["--until", "+1s"], 1),
+        (["--until=+1h30m"], 2),
+        (["--until", "2096-10-02T07:06:40Z"], 3),
+        (["--until", "1ms"], 1),
+    ],
+)
+def test_size_counts_what_falls_due_until_a_moment(
+    until: list[str], size: int, at: Callable[..., int], queue: RunAt, capfd: pytest.CaptureFixture[str]
+) -> None:
+    queue.on_next([Job("past", 0.001), Job("soon", timedelta(hours=1)), Job("later", 4e9)])
+    assert at("size", *until) == 0
+    assert capfd.readouterr() == (f"{size}\n", "")
+
+
+@pytest.mark.parametrize("until", ["soon", "", "2096-10-02T07:06:40", "5"])
+def test_size_until_no_moment_is_refused_with_a_reason(
+    until: str, at: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert at("size", "--until", until) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(("rx-runat: WHEN: got ", "rx-runat: until: got "))
+
+
+def test_delays_with_several_units_stand_in_lines_and_arguments(
+    at: Callable[..., int], filtered: Filtered, queue: RunAt
+) -> None:
+    assert at("schedule", "a", "+1h30m") == 0
+    assert filtered(b"b +2d\nc +1w\n", "schedule")[2] == 0
+    assert waiting(queue) == ["a", "b", "c"]
+    for key, delay in (("a", timedelta(hours=1.5)), ("b", timedelta(days=2)), ("c", timedelta(weeks=1))):
+        assert queue.size(delay - timedelta(minutes=5)) == "abc".index(key), f"{key} is not there before"
+        assert queue.size(delay) == "abc".index(key) + 1, f"{key} is there then"
+
+
+def test_dead_size_counts_the_dead_letters(
+    at: Callable[..., int], client: redis.Redis, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert at("dead", "size") == 0
+    client.hset("{RunAt~default}:dead", mapping={"a": "1 1 1 why", "b": "2 1 2 why", "c": "junk"})
+    assert at("dead", "size") == 0
+    assert capfd.readouterr() == ("0\n3\n", "")
 
 
 def test_a_queue_has_a_name(at: Callable[..., int], make: Callable[..., RunAt]) -> None:
@@ -243,3 +296,41 @@ def test_help_shows_the_example_of_the_readme(here: Callable[..., int], capfd: p
         here("--help")
     assert end.value.code == 0
     assert r"printf 'last +0.56\nmiddle +0.41\nfirst +0.33\n' | rx-runat" in capfd.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(here: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        here("--version")
+    assert (end.value.code, capfd.readouterr()) == (0, (f"rx-runat {metadata.version('rx-runat')}\n", ""))
+
+
+def test_a_folder_of_sources_has_no_version_and_says_so(
+    here: Callable[..., int], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata.Distribution, "discover", lambda **_: iter(()))
+    with pytest.raises(SystemExit) as end:
+        here("--version")
+    assert end.value.code == 0
+    assert "not installed" in capfd.readouterr().out
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser, and those of its commands and of theirs."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+def test_every_command_says_what_it_does() -> None:
+    found = {each.prog: each.description for each in parsers(make_parser())}
+    assert {"rx-runat", "rx-runat stats", "rx-runat dead revive"} <= set(found)
+    assert [name for name, description in found.items() if not description] == []
+    assert len(set(found.values())) == len(found), "each says something of its own"
+
+
+def test_every_help_can_be_printed() -> None:
+    for each in parsers(make_parser()):
+        assert each.description
+        assert " ".join(each.description.split())[:30] in " ".join(each.format_help().split())

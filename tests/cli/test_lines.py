@@ -4,82 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_runat import Due, InvalidJob, Job
-from rx_runat.cli.lines import parse_line, parse_when, to_line
-from rx_runat.model.times import EPOCH, RunAtTime
+from rx_runat.cli.lines import parse_line, to_line
+from rx_runat.model.times import EPOCH
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=UTC)
 words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1).filter(lambda key: key[0] != "{")
-
-
-@pytest.mark.parametrize(
-    "when, moment",
-    [
-        ("+0", timedelta(0)),
-        ("+0.5", timedelta(milliseconds=500)),
-        ("+.5", timedelta(milliseconds=500)),
-        ("+5.", timedelta(seconds=5)),
-        ("+0.56", timedelta(milliseconds=560)),
-        ("+250ms", timedelta(milliseconds=250)),
-        ("+10s", timedelta(seconds=10)),
-        ("+5m", timedelta(minutes=5)),
-        ("+1.5h", timedelta(minutes=90)),
-        ("+1d", timedelta(days=1)),
-        ("1700000000000ms", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
-        ("0ms", EPOCH),
-        ("-1ms", EPOCH - timedelta(milliseconds=1)),
-        ("2026-12-24T18:00:00+01:00", datetime(2026, 12, 24, 18, tzinfo=timezone(timedelta(hours=1)))),
-        ("2026-12-24T12:00:00Z", NOON),
-        ("2026-12-24T12:00:00.000001-00:00", NOON + timedelta(microseconds=1)),
-    ],
-)
-def test_when_names_a_moment(when: str, moment: RunAtTime) -> None:
-    assert parse_when(when) == moment
-
-
-@pytest.mark.parametrize(
-    "when",
-    [
-        *("", "soon", "5", "1700000000", "1700000000000", "1700000000.5", "12:00", "2026-13-01T00:00:00Z"),
-        *(
-            "+",
-            "+-5",
-            "++5",
-            "-5",
-            "+1e3",
-            "+5 ",
-            "+5M",
-            "+5min",
-            "+1h30m",
-            "+inf",
-            "+nan",
-            "+1_0",
-            "+\u0665",
-            "1.5ms",
-            "ms",
-        ),
-        *("+99999999999d", "+" + "9" * 400, "9" * 5000 + "ms", "2026-12-24T18:00:00+99:00"),
-    ],
-    ids=lambda when: when[:20],
-)
-def test_any_other_when_is_refused_with_the_forms_that_are_allowed(when: str) -> None:
-    with pytest.raises(InvalidJob) as refusal:
-        parse_when(when)
-    message = str(refusal.value)
-    assert message.startswith("WHEN: got '")
-    for form in ("(str)", "+0.5", "+10s", "+5m", "2026-12-24T18:00:00+01:00", "1700000000000ms"):
-        assert form in message
-
-
-def test_milliseconds_after_the_year_9999_are_refused() -> None:
-    with pytest.raises(InvalidJob, match=r"^WHEN: got 253402300800000 \(int\); .*years 1 and 9999"):
-        parse_when("253402300800000ms")
 
 
 @pytest.mark.parametrize(

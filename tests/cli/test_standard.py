@@ -126,6 +126,7 @@ def test_without_standard_error_the_command_works_and_fails_as_with_it(server: S
 
 def test_without_standard_output_a_command_that_prints_fails_in_words(server: Server) -> None:
     assert closed("1>&-", "size", "--redis", server.url) == (b"", b"rx-runat: standard output is closed\n", 1)
+    assert closed("1>&-", "--version") == (b"", b"rx-runat: standard output is closed\n", 1)
     assert closed("0<&- 1>&- 2>&-", "size", "--redis", server.url) == (b"", b"", 1)
 
 

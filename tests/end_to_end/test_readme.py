@@ -65,6 +65,7 @@ def test_the_acl_is_enough(own_server: Server) -> None:
         assert queue.cancel("z")
         assert queue.when("z") is None
         assert queue.size(until=1) <= len(queue.peek()) <= 2
+        assert queue.stats().lateness >= 0
         store = queue._store
         tracker = store.head_tracker()
         tracker.head()

@@ -48,7 +48,11 @@ BESIDE: dict[str, Raw] = {
 }
 
 DUE = {name: verb for name, verb in VERBS.items() if verb.place == "due"}
-DEAD = {name: verb for name, verb in VERBS.items() if verb.place.startswith("dead") or name in ("snapshot", "locate")}
+DEAD = {
+    name: verb
+    for name, verb in VERBS.items()
+    if verb.place.startswith("dead") or name in ("stats", "snapshot", "locate")
+}
 LEASES = {
     name: verb
     for name, verb in VERBS.items()

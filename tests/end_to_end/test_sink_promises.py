@@ -150,7 +150,7 @@ def test_14_stop_is_stop(make: Callable[..., RunAt], client: redis.Redis) -> Non
     assert late == ["completed"]
     with pytest.raises(Stopped):
         queue.on_next(Job("a", 1))
-    for verb in (queue.size, queue.peek, lambda: queue.when("a"), lambda: queue.cancel("a")):
+    for verb in (queue.size, queue.stats, queue.peek, lambda: queue.when("a"), lambda: queue.cancel("a")):
         with pytest.raises(Stopped):
             verb()
 

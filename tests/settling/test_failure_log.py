@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rx_runat import Claim, RunAt, settle
+from rx_runat.settling.failures import WorkFailed
 from rx_runat.testing import virtual_queue
 from tests.support.waiting import wait_until
 
@@ -116,3 +117,26 @@ def test_21_a_log_handler_that_blocks_delays_no_lease_and_no_work(make: Callable
     finally:
         go_on.set()
         logging.getLogger("rx_runat").removeHandler(handler)
+
+
+def test_a_record_brings_its_outcome_for_handlers_that_write_fields(caplog: pytest.LogCaptureFixture) -> None:
+    run(fails, max_attempts=2)
+    outcomes = [vars(each)["outcome"] for each in caplog.records]
+    assert [(each.claim.key, each.claim.attempt, each.verdict) for each in outcomes] == [
+        ("a", 1, "nacked"),
+        ("a", 2, "buried"),
+    ]
+
+
+def test_work_that_failed_for_a_reason_in_words_has_these_words_alone(caplog: pytest.LogCaptureFixture) -> None:
+    queue, scheduler = virtual_queue()
+
+    def work(claim: Claim) -> None:
+        raise WorkFailed("no route")
+
+    queue.claims().pipe(settle(work, max_attempts=1)).subscribe()
+    queue.schedule("a", 1)
+    scheduler.advance_by(2)
+    assert said(caplog) == [("ERROR", "'a' was buried: attempt 1 failed: no route")]
+    assert caplog.records[0].exc_info is None
+    assert [letter.reason for letter in queue.dead.peek()] == ["no route"]

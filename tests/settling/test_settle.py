@@ -208,3 +208,27 @@ def test_arguments_that_cannot_be_used(settings: dict[str, Any], said: str) -> N
     with pytest.raises(InvalidSetting) as refused:
         settle(**({"work": fail} | settings))
     assert str(refused.value) == said
+
+
+def test_an_outcome_tells_how_long_the_work_took() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[tuple[str, float | None]] = []
+    outcomes = queue.claims().pipe(settle(lambda claim: rx.timer(1.5)))
+    outcomes.subscribe(lambda outcome: got.append((outcome.verdict, outcome.seconds)))
+    queue.schedule("a", 1)
+    scheduler.advance_to(3)
+    assert got == [("acked", 1.5)]
+
+
+def test_an_outcome_of_work_that_was_not_run_has_no_time() -> None:
+    queue, scheduler = virtual_queue()
+    got: list[tuple[str, float | None]] = []
+    claims = queue.claims(lease=1)
+    queue.schedule("a", 1)
+    crashed = claims.subscribe(lambda claim: None)  # the claim is forgotten, as by a process that dies
+    scheduler.advance_to(1.5)
+    crashed.dispose()
+    settling = settle(lambda claim: None, max_attempts=1)
+    queue.claims().pipe(settling).subscribe(lambda outcome: got.append((outcome.verdict, outcome.seconds)))
+    scheduler.advance_to(5)
+    assert got == [("buried", None)]

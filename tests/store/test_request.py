@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rx_runat import OutcomeUnknown, Unavailable
-from rx_runat.store import verbs
+from rx_runat.store import overview, verbs
 from rx_runat.store.client import TRIES
 from rx_runat.store.keys import queue_keys
 from rx_runat.store.request import Request
@@ -28,7 +28,7 @@ def test_a_request_of_an_earlier_call_is_resent_from_the_start(flaky: FlakyClien
 def test_a_request_that_is_sent_once_is_not_resent(flaky: FlakyClient) -> None:
     flaky.fates = ["lost"]
     with pytest.raises(OutcomeUnknown):
-        flaky.send(verbs.locate(KEYS, ["a"]))
+        flaky.send(overview.locate(KEYS, ["a"]))
     assert len(flaky.sent) == 1
     assert TRIES > 1
 

@@ -72,6 +72,7 @@ def test_a_user_limited_to_the_queues_keys_can_do_everything(own_server: Server)
         assert [due.key for due in queue.peek(1)] == ["a"]
         assert queue.size() == 3
         assert queue.size(until=timedelta(minutes=1)) == 2
+        assert queue.stats().scheduled == 3
         plain_claimer = queue._store.plain_claimer()
         plain_claimer.hand_back(entries(plain_claimer.claim(1)))
         plain_claimer.close()
@@ -89,6 +90,7 @@ def use_all(queue: RunAt, wait: Callable[[Callable[[], bool]], None]) -> None:
     queue.schedule("c", timedelta(hours=1), keep="latest")
     queue.peek(3)
     queue.size(until=timedelta(minutes=1))
+    queue.stats()
     plain_claimer = queue._store.plain_claimer()
     plain_claimer.hand_back(entries(plain_claimer.claim(1)))
     plain_claimer.close()
@@ -104,14 +106,16 @@ def test_a_queue_of_real_time_never_tells_redis_the_time(taught: Server) -> None
     seen = watched(taught, act)
     claims, peeks = runs_of("claim", seen), runs_of("peek", seen)
     schedules, backs = runs_of("schedule", seen), runs_of("hand_back", seen)
+    stats = runs_of("stats", seen)
     assert len(claims) >= 2
     assert {len(each) for each in claims} == {6}
     assert peeks == [["3"]]
+    assert stats == [[]]
     assert [each[:2] for each in schedules] == [["first", ""], ["", ""], ["latest", ""]], "no time where one may stand"
     assert len(backs) == 1
     assert not [words for kind, words in seen if kind != "lua" and words[0].upper() == "EVAL"], "all by their hash"
     times = [words for kind, words in seen if kind == "lua" and words[0].upper() == "TIME"]
-    assert len(times) == len(claims) + len(peeks) + len(schedules), "each reads Redis's own clock"
+    assert len(times) == len(claims) + len(peeks) + len(stats) + len(schedules), "each reads Redis's own clock"
 
 
 def test_a_queue_of_virtual_time_always_does(taught: Server) -> None:
@@ -130,6 +134,7 @@ def test_a_queue_of_virtual_time_always_does(taught: Server) -> None:
     assert len(claims) >= 7
     assert {len(each) for each in claims} == {7}
     assert [len(each) for each in peeks] == [2]
+    assert [len(each) for each in runs_of("stats", seen)] == [1]
     assert len(schedules) == 3
     assert not [words for _, words in seen if words[0].upper() == "TIME"], "none reads Redis's clock"
     assert all(0 <= int(each[6]) <= 60_000_000 for each in claims)

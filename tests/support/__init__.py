@@ -37,6 +37,8 @@ script          a script in a process of its own
 forks           a forked child of the process of the tests, and what it returns
 signals         processes that Ctrl-C ends, wherever the tests run
 command         `rx-runat` as a process
+cli_worker      `rx-runat work` as a process, and the functions that it works with
+telemetry       metrics and spans of OpenTelemetry, collected in memory
 scenes          what snapshots and claims put into a picture
 
 worker_pool     worker processes on one queue, which a test starts, stalls and kills

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from rx_runat.store import claimers, dead_letter_store, verbs
+from rx_runat.store import claimers, dead_letter_store, overview, verbs
 from tests.support.servers import Server
 
 SCRIPTS = {
@@ -17,12 +17,13 @@ SCRIPTS = {
     "page": verbs.PAGE,
     "hand_back": claimers.HAND_BACK,
     "lease": claimers.LEASE,
-    "locate": verbs.LOCATE,
+    "locate": overview.LOCATE,
     "peek": verbs.PEEK,
     "revive": dead_letter_store.REVIVE,
     "schedule": verbs.SCHEDULE,
     "settle": verbs.SETTLE,
-    "snapshot": verbs.SNAPSHOT,
+    "snapshot": overview.SNAPSHOT,
+    "stats": overview.STATS,
 }
 
 

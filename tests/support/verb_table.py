@@ -26,6 +26,7 @@ from tests.support.verbs_beside import (
     revive,
     schedule,
     snapshot,
+    stats,
     write_delays,
 )
 from tests.support.verbs_of_claims import (
@@ -73,6 +74,7 @@ VERBS: dict[str, Verb] = {
         Verb("peek", "due", peek, all_waiting, reads=True),
         Verb("size", "due", lambda setup: setup.store.size(None), reads=True),
         Verb("size, until", "due", lambda setup: setup.store.size(timedelta(hours=2)), reads=True),
+        Verb("stats", "due", stats, reads=True),
         Verb("snapshot", "due", snapshot, reads=True),
         Verb("locate", "due", locate, reads=True),
         Verb("head", "due", look_at_head(False), reads=True),
@@ -107,7 +109,7 @@ VERBS: dict[str, Verb] = {
     )
 }
 
-_LOOKS = ("when", "peek", "size", "snapshot", "locate", "head")
+_LOOKS = ("when", "peek", "size", "stats", "snapshot", "locate", "head")
 _PLAIN = [
     verb._replace(name=f"{name}, plain queue", plain=True)
     for name, verb in VERBS.items()

@@ -88,6 +88,11 @@ def snapshot(setup: Setup) -> Any:
     return seen.scheduled, seen.due, seen.claimed, seen.dead, listed
 
 
+def stats(setup: Setup) -> Any:
+    seen = setup.store.stats()
+    return seen.scheduled, seen.due, seen.claimed, seen.dead, seen.lateness > 0
+
+
 def locate(setup: Setup) -> Any:
     found = setup.store.locate([key for key in setup.keys.values() if key])
     return [(place.kind, place.run_at is None, place.died is None) for place in found]

@@ -15,7 +15,20 @@ from reactivex import operators as ops
 from reactivex.abc import DisposableBase
 from reactivex.testing import TestScheduler
 
-from rx_runat import Claim, DeadLetter, Due, Job, Outcome, RunAt, StoreError, claim_from, exponential, settle, signals
+from rx_runat import (
+    Claim,
+    DeadLetter,
+    Due,
+    Job,
+    Outcome,
+    RunAt,
+    Stats,
+    StoreError,
+    claim_from,
+    exponential,
+    settle,
+    signals,
+)
 from rx_runat.notebook import Lateness, Marbles, fresh, lateness, marbles, timeline
 from rx_runat.testing import virtual_queue
 
@@ -63,6 +76,8 @@ with RunAt("redis://localhost", queue_name="jobs", interval=timedelta(seconds=1)
     assert_type(queue.peek(10), list[Due])
     assert_type(queue.size(), int)
     assert_type(queue.size(until=now), int)
+    assert_type(queue.stats(), Stats)
+    assert_type(queue.stats().lateness, float)
     for due in queue.peek():
         assert_type(due.key, str)
         assert_type(due.run_at, datetime)
@@ -114,6 +129,7 @@ async def verbs() -> None:
         assert_type(await aio.when("a"), datetime | None)
         assert_type(await aio.peek(10), list[Due])
         assert_type(await aio.size(until=now), int)
+        assert_type(await aio.stats(), Stats)
         assert_type(await aio.dead.peek(), list[DeadLetter])
         assert_type(await aio.dead.size(), int)
         assert_type(await aio.dead.revive("a"), int)

@@ -58,7 +58,6 @@ A whole queue:
     sources          opens sources, registers work, stops all together
     access           how parts of a queue that users hold on to reach it
     gate             a verb of a stopped queue raises `Stopped`
-    access           how parts of a queue that users hold on to reach it
     loop             the scheduler of one source: a thread and a monotonic clock
     at_exit          hands back when the interpreter ends
     signals          SIGTERM and SIGINT as an Observable

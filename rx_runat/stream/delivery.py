@@ -69,7 +69,7 @@ class Delivery:
         while self.goes_on and (present := subscribers.present):
             for subscriber in present:
                 subscriber.wait_until_subscribed()
-            if present is not subscribers.present:
+            if present is not subscribers.present:  # somebody left meanwhile
                 continue
             only = present[0] if len(present) == 1 else None  # nearly always, so its on_next is called directly
             give = only.on_next if only else partial(_give_all, subscribers, present)

@@ -46,7 +46,7 @@ class Subscriber(Generic[_T]):
     """
 
     __slots__ = (
-        *("_joined", "_joiner", "_loop_handler", "_on_completed", "_on_error"),
+        *("_joiner", "_loop_handler", "_on_completed", "_on_error", "_subscribed"),
         *("handler", "left", "on_next", "scheduler"),
     )
 
@@ -59,7 +59,7 @@ class Subscriber(Generic[_T]):
     ) -> None:
         self.scheduler = scheduler
         self.left: Callable[[], object] = _nothing
-        self._joined: threading.Event | None = None
+        self._subscribed: threading.Event | None = None
         self._joiner = 0
         self.handler: Callable[[_T], object] = on_next or _ignore
         self.on_next = self.handler
@@ -71,30 +71,34 @@ class Subscriber(Generic[_T]):
             self._loop_handler = LoopHandler(loop, self.handler)
             self.on_next = self._loop_handler.on_next
 
-    def note_subscribe(self) -> None:
-        """Note that a `subscribe` is under way on this thread; see `wait_until_subscribed`."""
+    def note_join(self) -> None:
+        """Note that this thread is inside the `subscribe` of this subscriber; see `wait_until_subscribed`."""
         self._joiner = threading.get_ident()
-        joined = self._joined = threading.Event()
+        subscribed = self._subscribed = threading.Event()
 
-        def note_end(_: abc.SchedulerBase, __: object = None) -> None:
-            joined.set()
+        def note_return(_: abc.SchedulerBase, __: object = None) -> None:
+            subscribed.set()
 
-        # RxPY subscribes to a chain of operators inside its trampoline, which runs this when the chain stands.
-        CurrentThreadScheduler.singleton().schedule(note_end)
+        # A chain of operators is subscribed to inside RxPY's trampoline, which runs this when the outermost `subscribe`
+        # has returned. Without a chain it runs at once.
+        CurrentThreadScheduler.singleton().schedule(note_return)
 
     def wait_until_subscribed(self) -> None:
-        """Wait, on a source's thread, until the `subscribe` of a whole chain of operators has returned.
+        """Wait, on a source's thread, until the outermost `subscribe` of a chain of operators has returned.
 
-        Before that, an operator that has enough, such as `ops.take`, cannot leave: it has not got its subscription yet,
-        and what comes after it would be lost. The wait is short, because the thread that subscribes may be blocked: by
-        a `run()` in an action of that trampoline, whose chain stands already, or by a call that waits for this source.
+        An operator that has enough, such as `ops.take`, cannot leave before that, because it has no subscription yet to
+        dispose of; so what came after its last item would be lost. An event loop needs no wait: it calls the subscriber
+        when the `subscribe` that it runs has returned.
+
+        The wait ends after a tenth of a second, because something else may keep the trampoline: an `on_next` that it
+        runs may call `run()`, which returns only when keys have come.
         """
-        joined = self._joined
-        if joined is None:
+        subscribed = self._subscribed
+        if subscribed is None:
             return
-        if self._joiner != threading.get_ident() and self._loop_handler is None:  # an event loop calls us later anyway
-            joined.wait(_LONGEST_SUBSCRIBE)
-        self._joined = None
+        if self._joiner != threading.get_ident() and self._loop_handler is None:
+            subscribed.wait(_LONGEST_SUBSCRIBE)
+        self._subscribed = None
 
     def wrap_handler(self, context: Callable[[], AbstractContextManager[None]]) -> None:
         """Run the handler inside a context, if it runs on an event loop. The source's thread is inside it already."""
@@ -262,7 +266,6 @@ class Hot(Observable[_T]):
             refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         publisher = self._publisher
-        subscriber.note_subscribe()
         publisher.join(subscriber)
         return Disposable(only_here(lambda: publisher.leave(subscriber)))
 

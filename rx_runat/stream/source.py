@@ -120,6 +120,7 @@ class Source(Generic[C]):
         if not self.subscribers.is_stopped:
             refuse_endless_wait(subscriber, self._look_lock, self._scheduler, self.subscribers.present, self._claiming)
         subscriber.wrap_handler(self._look_lock.inside)
+        subscriber.note_join()
         self.subscribers.join(subscriber)
 
     def leave(self, subscriber: Subscriber[Any]) -> None:

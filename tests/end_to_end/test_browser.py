@@ -182,7 +182,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         # All of a notebook is in view: a timeline out of view draws nothing, and its description stays as it was.
-        yield Browser(chromium.new_page(viewport={"width": 1200, "height": 3600}), shots)
+        yield Browser(chromium.new_page(viewport={"width": 1200, "height": 9000}), shots)
         chromium.close()
 
 

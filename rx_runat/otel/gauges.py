@@ -11,7 +11,7 @@ from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from rx_runat.errors import Stopped, StoreError
+from rx_runat.errors import Stopped, Unavailable
 from rx_runat.model.stats import Stats
 from rx_runat.otel.attributes import Attributes
 from rx_runat.otel.guard import Guard
@@ -86,8 +86,8 @@ class Reading:
             answer.append(self._read())
         except Stopped:
             self.is_over = True
-        except StoreError:
-            pass  # an outage, which the queue itself reports
+        except Unavailable:
+            pass  # an outage, which the queue itself reports; a refusal nobody else may meet, so the log tells of it
 
 
 class Gauges:

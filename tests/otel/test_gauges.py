@@ -76,6 +76,17 @@ def test_during_an_outage_they_have_no_value_and_the_other_metrics_stay(telemetr
     assert set(shown(telemetry)["RunAt~default"]) == set(NAMES)
 
 
+def test_a_refusal_is_logged_once(telemetry: Telemetry, faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+    """Only `stats` may need that permission, so nobody else would tell why the gauges have no value."""
+    queue, _ = virtual_queue(faults=faults)
+    instrument(queue, **telemetry.providers)
+    faults.refusal = "NOPERM"
+    assert shown(telemetry) == shown(telemetry) == {}
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "NOPERM" in caplog.text
+
+
 def test_a_silent_redis_delays_a_collection_by_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gauges, "_PATIENCE", 0.05)
     answers, asked = threading.Event(), 0

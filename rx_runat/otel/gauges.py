@@ -6,6 +6,7 @@ reader  --collect-->  scheduled, due, claimed, dead, lateness  -->  Reading  --o
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -98,17 +99,18 @@ class Gauges:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._readings: dict[Reading, None] = {}
+        # Weak, because without a reader nobody collects, and so nobody notices that a queue is gone.
+        self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         for name, unit, description in _GAUGES:
             meter.create_observable_gauge(f"rx_runat.queue.{name}", [partial(self._observe, name)], unit, description)
 
     def add(self, reading: Reading) -> None:
-        """Show a queue from now on."""
-        self._readings[reading] = None
+        """Show a queue from now on, as long as somebody keeps its reading."""
+        self._readings.add(reading)
 
     def remove(self, reading: Reading) -> None:
         """Show a queue no longer. May be repeated."""
-        self._readings.pop(reading, None)
+        self._readings.discard(reading)
 
     def _observe(self, gauge: str, _: CallbackOptions) -> Iterable[Observation]:
         for reading in tuple(self._readings):

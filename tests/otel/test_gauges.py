@@ -11,7 +11,7 @@ import pytest
 
 from rx_runat import Job, RunAt
 from rx_runat.model.stats import Stats
-from rx_runat.otel import gauges, instrument
+from rx_runat.otel import gauges, instrument, instrumentation
 from rx_runat.otel.gauges import Reading
 from rx_runat.otel.guard import Guard
 from rx_runat.testing import Faults, virtual_queue
@@ -118,6 +118,17 @@ def test_a_stopped_queue_and_one_that_is_gone_have_no_gauges(make: Callable[...,
     gc.collect()
     assert shown(telemetry) == {}
     assert shown(telemetry) == {}
+
+
+def test_a_queue_that_is_gone_leaves_nothing_even_if_nobody_collects() -> None:
+    """As in a service that makes a queue for each request, and has no SDK."""
+    queue = RunAt("memory://")
+    instrument(queue)
+    (shared,) = instrumentation._global_gauges
+    before = len(shared._readings)
+    del queue
+    gc.collect()
+    assert len(shared._readings) == before - 1
 
 
 def test_they_show_a_real_queue(queue: RunAt, telemetry: Telemetry) -> None:

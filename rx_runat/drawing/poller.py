@@ -106,6 +106,7 @@ class Poller:
         loop = self._loop
         if loop is None:
             return
+        is_last = self._sources.is_stopped  # of a stop after this line, the next frame tells
         try:
             frame = self.poll()
         except RunAtError:  # `poll` writes outages into the frame; this error is something else and will not go away
@@ -116,7 +117,7 @@ class Poller:
             self._last = frame
             self.frames += 1
             self._publish(frame)
-        if self._sources.is_stopped or self.viewers.are_gone:
+        if is_last or self.viewers.are_gone:
             self.stop()
             return
         busy = changed or self._scene.is_busy

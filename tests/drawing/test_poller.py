@@ -109,6 +109,20 @@ def test_a_stopped_queue_is_polled_no_more(make: Callable[..., RunAt], start_pol
     assert frames[-1]["note"] == "the queue was stopped"
 
 
+def test_a_queue_that_stops_right_after_a_poll_is_shown_as_stopped(make: Callable[..., RunAt]) -> None:
+    queue = make()
+    frames: list[Frame] = []
+
+    def publish(frame: Frame) -> None:
+        frames.append(frame)
+        queue.stop()
+
+    poller = Poller(queue, scene(), publish)
+    poller.start()
+    wait_until(lambda: not poller.is_running, "it has stopped")
+    assert frames[-1]["note"] == "the queue was stopped"
+
+
 def test_an_outage_is_shown_in_the_picture(start_poller: StartPoller) -> None:
     faults = Faults()
     queue, _ = virtual_queue(faults=faults)

@@ -12,15 +12,16 @@ _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-
 def readable(key: str, longest: int = 40) -> str:
     r"""A key as a picture or a page may hold it: on one line, short, and with nothing that UTF-8 cannot encode.
 
-    >>> readable("tea\n" + "x" * 99, 12)
-    'tea\\nxxxxxx…'
+    A longer one is cut in the middle: names of one kind often begin alike and differ at their ends.
+
+    >>> readable("tea\n" + "x" * 99 + "42", 12)
+    'tea\\nx…xxx42'
     >>> readable(b"\xff".decode(errors="surrogateescape"))
     '\\xff'
     """
-    text = key if len(key) <= longest else key[: longest - 1] + "…"
+    text = _cut(key, longest)
     if not text.isprintable():
-        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
-        text = text if len(text) <= longest else text[: longest - 1] + "…"
+        text = _cut("".join(each if each.isprintable() else _escaped(each) for each in text), longest)
     return text
 
 
@@ -87,6 +88,13 @@ def attempts(number: int) -> str:
     ('1 attempt', '5 attempts')
     """
     return f"{number:,} attempt{'s' * (number != 1)}"
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{text[: longest - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def _escaped(character: str) -> str:

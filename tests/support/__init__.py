@@ -52,5 +52,6 @@ work_log        the file in which workers log what they do, and the check of wha
 readme          the code blocks of the README
 web             the README's web app as a process, and the service that its worker calls
 run_notebooks   execute the notebooks
+browser         JupyterLab on loopback, and headless Chromium that shows it
 quick_nbformat  nbformat without its slowest import
 """

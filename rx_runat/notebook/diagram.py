@@ -16,6 +16,7 @@ LABEL = 24  # columns of the label beside a marble; the pointer shows more of it
 _R = 6.0  # px of a marble
 _APART = 11.0  # px: marbles that are closer would cover each other; they become one, with their number
 _ROW = 14.0  # px of a row of labels
+_END = 18.0  # px at the right edge that the end of a line needs: an arrow, a bar or a cross
 _FOOT = 40.0  # px of the axis: its labels, and its title
 
 _Place = Callable[[float], float]
@@ -90,7 +91,7 @@ class _Group:
 
     def middle(self, left: float) -> float:
         """Its x. A wide one at an edge moves to the inside; `left` is the left edge."""
-        return min(max((self.first + self.last) / 2, left + self.half), WIDTH - 4 - self.half)
+        return min(max((self.first + self.last) / 2, left + self.half), WIDTH - _END - self.half)
 
 
 def _groups(marbles: Sequence[tuple[float, str]], place: _Place, left: float) -> list[_Group]:
@@ -125,9 +126,9 @@ class _Line:
         rows = max((label.row + 1 for label in self._labels.values()), default=0)
         self._above = rows * _ROW + 16
         self._end = now if track.ended_after is None else place(track.ended_after)
-        if self._groups and track.ended_after is not None:  # to the right of the last marble, which would cover it
+        if self._groups:  # what is drawn at the end stands to the right of the last marble, which would cover it
             last = self._groups[-1]
-            self._end = max(self._end, last.middle(left) + last.half + (3 if track.error is None else 9))
+            self._end = max(self._end, last.middle(left) + last.half + 9)
         self._error = track.error or ""
         self._is_error_below = self._end + 11 + width_of(self._error) > WIDTH - 2
         self.height = self._above + (30 if self._error and self._is_error_below else 14)

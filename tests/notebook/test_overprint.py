@@ -41,11 +41,13 @@ def test_nothing_is_overprinted_in_a_marble_diagram(tracks: list[Track], seconds
 @pytest.mark.parametrize("at", [0.0, 5.0, 10.0])
 @pytest.mark.parametrize("keys", [2, 60, 100_000])
 def test_a_burst_covers_nothing_beside_it(at: float, keys: int) -> None:
+    """Neither a mark, nor a name, nor the end of its line."""
     burst = [(at, "k")] * keys
     near = [(moment, "near") for moment in (at - 0.4, at + 0.4) if 0 <= moment <= 10]
-    svg = draw([Track("bursts of keys", sorted([*burst, *near]), 10.0)], 10.0, 10.0)
-    assert overprinted(svg) == []
-    assert f"{keys:,}" in svg or keys > 2
+    for ended_after, error in ((None, None), (10.0, None), (10.0, "broken")):
+        svg = draw([Track("bursts of keys", sorted([*burst, *near]), ended_after, error)], 10.0, 10.0)
+        assert overprinted(svg) == []
+        assert any(f">{keys + taken:,}<" in svg for taken in range(3))  # it may take in what is near
 
 
 def test_what_an_error_says_stands_beside_its_cross_or_below_the_line() -> None:

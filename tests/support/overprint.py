@@ -12,6 +12,7 @@ from rx_runat.drawing.svg import width_of
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _UPRIGHT = re.compile(r"M([\d.-]+) ([\d.-]+)V([\d.-]+)$")
+_AT_END = re.compile(r"M([\d.-]+) ([\d.-]+)l(7 4l-7 4|12 12m0 -12l-12 12)$")  # an arrow or a cross
 
 
 class Box(NamedTuple):
@@ -31,16 +32,18 @@ class Box(NamedTuple):
 
 
 def overprinted(svg: str) -> list[str]:
-    """For each text that stands on another text, a mark or an upright line, or that leaves the picture: its words."""
+    """What stands on something else, or leaves the picture: texts, and the ends of lines."""
     root = ElementTree.fromstring(svg)
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     texts, marks = list(_texts(root)), list(_marks(root))
     found = [f"{a.what} on {b.what}" for a, b in combinations(texts, 2) if a.covers(b)]
-    found += [f"{text.what} on {mark.what}" for text in texts for mark in marks if text.covers(mark)]
+    ends = list(_ends(root))
+    found += [f"{text.what} on {mark.what}" for text in texts for mark in [*marks, *ends] if text.covers(mark)]
+    found += [f"{end.what} on {mark.what}" for end in ends for mark in marks if end.covers(mark)]
     inside = Box("", 0, 0, width, height)
     return found + [
         f"{each.what} outside"
-        for each in [*texts, *marks]
+        for each in [*texts, *marks, *ends]
         if each.left < inside.left - 0.2 or each.right > width + 0.2 or each.top < -0.2 or each.bottom > height + 0.2
     ]
 
@@ -53,6 +56,14 @@ def _texts(root: ElementTree.Element) -> Iterator[Box]:
         long = width_of(words)
         left = x - {"start": 0.0, "middle": long / 2, "end": long}[text.get("text-anchor", "start")]
         yield Box(repr(words), left, y - 9, left + long, y + 2.5)
+
+
+def _ends(root: ElementTree.Element) -> Iterator[Box]:
+    for path in root.iter(f"{_SVG}path"):
+        end = _AT_END.match(path.attrib["d"])
+        if end:
+            x, y, size = float(end[1]), float(end[2]), 7 if end[3].startswith("7") else 12
+            yield Box("an arrow" if size == 7 else "a cross", x, y, x + size, y + (8 if size == 7 else 12))
 
 
 def _marks(root: ElementTree.Element) -> Iterator[Box]:

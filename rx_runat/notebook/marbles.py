@@ -89,7 +89,7 @@ def marbles(
         streams: streams by name, for names that cannot be keyword arguments.
         scheduler: a virtual-time scheduler; then all of the time passes before this returns. None: record live.
         label: returns the text beside a value; by default the key of a job, claim, outcome or dead letter, else
-            `str(value)`. Equal texts have the same colour, in all streams and diagrams.
+            `str(value)`. Equal texts of a diagram have one colour.
         more: streams by name.
 
     Raises:

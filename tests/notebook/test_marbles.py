@@ -151,7 +151,7 @@ def colours_of(svg: str, hint: str) -> list[str]:
     return [dot.attrib["fill"] for dot in dots if "".join(dot.itertext()) == hint]
 
 
-def test_a_value_keeps_its_colour_in_all_streams_and_diagrams(queue: RunAt) -> None:
+def test_a_value_keeps_its_colour_in_all_streams(queue: RunAt) -> None:
     queue.schedule("tea", 1)
     outcomes = queue.claims(lease=30).pipe(ops.take(1), settle(lambda claim: claim.key))
     keys = {
@@ -163,6 +163,21 @@ def test_a_value_keeps_its_colour_in_all_streams_and_diagrams(queue: RunAt) -> N
     second = marbles(60, labels=rx.of(b"tea"), label=bytes.decode).run()
     assert colours_of(first.svg(), "tea") == [hue("tea").light] * 4
     assert colours_of(second.svg(), "tea") == [hue("tea").light]
+
+
+def test_the_first_values_of_a_diagram_differ_in_colour() -> None:
+    """In whatever streams they come: two values with one colour would be taken for the same value."""
+    for start in range(0, 300, 6):
+        keys = [f"mail:{n}" for n in range(start, start + 6)]
+        scheduler = TestScheduler()
+        streams = {"one": keys[::2], "two": keys[1::2], "all": keys}
+        hot = {
+            name: scheduler.create_hot_observable(*(on_next(1 + keys.index(key), key) for key in stream))
+            for name, stream in streams.items()
+        }
+        svg = marbles(10, hot, scheduler=scheduler).svg()
+        assert len({tuple(colours_of(svg, key)) for key in keys}) == 6
+        assert all(len(colours_of(svg, key)) == 2 and len(set(colours_of(svg, key))) == 1 for key in keys)
 
 
 def test_values_that_differ_in_the_middle_alone_have_colours_of_their_own() -> None:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import reactivex as rx
@@ -69,7 +70,7 @@ OVERPRINTED = """() => {
   const found = [];
   for (const svg of document.querySelectorAll('svg')) {
     const page = document.documentElement.clientWidth, whole = svg.getBoundingClientRect();
-    if (whole.right > page || whole.width > 760) found.push(`a picture of ${whole.width} px`);
+    if (whole.right > page || whole.width > 1000) found.push(`a picture of ${whole.width} px`);
     const texts = [...svg.querySelectorAll('text')].map(each => [each.textContent, each.getBoundingClientRect()]);
     texts.forEach(([words, box], n) => {
       if (box.left < whole.left - 1 || box.right > whole.right + 1) found.push(`${words} outside`);
@@ -109,17 +110,31 @@ def corner(page: Any) -> str:
     return f"#{bytes(pixel).hex()}"
 
 
+@pytest.mark.parametrize("width", [400, 640, 1200])
+def test_an_image_of_a_picture_takes_the_width_of_the_page(page: Any, width: int) -> None:
+    """JupyterLab shows such an image, without a style."""
+    svg = draw(TRACKS, 10, 10)
+    page.set_viewport_size({"width": width, "height": 1200})
+    page.set_content(f"<body style='margin:0'>{as_image(svg)}")
+    script = "[...document.images].flatMap(each => [each.clientWidth, each.clientHeight])"
+    _, _, wide, tall = map(float, ElementTree.fromstring(svg).attrib["viewBox"].split())
+    assert page.evaluate(script) == pytest.approx([width, width * tall / wide], abs=1)
+
+
+def as_image(svg: str) -> str:
+    return f"<img src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
+
+
 @pytest.mark.parametrize("system", ["light", "dark"])
 @pytest.mark.parametrize("of_page", ["", "light", "dark"])
 @pytest.mark.parametrize("is_image", [True, False], ids=["image", "part"])
 def test_a_picture_is_as_dark_as_its_page(page: Any, system: str, of_page: str, is_image: bool) -> None:
     """A page that names no scheme is light, also on a dark system; an image in it cannot know that."""
     svg = draw(TRACKS[:1], 10, 10)
-    image = f"<img src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
     page.set_viewport_size({"width": 900, "height": 400})
     page.emulate_media(color_scheme=system)
     style = f"color-scheme:{of_page};" if of_page else ""
-    page.set_content(f"<html style='{style}'><body style='margin:8px'>{image if is_image else svg}")
+    page.set_content(f"<html style='{style}'><body style='margin:8px'>{as_image(svg) if is_image else svg}")
     assert corner(page) == getattr(PAPER, of_page or (system if is_image else "light"))
 
 

@@ -42,7 +42,8 @@ class Svg:
     """A picture. Colours are those of light paper; a style changes them where the page is dark.
 
     It takes all of the width that its page gives it; as a part of a page, up to 1,000 px. It names no width of its own,
-    because JupyterLab shows it in an `<img>` without a style, which would not shrink it.
+    because JupyterLab shows it in an `<img>` without a style, which would not shrink it. The pointer shows a mark's
+    `hint` where the picture is a part of its page; an `<img>` has no hints.
 
     Args:
         width: px that it is drawn for.
@@ -67,28 +68,28 @@ class Svg:
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", color=color, width=width)
 
     def path(self, d: str, *, color: Hue = FAINT, width: float = 1.0, fill: Hue | None = None, hint: str = "") -> None:
-        """Draw a path. The pointer shows `hint`."""
+        """Draw a path."""
         self._pieces.append(
             f'<path d="{d}" stroke="{self._use(color)}" stroke-width="{_n(width)}" fill="{self._fill(fill)}"'
             + _end("path", hint)
         )
 
     def dot(self, x: float, y: float, r: float, *, color: Hue, fill: Hue | None = None, hint: str = "") -> None:
-        """Draw a circle. The pointer shows `hint`."""
+        """Draw a circle."""
         self._pieces.append(
             f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(r)}" stroke="{self._use(color)}" stroke-width="1.5" '
             f'fill="{self._fill(fill)}"' + _end("circle", hint)
         )
 
     def pill(self, x: float, y: float, half: float, r: float, *, color: Hue, hint: str = "") -> None:
-        """Draw a horizontal filled bar with round ends; `half` is half of its width. The pointer shows `hint`."""
+        """Draw a horizontal filled bar with round ends; `half` is half of its width."""
         self._pieces.append(
             f'<rect x="{_n(x - half)}" y="{_n(y - r)}" width="{_n(2 * half)}" height="{_n(2 * r)}" rx="{_n(r)}" '
             f'fill="{self._use(color)}"' + _end("rect", hint)
         )
 
     def box(self, x: float, y: float, width: float, height: float, *, color: Hue, hint: str = "") -> None:
-        """Draw a filled rectangle. The pointer shows `hint`."""
+        """Draw a filled rectangle."""
         self._pieces.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{self._use(color)}"'
             + _end("rect", hint)

@@ -13,7 +13,7 @@ from rx_runat.model.humanize import readable
 from rx_runat.notebook.labels import put_labels
 
 NAME = 24  # columns of a stream's name; a longer one is cut in the middle
-LABEL = 24  # columns of the label beside a marble; the pointer shows more of it
+LABEL = 24  # columns of the label beside a marble; its hint has more of it
 
 _R = 6.0  # px of a marble
 _APART = 11.0  # px: marbles that are closer would cover each other; they become one, with their number

@@ -15,6 +15,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import DeadLetter, InvalidSetting, Job, RunAt, settle
 from rx_runat.drawing.svg import ERROR, hue
+from rx_runat.model.humanize import columns
 from rx_runat.notebook import marbles
 from rx_runat.testing import virtual_queue
 from tests.support.waiting import wait_until
@@ -118,7 +119,7 @@ def words_of(svg: str, tag: str) -> list[str]:
     return [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{tag}")]
 
 
-def test_labels_stand_in_rows_and_the_pointer_shows_those_without_room() -> None:
+def test_labels_stand_in_rows_and_hints_have_those_without_room() -> None:
     recording, _, _ = recorded(*(on_next(5 + i / 5, f"a long label {i}") for i in range(6)))
     written, hints = (
         [each for each in words_of(recording.svg(), tag) if each.startswith("a long")] for tag in ("text", "title")
@@ -139,6 +140,15 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
     assert set(keys) <= set(words_of(recording.svg(), "title"))
     assert "order:2026-1…0042:line-1" in str(recording)
     assert str(recording).startswith("orders of 20…s before it  -")
+
+
+def test_wide_characters_take_two_columns_of_text() -> None:
+    scheduler = TestScheduler()
+    stream = scheduler.create_hot_observable(on_next(2, "お茶"), on_next(7, "bus"))
+    lines = str(marbles(10, {"茶": stream, "abcd": stream}, scheduler=scheduler)).splitlines()
+    assert lines[0].startswith("茶    --")
+    assert lines[1].startswith("abcd  --")
+    assert len({columns(line) for line in lines[:2]}) == 1
 
 
 def test_axes_have_titles() -> None:

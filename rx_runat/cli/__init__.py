@@ -13,6 +13,8 @@ verbs       the commands that do what a verb of the queue does
 dead        `rx-runat dead`
 watch       `rx-runat stats --watch`: a line a second
 live_table  the same on a terminal, as a table that stays in its place
+ui          `rx-runat ui`: serves the page of the queue
+ui_options  its options
 
 A worker, `rx-runat work`:
 

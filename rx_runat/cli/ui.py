@@ -36,9 +36,10 @@ def ui(options: argparse.Namespace) -> int:
     token = os.environ.get(_TOKEN) or (secrets.token_urlsafe() if is_needed else None)
     with open_queue(options) as queue:
         page = _page(options, queue, [*LOOPBACK, *names], token)
-        listening = _listen(host, options.port)
-        print_lines(f"http://{names[0]}:{listening.getsockname()[1]}/{f'?token={quote(token)}' if token else ''}")
-        _Server(page).run([listening])
+        with _listen(host, options.port) as listening:
+            shown = f"?token={quote(token)}" if token else ""
+            print_lines(f"http://{names[0]}:{listening.getsockname()[1]}/{shown}")
+            _Server(page).run([listening])
     return 0
 
 

@@ -96,7 +96,7 @@ class Actions:
 
 
 def _name(key: str) -> str:
-    return readable(key, 80)
+    return readable(key, 80) or "The empty key"
 
 
 def _check_origin(request: Request) -> None:
@@ -132,7 +132,8 @@ def _words(body: bytes) -> tuple[str, str, str]:
     except (ValueError, RecursionError):
         said = None
     if isinstance(said, dict):
-        action, key, when = (cast("Any", said).get(name, "") for name in ("action", "key", "run_at"))
+        words = cast("Any", said)
+        action, key, when = words.get("action"), words.get("key"), words.get("run_at", "")
         if isinstance(action, str) and isinstance(key, str) and isinstance(when, str):
             return action, key, when
     raise NotDone(400, 'An action is JSON such as {"action": "reschedule", "key": "a", "run_at": "+10s"}.')

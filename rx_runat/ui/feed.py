@@ -101,7 +101,7 @@ class Feed:
             frame, passed, tables = self._frame, monotonic() - self._frame_at, self._tables
             if frame is not None:
                 # A frame is sent when something changes. To a viewer who comes later it must tell the time of now.
-                now = frame["now"] if frame["note"] else frame["now"] + passed * 1e3
+                now = frame["now"] + (passed * 1e3 if frame["state"] == "live" else 0)
                 viewer.offer("frame", event("frame", {**frame, "now": now}))
             if tables is not None:
                 viewer.offer("tables", tables)

@@ -92,7 +92,7 @@ function open() {
 function lose() {
   const text = "No connection to the server of this page; trying again";
   tell("lost", text);
-  if (frame && !frame.note) model.set("frame", { ...inPicture(frame), now: now(), note: "no connection" });
+  if (frame && !frame.note) model.set("frame", { ...inPicture(frame), now: now(), note: "no connection", state: "away" });
   clearTimeout(again);
   if (stream?.readyState !== EventSource.CONNECTING) again = setTimeout(openOrAsk, AGAIN_MS);
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -12,32 +11,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.colors import contrast
 from tests.support.command import MODULE, SECONDS, environment, line_of
 from tests.support.waiting import wait_until
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP evil.example 127.0.0.1"),
-]
-_CONTRAST = """
-([names, grounds]) => {
-  const probe = document.body.appendChild(document.createElement("p"));
-  const linear = (each) => each <= .04045 ? each / 12.92 : ((each + .055) / 1.055) ** 2.4;
-  const light = (value) => {
-    probe.style.color = value;
-    const [r, g, b] = getComputedStyle(probe).color.match(/[0-9.]+/g).map((each) => linear(each / 255));
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const found = {};
-  for (const name of names) for (const ground of grounds) {
-    const [a, b] = [light(`var(${name})`), light(`var(${ground})`)].sort((x, y) => y - x);
-    found[`${name} on ${ground}`] = (a + .05) / (b + .05);
-  }
+_COLORS = """names => {
+  const probe = document.body.appendChild(document.createElement('p'));
+  const hex = (part) => Number(part).toString(16).padStart(2, '0');
+  const found = names.map(name => {
+    probe.style.color = `var(${name})`;
+    return '#' + getComputedStyle(probe).color.match(/[0-9]+/g).map(hex).join('');
+  });
   probe.remove();
   return found;
-}
-"""
+}"""
 
 
 class Command:
@@ -142,8 +129,9 @@ class View:
         return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
     def contrasts(self, names: list[str], grounds: list[str]) -> dict[str, float]:
-        """The contrast of each colour of the page on each ground, as WCAG defines it."""
-        return self.page.evaluate(_CONTRAST, [names, grounds])
+        """The contrast of each colour of the page on each ground; they are names of custom properties."""
+        colors = dict(zip([*names, *grounds], self.page.evaluate(_COLORS, [*names, *grounds]), strict=True))
+        return {f"{name} on {each}": contrast(colors[name], colors[each]) for name in names for each in grounds}
 
     def hosts(self) -> set[str | None]:
         return {urlsplit(each).hostname for each in self.requests if not re.match("data:|blob:", each)}

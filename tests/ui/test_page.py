@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from rx_runat import Job, RunAt
-from tests.support.page import CHROMIUM, FLAGS, Command, View, shots_in
+from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.page import Command, View, shots_in
 from tests.support.servers import Server
 
 pytestmark = [
@@ -37,6 +38,7 @@ HOSTILE = [
     "line\nbreak",
     "k" * 3000,
 ]
+LEADS_HERE = "--host-resolver-rules=MAP evil.example 127.0.0.1"
 TOKEN = "the-token-of-this-test"
 
 
@@ -45,7 +47,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, LEADS_HERE])
         yield chromium
         chromium.close()
 

@@ -18,6 +18,7 @@ import pytest
 
 from rx_runat import Job, RunAt
 from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.node import Node
 from tests.support.page import Command, View, shots_in
 from tests.support.servers import Server
 
@@ -490,3 +491,34 @@ def test_it_fits_windows_of_400_to_2000_px(
     contrasts = seen.contrasts(colors, ["--paper", "--panel"])
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
     assert seen.errors == []
+
+
+def test_the_picture_in_the_readme(view: Callable[..., View]) -> None:
+    """`readme.png` among the screenshots, with a palette of 64 colours, is `tests/ui/page.png`."""
+    node = Node()
+    node.start()
+    command = Command(node.url, "--actions", "--lane", ":")
+    try:
+        with RunAt(node.url) as queue:
+            bury(queue, "sms:+49 30 1234", "ConnectionError: the gateway did not answer within 10 s", {"text": "Hello"})
+            seen = view(viewport={"width": 1200, "height": 920})
+            seen.open(command.address)
+            names = enumerate(["ann", "bob", "cleo", "dan", "eve", "fay", "gus"])
+            queue.on_next(
+                [
+                    *(Job(f"mail:{each}", timedelta(seconds=1.5 * n + 1), data={"to": each}) for n, each in names),
+                    *(Job(f"report:{n}", timedelta(seconds=4 * n + 2), data={"pages": n + 3}) for n in range(3)),
+                    Job("report:year", timedelta(days=35)),
+                ]
+            )
+            queue.claims(lease=9).subscribe(lambda claim: claim.ack() if claim.key == "mail:ann" else None)
+            seen.page.fill("#match", "report:*")
+            seen.wait_for(lambda: len(seen.keys("out")) == 3 and len(seen.keys("dead")) == 1, "three are out")
+            seen.press("Search")
+            seen.wait_for(lambda: len(seen.keys("found")) == 3, "the reports are found")
+            assert seen.overflow() <= 0
+            seen.page.evaluate("scrollTo(0, 0)")
+            seen.shoot("readme")
+    finally:
+        command.kill()
+        node.end()

@@ -4,10 +4,10 @@ A mark has one of these kinds:
 
 waiting   hollow, moves towards now
 due       hollow, stays at now: nobody takes the key
-fired     filled with the colour of its lateness: this process delivered the key; for a key under a lease: its work is
-          done
+fired     filled, with the shape and colour of its lateness: this process delivered the key; for a key under a lease:
+          its work is done
 retried   like fired, for a key that took more than one attempt. It is a kind of its own, because a retried key is
-          always late, and one mark for several keys has the colour of the latest: one retried key would make the
+          always late, and one mark for several keys looks as late as the latest: one retried key would make the
           others look late
 done      like fired, for a key that was out for so long that its claim has left the picture: the mark stands where
           the work ended
@@ -82,12 +82,8 @@ class Scene:
         coming = self._seen.coming
         return bool(self.tracker.missing) or (bool(coming) and coming[0][1] - self._seen.now < SOON_MS)
 
-    def frame(self, note: str = "") -> Frame:
-        """The frame of the last snapshot.
-
-        Args:
-            note: shown above the picture, such as an error; empty if there is none.
-        """
+    def frame(self, note: str = "", state: str = "live", asks: int = 0) -> Frame:
+        """The frame of the last snapshot. See `Frame` for the arguments."""
         seen = self._seen
         marks = [*self._waiting(seen), *self._due(seen), *self._lanes.gather("waiting", self.tracker.missing)]
         marks += self._folded(
@@ -105,6 +101,8 @@ class Scene:
             "counts": counts | {"received": self.tracker.received},
             "title": self._title,
             "note": note,
+            "state": state,
+            "asks": asks,
         }
 
     def _folded(self, kind: str, keys: Keys, before: float = -math.inf, after: float = math.inf) -> list[Mark]:

@@ -14,6 +14,7 @@ WIDTH = 760.0  # px that a picture is drawn for. It takes the width of its page,
 FONT = 12  # px; in a page of 640 px it is 10, in a page of 1,000 px 16
 _WIDEST = 1000  # px: larger letters are no easier to read. An `<img>` ignores it
 CHARACTER = 7.3  # px: the width of a column in a monospaced font of 12 px; a little more than the usual 0.6 em
+_COLORED = 200  # texts whose colours are told apart: more do not fit into a diagram, and a long recording has many
 
 _STEPS = (
     *(base * 10**power for power in range(-4, 1) for base in (1, 2, 5)),
@@ -150,19 +151,23 @@ def hue(text: str) -> Hue:
 
 
 def hues(texts: Iterable[str]) -> dict[str, Hue]:
-    """Colours that differ, for as many of the first texts as there are colours; each has its `hue` if that is free.
+    """Colours of the first texts: one for each text, and texts that follow each other differ.
 
-    >>> len(set(hues("abcabc").values()))
-    3
+    >>> colors = hues("abcdefghabc")
+    >>> len(colors), len({colors[each] for each in "abcdef"}), len({colors[each] for each in "cdefgh"})
+    (8, 6, 6)
     """
     chosen: dict[str, Hue] = {}
-    free = list(KEYS)
+    order = list(KEYS)  # what was taken last comes last
     for text in texts:
         if text not in chosen:
-            if not free:
+            if len(chosen) == _COLORED:
                 break
             own = hue(text)
-            chosen[text] = free.pop(free.index(own) if own in free else 0)
+            color = own if own not in chosen.values() else order[0]
+            order.remove(color)
+            order.append(color)
+            chosen[text] = color
     return chosen
 
 

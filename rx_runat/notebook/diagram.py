@@ -57,7 +57,7 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
 
     now = WIDTH - 8 if elapsed >= seconds else place(elapsed) + 14
     every = merge(*(track.marbles for track in tracks), key=itemgetter(0))
-    colors = hues(label for _, label in every)  # equal labels have one colour in all streams; the first ones differ
+    colors = hues(label for _, label in every)  # equal labels have one colour in all streams
     lines = [_Line(track, place, left, now) for track in tracks]
     height = sum(line.height for line in lines) + _FOOT
     svg = Svg(WIDTH, height, f"Marble diagram of {', '.join(track.name for track in tracks)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -175,8 +176,11 @@ def test_a_value_keeps_its_colour_in_all_streams(queue: RunAt) -> None:
     assert colours_of(second.svg(), "tea") == [hue("tea").light]
 
 
-def test_the_first_values_of_a_diagram_differ_in_colour() -> None:
+def test_values_that_follow_each_other_differ_in_colour() -> None:
     """In whatever streams they come: two values with one colour would be taken for the same value."""
+    many, _, _ = recorded(*(on_next(n / 5, n) for n in range(1, 49)))
+    colours = [colours_of(many.svg(), str(n)) for n in range(1, 49)]
+    assert all(one != other for one, other in pairwise(colours))
     for start in range(0, 300, 6):
         keys = [f"mail:{n}" for n in range(start, start + 6)]
         scheduler = TestScheduler()

@@ -325,6 +325,7 @@ function render({ model, el }) {
       c.fillStyle = colors[colorOf(kind, late)];
       c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
     }
+    let tallest = 0;
     for (const mark of marks) {
       const { kind, late, keys } = mark;
       let x = xOf(mark.since);
@@ -335,14 +336,15 @@ function render({ model, el }) {
       const top = y + (marks.crowded && ASIDE.has(kind) ? Math.min(14, room / 2 - 3) : 0);
       const half = drawMark(c, kind, late, keys, x, top, place);
       mark.x = x;
-      mark.top = top - half;
+      tallest = Math.max(tallest, y - top + half);
       shown.push([x, top, half, mark]);
     }
-    writeLabels(c, marks.written, place);
+    writeLabels(c, marks.written, place, y - tallest - 4);
   }
 
-  // Labels stay on their side of the line of now and inside of the picture. One that would cover another is left out.
-  function writeLabels(c, marks, { width, left, at0 }) {
+  // Labels stand above all marks of their lane. They stay on their side of the line of now and inside of the
+  // picture. One that would cover another is left out.
+  function writeLabels(c, marks, { width, left, at0 }, y) {
     const ends = { past: [left - 4, left - 4], future: [at0, at0] };
     c.textAlign = "left";
     c.fillStyle = colors.ink;
@@ -355,7 +357,7 @@ function render({ model, el }) {
       if (!isPast) x = Math.max(x, at0 + 4);
       if (x < taken[mark.row] || x + wide > width) continue;
       taken[mark.row] = x + wide + 4;
-      c.fillText(mark.text, x, mark.top - 4 - mark.row * 12);
+      c.fillText(mark.text, x, y - mark.row * 12);
     }
   }
 
@@ -437,7 +439,8 @@ function render({ model, el }) {
     lost = why;
     if (frame) { tell(); draw(); }
   }
-  function restarts() { if (frame?.state !== "still") lose("the kernel was restarted"); }
+  // A still, and the last picture of a stopped queue, have no more to lose.
+  function restarts() { if (frame?.state === "live" || frame?.state === "away") lose("the kernel was restarted"); }
   function end() { ended = true; draw(); }  // the kernel has closed the picture; what it showed last stays
 
   const observer = new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; wake(); });

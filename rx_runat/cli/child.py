@@ -100,7 +100,8 @@ class Child:
             selector.register(feed, selectors.EVENT_WRITE)
             selector.register(errors, selectors.EVENT_READ)
             while selector.get_map():
-                ready = selector.select(_CHECK_SECONDS)
+                has_ended = process.poll() is not None
+                ready = selector.select(0 if has_ended else _CHECK_SECONDS)
                 for key, _ in ready:
                     if key.fileobj is errors:
                         chunk = os.read(errors.fileno(), _CHUNK)
@@ -118,9 +119,9 @@ class Child:
                             feed.close()
                     if is_over:
                         selector.unregister(key.fd)
-                if not ready and process.poll() is not None:
+                if has_ended:  # then the chunk just read held all that the command itself had written
                     self._read(b"")
-                    return  # children of the command go on, and keep its pipes open
+                    return  # children of the command may go on, and keep its pipes open
 
     def _read(self, chunk: bytes) -> None:
         """Take what came; b"" is the end."""

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Self, cast
+from typing import Any, Self, cast
 
-from rx_runat.errors import Refused, Stopped, StoreError
+from rx_runat.errors import Refused, Stopped
 from rx_runat.model.humanize import span
 from rx_runat.model.monotonic import monotonic
 
@@ -22,6 +22,7 @@ _LONGEST = 30.0  # seconds without an answer; a failover by Sentinel or Cluster,
 _PULSE = 5.0  # seconds; several answers within the time above, for a thousandth of what a heartbeat costs
 _PULSE_WHILE_AWAY = 1.0  # seconds, so that an end of the outage shows soon
 _PATIENCE = 5.0  # seconds for who connects to say what he wants
+_MOST = 100  # connections at a time: more would take threads and descriptors from the work
 
 
 class Pulse:
@@ -49,7 +50,9 @@ class Pulse:
             self._ask()
         except Refused:
             pass  # that is an answer; what the worker itself is refused ends it
-        except StoreError as error:
+        except Stopped:
+            raise
+        except Exception as error:  # `Unavailable`, or no thread, memory or descriptor is left: that may heal as well
             self._reason = str(error)
             return False
         self._answered = self._now()
@@ -81,11 +84,12 @@ class Health:
     def __init__(self, ask: Callable[[], object], host: str, port: int) -> None:
         self._pulse = Pulse(ask)
         self._over = threading.Event()
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._server = _Server(family, address, self._pulse)
-        except OSError as error:
-            raise OSError(f"/healthz cannot be served on {host} port {port}: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host can be so
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(f"/healthz cannot be served on {host!r} port {port}: {reason}") from None
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_address[1]}/healthz"
 
@@ -115,7 +119,19 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, family: int, address: object, pulse: Pulse) -> None:
         self.address_family = family
         self.pulse = pulse
+        self._places = threading.Semaphore(_MOST)
         super().__init__(address, _Handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002  # as in the base class
+        """Returns False, so that the connection is closed, if too many are open."""
+        return self._places.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: who asked has gone."""

@@ -34,9 +34,7 @@ def import_function(target: str) -> Callable[[Any], Any]:
     module_name, _, name = target.partition(":")
     if not module_name or not name or module_name.startswith("."):
         raise InvalidSetting(f"{target!r}: it must be a module and the name of a function in it, such as app.jobs:send")
-    here = os.getcwd()
-    if not {"", here}.intersection(sys.path):
-        sys.path.insert(0, here)
+    sys.path.insert(0, os.getcwd())
     module = _import(target, module_name)
     try:
         found = reduce(getattr, name.split("."), module)
@@ -57,6 +55,8 @@ def _import(target: str, name: str) -> ModuleType:
         raise InvalidSetting(
             f"{target}: {error}; tried the current directory {os.getcwd()}, and all of sys.path: {places}"
         ) from None
+    except InvalidSetting as error:  # of the module itself, which opens a queue, for example: not of the command
+        raise ImportError(str(error)) from error
 
 
 def _nothing_of_that_name(target: str, module: ModuleType, name: str) -> str:

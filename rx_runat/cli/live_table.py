@@ -18,7 +18,7 @@ from rx_runat.model.stats import Stats
 from rx_runat.queue import RunAt, inside
 
 _KEYS = 10  # rows of keys, if the terminal is that high
-_OTHER_ROWS = 7  # of the terminal: the title, the numbers and their names, two empty rows, an outage, and the cursor
+_OTHER_ROWS = 9  # of the terminal: the title, five numbers, an empty row, an outage, and the cursor
 _NAME_WIDTH = 40  # characters of a key
 
 
@@ -54,7 +54,8 @@ class LiveTable:
         self._queue = queue
         self._live = live
         within = inside(queue)
-        self._title = Text(f"{readable(within.name)} on {within.store.where}", style="bold")
+        title = f"{readable(within.name)} on {within.store.where}"
+        self._title = Text(title, style="bold", no_wrap=True, overflow="ellipsis")
         self._seen = Group()
 
     def look(self) -> None:
@@ -70,15 +71,15 @@ class LiveTable:
 
 
 def _numbers(stats: Stats) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    cells: list[Text] = []
+    """One below the other: side by side, a narrow terminal would show the beginning of a number only."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right", no_wrap=True)
     for name, number in asdict(stats).items():
-        table.add_column(name, justify="right")
         if name == "lateness":
-            cells.append(Text(late(number), style="yellow" if number else ""))
+            table.add_row(name, Text(late(number), style="yellow" if number else ""))
         else:
-            cells.append(Text(f"{number:,}", style="red" if name == "dead" and number else ""))
-    table.add_row(*cells)
+            table.add_row(name, Text(f"{number:,}", style="red" if name == "dead" and number else ""))
     return table
 
 
@@ -86,5 +87,5 @@ def _next_keys(dues: Sequence[Due]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for due in dues:
         name = Text(readable(due.key, _NAME_WIDTH), no_wrap=True, overflow="ellipsis")
-        table.add_row(name, Text(until(-due.lateness), style="yellow" if due.lateness > 0 else ""))
+        table.add_row(name, Text(until(-due.lateness), style="yellow" if due.lateness > 0 else "", no_wrap=True))
     return table

@@ -28,53 +28,70 @@ from rx_runat.cli.opening import open_queue
 from rx_runat.cli.telemetry import telemetry
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.cli.work_options import again_of
-from rx_runat.errors import InvalidSetting
+from rx_runat.errors import InvalidSetting, RunAtError
 from rx_runat.model.humanize import late, span, spell
+from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
-from rx_runat.model.safe_log import fault, inform
+from rx_runat.model.safe_log import fault, inform, unmute
 from rx_runat.settling.failures import is_failure
 from rx_runat.settling.operator import settle
 from rx_runat.stream.signals import signals
 
 _AT_ONCE = 130  # the exit status after a second signal, whichever it was
 
+# Seconds after the first signal in which others are taken for copies of it: `timeout` sends each signal to its command
+# and then to the whole process group, and Ctrl-C reaches a worker from the terminal and by the program that started it.
+_COPIES_SECONDS = 0.2
+
 
 def work(options: argparse.Namespace) -> int:
     """Work until a signal comes or the stream fails, and return the exit status."""
-    with WorkLog(options.log_json) as log, _ending(log) as end, ExitStack() as stack:
+    with WorkLog(options.log_json) as log:
         try:
-            function = _function(options, stack)
-        except InvalidSetting as error:
-            _refuse(options, error)
-        except Exception as error:
-            fault("%s could not be imported: it raised an error", options.name, error=error)
+            with _ending(log) as end, ExitStack() as stack:
+                return _work(options, end, stack)
+        except (RunAtError, OSError) as error:  # as a record: with --log-json each line is an object
+            fault("%s", error)
             return 1
-        try:
-            queue = stack.enter_context(open_queue(options))
-            claims = queue.claims(options.lease, options.max_in_flight)
-            settling = settle(
-                function,
-                max_attempts=options.max_attempts,
-                max_concurrent=options.max_concurrent,
-                timeout=options.timeout,
-                until=end,
-                again=again_of(options),
-            )
-        except (InvalidSetting, ImportError) as error:  # ImportError: of the `cron` extra
-            _refuse(options, error)
-        stack.callback(telemetry(queue).dispose)
-        health = ""
-        if options.health_port is not None:
-            from rx_runat.cli.health import Health  # imports a web server, which the other commands do not need
 
-            health = f"; {stack.enter_context(Health(queue.size, options.health_host, options.health_port)).url}"
-        inform("%r: work begins, by %s%s", queue, options.name or options.exec, health)
-        try:
-            settled = asyncio.run(_count(claims.pipe(settling)))
-        except Exception as error:
-            fault("the stream failed: %s", error, error=error)
-            return 1
-        inform("%r: work ended in order, claims settled: %d", queue, settled)
+
+def _work(options: argparse.Namespace, end: Observable[signal.Signals], stack: ExitStack) -> int:
+    try:
+        function = _function(options, stack)
+    except InvalidSetting as error:
+        _refuse(options, error)
+    except BaseException as error:  # SystemExit, too: a module that calls `sys.exit(0)` is no orderly end
+        fault("%s could not be imported: it raised an error", options.name, error=error)
+        return 1
+    try:
+        queue = stack.enter_context(open_queue(options))
+        claims = queue.claims(options.lease, options.max_in_flight)
+        settling = settle(
+            function,
+            max_attempts=options.max_attempts,
+            max_concurrent=options.max_concurrent,
+            timeout=options.timeout,
+            until=end,
+            again=again_of(options),
+        )
+    except (InvalidSetting, ImportError) as error:  # ImportError: of the `cron` extra
+        _refuse(options, error)
+    stack.callback(telemetry(queue).dispose)
+    health = ""
+    if options.health_port is not None:
+        from rx_runat.cli.health import Health  # imports a web server, which the other commands do not need
+
+        health = f"; {stack.enter_context(Health(queue.size, options.health_host, options.health_port)).url}"
+    inform("%r: work begins, by %s%s", queue, options.name or options.exec, health)
+    try:
+        settled = asyncio.run(_count(claims.pipe(settling)))
+    except Exception as error:
+        fault("the stream failed: %s", error, error=error)
+        return 1
+    except BaseException as error:  # asyncio ends its event loop where a coroutine raises SystemExit or its like
+        fault("the event loop was ended by %r", error, error=error)
+        return 1
+    inform("%r: work ended in order, claims settled: %d", queue, settled)
     return 0
 
 
@@ -87,7 +104,10 @@ def _function(options: argparse.Namespace, stack: ExitStack) -> Callable[[Any], 
     if (options.name is None) == (options.exec is None):
         raise InvalidSetting("name a function, such as app.jobs:send, or else a command by --exec 'CMD {}'")
     if options.exec is None:
-        return import_function(options.name)
+        try:
+            return import_function(options.name)
+        finally:
+            unmute()
     words = split(options.exec)
     return Command(words, stack.enter_context(ThreadPoolExecutor(options.max_concurrent, "rx_runat command")))
 
@@ -118,13 +138,24 @@ def _log(outcome: Outcome[Any]) -> None:
 @contextmanager
 def _ending(log: WorkLog) -> Generator[Observable[signal.Signals]]:
     """Gives the first signal, also to those who ask for it later; a second one ends the process at once."""
+    worker = os.getpid()
+    is_set_up = False
+    first: float | None = None  # when the first signal came; None: it has not, or the thread that tells is about to
 
     def end_at_once(number: int, _: object) -> None:
+        if not is_set_up or os.getpid() != worker:  # a child that was forked, by multiprocessing for example
+            signal.signal(number, before[signal.Signals(number)])
+            os.kill(os.getpid(), number)
+            return
+        if first is None or monotonic() - first < _COPIES_SECONDS:
+            return
         kill_all()
         log.warn_at_once(f"{signal.Signals(number).name} again: the process ends at once")
         os._exit(_AT_ONCE)
 
     def tell(number: signal.Signals) -> None:
+        nonlocal first
+        first = monotonic()
         inform("%s: no new work begins, and what was begun ends; a second signal ends it at once", number.name)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -133,6 +164,7 @@ def _ending(log: WorkLog) -> Generator[Observable[signal.Signals]]:
             signal.signal(number, end_at_once)
     end: ReplaySubject[signal.Signals] = ReplaySubject(1)
     subscription = signals().pipe(ops.do_action(tell)).subscribe(end)
+    is_set_up = True
     try:
         yield end
     finally:

@@ -4,6 +4,9 @@
     {"time": "2026-03-27T08:00:00.012+00:00", "level": "info", "logger": "rx_runat", "message": "...", "key": "mail:1",
      "attempt": 1, "verdict": "acked", "seconds": 0.0092, "lateness": 0.0024}
 
+In words, what a terminal would obey is escaped, and further lines of a record are indented, so that no text of an error
+looks like a record of its own.
+
 It is the handler of the root logger, so what the user's code logs looks the same; and so do warnings, and errors that
 nobody handles. A module that configures `logging` for itself has its own way.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import threading
 import traceback
@@ -37,22 +41,22 @@ class WorkLog(logging.Handler):
     def __init__(self, as_json: bool) -> None:
         super().__init__()
         self._as_json = as_json
-        self._is_terminal = os.isatty(_ERRORS)
 
     def __enter__(self) -> Self:
         root = logging.getLogger()
-        self._before = root.level, threading.excepthook, sys.excepthook
+        self._before = root.level, threading.excepthook, sys.excepthook, sys.unraisablehook
         root.addHandler(self)
         root.setLevel(logging.INFO)
         logging.captureWarnings(True)
         threading.excepthook = lambda args: self._show(args.exc_type, args.exc_value, args.exc_traceback)
         sys.excepthook = self._show
+        sys.unraisablehook = lambda args: self._show(args.exc_type, args.exc_value, args.exc_traceback)
         return self
 
     def __exit__(self, *_: object) -> None:
         root = logging.getLogger()
         root.removeHandler(self)
-        level, threading.excepthook, sys.excepthook = self._before
+        level, threading.excepthook, sys.excepthook, sys.unraisablehook = self._before
         root.setLevel(level)
         logging.captureWarnings(False)
 
@@ -62,13 +66,17 @@ class WorkLog(logging.Handler):
         rest = memoryview(line + b"\n")
         try:
             while rest:
-                rest = rest[os.write(_ERRORS, rest) :]
+                try:
+                    rest = rest[os.write(_ERRORS, rest) :]
+                except BlockingIOError:  # another process with the same terminal or pipe has made it non-blocking
+                    select.select([], [_ERRORS], [])
         except OSError:  # nobody reads it
             pass
 
     def warn_at_once(self, message: str) -> None:
-        """Write a line from a signal handler, where a lock that is held would be waited for without end."""
-        self.emit(logging.LogRecord("rx_runat", logging.WARNING, "", 0, message, None, None))
+        """Write a line from a signal handler, which waits neither for a lock nor for a reader that does not read."""
+        if select.select([], [_ERRORS], [], 0)[1]:
+            self.emit(logging.LogRecord("rx_runat", logging.WARNING, "", 0, message, None, None))
 
     def _show(self, kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
         """Write an error that nobody handles. Not by the logger: an error of another handler would come here again."""
@@ -80,7 +88,7 @@ class WorkLog(logging.Handler):
         shown = _traceback(record)
         if shown:
             text = f"{text}\n{shown}"
-        return "\n".join(map(escaped, text.split("\n"))) if self._is_terminal else text
+        return "\n    ".join(map(escaped, text.split("\n")))
 
     def _object(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {

@@ -66,8 +66,7 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-json", action="store_true", help="log one JSON object a line, instead of words")
     parser.add_argument(
         "--health-port",
-        type=int,
-        choices=range(65_536),
+        type=_port,
         metavar="PORT",
         help="serve /healthz: 200 if Redis has answered within 30 s, else 503; 0: any free port",
     )
@@ -109,4 +108,10 @@ def _duration(text: str) -> timedelta:
 def _count(text: str) -> int:
     if not text.isdecimal() or not text.isascii() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}; it must be a count from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not text.isascii() or len(text) > 5 or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"got {text!r}; it must be a port, from 0 to 65535")
     return int(text)

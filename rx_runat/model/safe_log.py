@@ -39,6 +39,14 @@ def debug(message: str, *arguments: object) -> None:
     _say(logging.DEBUG, message, arguments)
 
 
+def unmute() -> None:
+    """Undo what `dictConfig` and `fileConfig` do by default: they disable each logger that they do not name.
+
+    For a worker that imports the user's code: else it would not even say why it ends.
+    """
+    _log.disabled = False
+
+
 def unhandled(error: BaseException) -> None:
     """Report an exception that nobody handles, as Python reports one that ends a thread.
 

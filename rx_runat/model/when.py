@@ -41,11 +41,14 @@ def parse_when(when: str) -> RunAtTime:
             return delay
         if milliseconds:
             return from_milliseconds(int(milliseconds[1]), "WHEN")
-        return datetime.fromisoformat(when)
+        moment = datetime.fromisoformat(when)
+        if moment.tzinfo is not None:
+            return moment
     except InvalidJob:
         raise
     except (ValueError, OverflowError):
-        raise InvalidJob(f"WHEN: got {show(when)}; it must be {FORMS}") from None
+        pass
+    raise InvalidJob(f"WHEN: got {show(when)}; it must be {FORMS}")
 
 
 def parse_duration(text: str) -> timedelta | None:

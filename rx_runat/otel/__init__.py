@@ -36,7 +36,8 @@ Spans, named by the operation and the queue:
 
     schedule   client     jobs are written, by any verb or sink, `queue.aio` included
     process    consumer   one call of the work of `settle`, until that work is over; or one delivery of plain keys.
-                          It is current meanwhile, so spans of your own become its children
+                          It is current meanwhile, so spans of your own become its children; not those in the body
+                          of an `async for`, which is a task of its own
     ack, ...   client     one call to Redis about leases, by hand or in bulk
 
 They have the same attributes, and besides `messaging.message.id`, the key, or `messaging.batch.message_count`; a

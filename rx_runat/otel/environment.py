@@ -49,8 +49,13 @@ def instrument_by_environment(queue: RunAt) -> abc.DisposableBase:
 
 
 def _is_configured() -> bool:
-    """True if somebody has set the global tracer provider. The SDK's configuration sets that of metrics with it."""
-    return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+    """True if somebody has set a global provider, of metrics or of traces, that can export."""
+    return any(hasattr(provider, "force_flush") for provider in _providers())
+
+
+def _providers() -> tuple[Any, Any]:
+    """Returns the global providers. Those of the SDK have `force_flush`; the API knows no such method."""
+    return trace.get_tracer_provider(), metrics.get_meter_provider()
 
 
 def _configure() -> None:
@@ -69,7 +74,6 @@ def _configure() -> None:
 
 def _flush() -> None:
     guard = Guard("the worker")
-    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
-        flush = getattr(provider, "force_flush", None)  # of the SDK's providers; the API knows none
-        if flush is not None:
-            guard(flush)
+    for provider in _providers():
+        if hasattr(provider, "force_flush"):
+            guard(provider.force_flush)

@@ -6,12 +6,13 @@ reader  --collect-->  scheduled, due, claimed, dead, lateness  -->  Reading  --o
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from rx_runat.errors import Stopped, StoreError
+from rx_runat.errors import Stopped, Unavailable
 from rx_runat.model.stats import Stats
 from rx_runat.otel.attributes import Attributes
 from rx_runat.otel.guard import Guard
@@ -86,8 +87,8 @@ class Reading:
             answer.append(self._read())
         except Stopped:
             self.is_over = True
-        except StoreError:
-            pass  # an outage, which the queue itself reports
+        except Unavailable:
+            pass  # an outage, which the queue itself reports; a refusal nobody else may meet, so the log tells of it
 
 
 class Gauges:
@@ -98,17 +99,18 @@ class Gauges:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._readings: dict[Reading, None] = {}
+        # Weak, because without a reader nobody collects, and so nobody notices that a queue is gone.
+        self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
         for name, unit, description in _GAUGES:
             meter.create_observable_gauge(f"rx_runat.queue.{name}", [partial(self._observe, name)], unit, description)
 
     def add(self, reading: Reading) -> None:
-        """Show a queue from now on."""
-        self._readings[reading] = None
+        """Show a queue from now on, as long as somebody keeps its reading."""
+        self._readings.add(reading)
 
     def remove(self, reading: Reading) -> None:
         """Show a queue no longer. May be repeated."""
-        self._readings.pop(reading, None)
+        self._readings.discard(reading)
 
     def _observe(self, gauge: str, _: CallbackOptions) -> Iterable[Observation]:
         for reading in tuple(self._readings):

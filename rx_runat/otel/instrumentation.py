@@ -32,7 +32,9 @@ def instrument(
     `help(rx_runat.otel)` lists them. A queue has one instrumentation: a second call replaces the first one.
 
     Scheduler: durations and spans are recorded on the threads that claim, deliver, work and call Redis; the gauges ask
-               Redis on the thread that collects metrics, which waits at most 2 s for each queue.
+               Redis on the thread that collects metrics, which waits at most 2 s for each queue. A processor of spans
+               that exports on these threads (the SDK's `SimpleSpanProcessor`) makes all of that wait, the renewal of
+               leases too; `BatchSpanProcessor` does not.
     Errors:    what fails in the SDK goes to the log, once; the queue goes on.
     Disposal:  nothing more is recorded; what is under way is recorded at its end.
     Forks:     in a forked child the queue is measured as in its parent.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from rx_runat.otel.attributes import Attributes, OperationType, of_error, of_operation
+from rx_runat.otel.attributes import Attributes, OperationType, exportable, of_error, of_exception, of_operation
 from rx_runat.otel.guard import Guard
 from rx_runat.settling.failures import error_text, named
 
@@ -59,16 +58,14 @@ class Operation:
         """The operation is over after so many seconds, with an error or with None."""
         if self._span is not None:
             self._guard(partial(_end, self._span, error))
-        attributes = self.attributes if error is None else {**self.attributes, **of_error(error)}
-        self._guard(lambda: self._durations.record(seconds, attributes, self.context))
+        self._guard(lambda: self._durations.record(seconds, self.attributes | of_error(error), self.context))
 
 
 def _end(span: Span, error: BaseException | None) -> None:
     try:
         if error is not None and span.is_recording():
             span.set_attributes(of_error(error))
-            span.set_status(Status(StatusCode.ERROR, named(error, error_text(error))))
-            with suppress(Exception):  # it asks the error, an object of the user's, for its text
-                span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, exportable(named(error, error_text(error)))))
+            span.add_event("exception", of_exception(error))  # `record_exception` spells it as it is, or raises
     finally:
         span.end()

@@ -78,8 +78,7 @@ class Recorder:
         finally:
             operation.end(self._now() - began, error)
             if not isinstance(error, InvalidJob):  # then nothing was sent
-                attributes = operation.attributes | of_error(error)
-                self._guard(lambda: self._instruments.sent.add(len(jobs), attributes))
+                self._guard(lambda: self._instruments.sent.add(len(jobs), operation.attributes | of_error(error)))
 
     def settle(self, asked: Sequence[tuple[Lease, Verb]], plan: Plan[SettleReply]) -> Plan[SettleReply]:
         """Returns the plan, measured, likewise. The operation has the name of the verb, if there is only one."""

@@ -191,8 +191,9 @@ class LeaseManager:
         earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
         steps = self._steps(requests)
-        if self.taps.monitor is not None:
-            steps = self.taps.monitor.settle([request[:2] for request in requests], steps)
+        monitor = self.taps.monitor
+        if monitor is not None:
+            steps = monitor.settle([request[:2] for request in requests], steps)
         return steps, earlier[0] if earlier else None
 
     def _steps(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> Plan[SettleReply]:

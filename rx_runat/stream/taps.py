@@ -83,7 +83,7 @@ class Taps(list[Tap]):
     """The taps of all sources of one queue; one may be appended or removed at any time.
 
     Attributes:
-        monitor: of the queue; None: nobody measures it.
+        monitor: of the queue; None: nobody measures it. Read it once for each use: any thread may change it meanwhile.
     """
 
     monitor: Monitor | None = None
@@ -92,8 +92,9 @@ class Taps(list[Tap]):
         """Tell all of a claim, and the monitor also how long its call took."""
         for tap in tuple(self):
             tap.claimed(claimed)
-        if self.monitor is not None:
-            self.monitor.note_claim(seconds)
+        monitor = self.monitor
+        if monitor is not None:
+            monitor.note_claim(seconds)
 
     def deliver(self, claimed: Claimed | Leased, give: Callable[[], None]) -> None:
         """Deliver keys by a call of `give`."""
@@ -107,5 +108,6 @@ class Taps(list[Tap]):
         """Tell all."""
         for tap in tuple(self):
             tap.delivered(claimed, left)
-        if self.monitor is not None:
-            self.monitor.delivered(claimed, left)
+        monitor = self.monitor
+        if monitor is not None:
+            monitor.delivered(claimed, left)

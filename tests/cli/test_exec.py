@@ -20,6 +20,7 @@ from reactivex import operators as ops
 from rx_runat import InvalidSetting, Outcome, RunAt, settle
 from rx_runat.cli import exec  # noqa: A004
 from rx_runat.cli.exec import Command, split
+from rx_runat.settling.failures import WorkFailed
 from tests.support.cli_worker import working
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -179,6 +180,16 @@ def test_what_a_command_leaves_running_keeps_nobody_waiting(queue: RunAt, work: 
     os.kill(daemon, signal.SIGKILL)
 
 
+def test_a_daemon_that_writes_without_pause_keeps_nobody_waiting(queue: RunAt, work: Work, tmp_path: Path) -> None:
+    queue.schedule("a", 1)
+    path = tmp_path / "pids"
+    (outcome,) = work(f"sh -c 'yes >&2 & echo $! > {path}; exit 3'")
+    try:
+        assert (outcome.verdict, type(outcome.error)) == ("buried", WorkFailed)
+    finally:
+        os.kill(*pids(path, 1), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("key, words", [("a\0b", "holds a NUL"), ("x" * 200_000, "too long")], ids=["NUL", "long"])
 def test_a_key_that_cannot_be_a_word_is_buried_at_once(
     key: str, words: str, queue: RunAt, work: Work, client: redis.Redis
@@ -238,7 +249,7 @@ def test_the_first_signal_spares_the_command_and_the_second_kills_it(
         worker.popen.send_signal(signal.SIGINT)
         worker.wait_for("no new work begins")
         assert all(map(lives, running))
-        assert worker.end(signal.SIGINT) == 130
+        assert worker.end_at_once(signal.SIGINT) == 130
     wait_until(lambda: not any(map(lives, running)), "the command and its child are dead")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
 from rx_runat import Refused, Stopped, Unavailable
+from rx_runat.cli import health
 from rx_runat.cli.health import Health, Pulse
 from tests.support.cli_worker import working
 from tests.support.servers import Server
@@ -70,6 +72,15 @@ def test_it_is_not_well_before_the_first_answer(redis: Redis, pulse: Pulse) -> N
     assert pulse.state() == (503, "Redis has not answered for 1 s: no answer has come yet")
 
 
+def test_whatever_keeps_it_from_asking_heals_as_well(redis: Redis, pulse: Pulse) -> None:
+    redis.error = RuntimeError("can't start new thread")
+    assert not pulse.beat()
+    redis.time = 1
+    assert pulse.state() == (503, "Redis has not answered for 1 s: can't start new thread")
+    redis.error = None
+    assert pulse.beat()
+
+
 def test_a_refusal_is_an_answer(redis: Redis, pulse: Pulse) -> None:
     redis.error = Refused("NOPERM")
     assert pulse.beat()
@@ -109,6 +120,26 @@ def test_who_connects_and_says_nothing_keeps_nobody_else_waiting(redis: Redis) -
             assert get(health.url).status_code in {200, 503}
 
 
+def test_more_connections_than_it_serves_are_closed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a thread and a descriptor, which the work needs."""
+    monkeypatch.setattr(health, "_MOST", 2)
+    with Health(redis.ask, "127.0.0.1", 0) as served, ExitStack() as stack:
+        address = httpx.URL(served.url).host, httpx.URL(served.url).port
+        assert address[1] is not None
+        silent = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(3)]
+        assert silent[2].recv(1) == b""
+        for each in silent:
+            each.close()
+        wait_until(lambda: _is_served(served.url), "there is a place again")
+
+
+def _is_served(url: str) -> bool:
+    try:
+        return get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def test_a_redis_that_is_silent_keeps_no_probe_waiting() -> None:
     answers = threading.Event()
     with Health(lambda: answers.wait(20), "127.0.0.1", 0) as health:
@@ -138,9 +169,14 @@ def test_a_port_that_is_taken_is_an_error_in_words(server: Server, tmp_path: Pat
         port = str(taken.getsockname()[1])
         with working(tmp_path, server.url, "jobs:plain", "--health-port", port) as worker:
             assert worker.wait() == 1
-            assert (
-                worker.err == f"rx-runat: /healthz cannot be served on 127.0.0.1 port {port}: Address already in use\n"
-            )
+            (record,) = worker.records
+            assert record["message"] == f"/healthz cannot be served on '127.0.0.1' port {port}: Address already in use"
+
+
+@pytest.mark.parametrize("host", ["", "a..b", "no host"])
+def test_a_host_that_is_none_is_an_error_in_words(host: str, redis: Redis) -> None:
+    with pytest.raises(OSError, match=f"^/healthz cannot be served on '{host}' port 0: ."):
+        Health(redis.ask, host, 0)
 
 
 @pytest.mark.slow

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,8 +13,11 @@ import pytest
 import redis
 
 from rx_runat import Job, RunAt
+from rx_runat.cli import work
+from rx_runat.cli.work_log import WorkLog
 from rx_runat.store.keys import claimed_key, leases_key
 from tests.support.cli_worker import working
+from tests.support.command import MODULE, environment
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -75,12 +81,73 @@ def test_a_second_signal_ends_it_at_once_and_what_was_begun_comes_again(
         wait_until(lambda: len(worker.done) == 2, "work has begun")
         worker.terminate()
         wait_until(lambda: queue.size() == 1, "what was not begun is back")
-        assert worker.end(second) == 130
+        assert worker.end_at_once(second) == 130
         assert worker.records[-1]["message"] == f"{second.name} again: the process ends at once"
     got: list[tuple[str, int]] = []
     queue.claims().subscribe(lambda claim: got.append((claim.key, claim.attempt)))
     wait_until(lambda: len(got) == 3, "all keys come again")
     assert sorted(got) == [("a", 2), ("b", 2), ("c", 1)]
+
+
+def test_copies_of_the_first_signal_are_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `timeout` sends them: to the worker, and to the process group of which the worker is a member."""
+    time, statuses = [100.0], list[int]()
+    monkeypatch.setattr(work, "monotonic", lambda: time[0])
+    monkeypatch.setattr("os._exit", statuses.append)
+    told: list[signal.Signals] = []
+    with WorkLog(as_json=False) as log, work._ending(log) as end:
+        end.subscribe(told.append)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: told, "the first one is told")
+        for time[0], number in ((100.0, signal.SIGTERM), (100.19, signal.SIGINT)):
+            os.kill(os.getpid(), number)
+        assert (told, statuses) == ([signal.SIGTERM], [])
+        time[0] = 100.21
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert statuses == [130]
+
+
+def test_a_signal_of_a_forked_child_is_no_second_one(server: Server, queue: RunAt, tmp_path: Path) -> None:
+    """A child of multiprocessing, for example, which its parent ends: it ends as a child of any command does."""
+    write(queue, "a")
+    with working(tmp_path, server.url, "jobs:forks") as worker:
+        worker.wait_until_settled(1)
+        assert worker.end() == 0
+        assert worker.done == [f"{128 + signal.SIGTERM} a 1"]
+        assert "again: the process ends at once" not in worker.err
+
+
+def test_a_log_that_nobody_reads_keeps_no_second_signal_waiting(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text("open('imported', 'w').close()\ndef plain(claim): ...\n")
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    args = [*MODULE, "work", "jobs:plain", "--redis", server.url]
+    with subprocess.Popen(args, cwd=tmp_path, env=environment(), stderr=writing) as worker:
+        try:
+            wait_until((tmp_path / "imported").exists, "it has begun")
+
+            def ends() -> bool:
+                worker.terminate()
+                return worker.poll() is not None
+
+            wait_until(ends, "the second signal ends it")
+            assert worker.returncode == 130
+        finally:
+            worker.kill()
+            os.close(reading)
+            os.close(writing)
+
+
+def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, queue: RunAt, tmp_path: Path) -> None:
+    """Asyncio ends its event loop then, and raises the error there."""
+    write(queue, "a")
+    with working(tmp_path, server.url, "jobs:exits") as worker:
+        assert worker.wait() == 1
+        assert "the event loop was ended by SystemExit(0)" in [each["message"] for each in worker.records]
 
 
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:

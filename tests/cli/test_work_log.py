@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +19,11 @@ from rx_runat.cli.work_log import WorkLog
 class Awkward:
     def __str__(self) -> str:
         raise ValueError("no text")
+
+
+class Dies:
+    def __del__(self) -> None:
+        raise ValueError("while it is deleted")
 
 
 class AwkwardError(Exception):
@@ -88,25 +95,59 @@ def test_warnings_and_errors_that_nobody_handles_are_records(capfd: pytest.Captu
             raise SystemExit(3)
         except SystemExit as end:
             sys.excepthook(type(end), end, end.__traceback__)
-    error, warning, exit_ = objects(capfd)
-    assert error["message"] == exit_["message"] == "an error that nobody handles"
+        Dies()
+    error, warning, exit_, last = objects(capfd)
+    assert error["message"] == exit_["message"] == last["message"] == "an error that nobody handles"
     assert error["traceback"].endswith("ValueError: in a thread")
     assert exit_["traceback"].endswith("SystemExit: 3")
+    assert last["traceback"].endswith("ValueError: while it is deleted")
     assert "DeprecationWarning: old" in warning["message"]
 
 
 def test_afterwards_all_is_as_before(log: logging.Logger) -> None:
     root = logging.getLogger()
-    before = root.level, list(root.handlers), threading.excepthook, sys.excepthook, warnings.showwarning
+
+    def now() -> list[object]:
+        hooks = threading.excepthook, sys.excepthook, sys.unraisablehook, warnings.showwarning
+        return [root.level, list(root.handlers), *hooks]
+
+    before = now()
     with WorkLog(as_json=True):
         assert threading.excepthook is not before[2]
-    assert (root.level, list(root.handlers), threading.excepthook, sys.excepthook, warnings.showwarning) == before
+    assert now() == before
 
 
-def test_a_terminal_is_shown_escapes_instead_of_obeying_them(
-    log: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_no_text_looks_like_a_record_or_is_obeyed_by_a_terminal(
+    log: logging.Logger, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("os.isatty", lambda descriptor: True)
+    forged = "2026-03-27T08:00:00.012+00:00 INFO rx_runat: 'mail:1' acked"
     with WorkLog(as_json=False):
-        log.info("a\x1b[2Jb\nc")
-    assert capfd.readouterr().err.endswith("a\\u001b[2Jb\nc\n")
+        log.info("a\x1b[2J\n%s\r%s", forged, forged)
+        try:
+            raise ValueError(f"\n{forged}")
+        except ValueError:
+            log.exception("it failed")
+    said = capfd.readouterr().err
+    assert "a\\u001b[2J\n" in said
+    assert said.count(forged) == 3
+    assert [line[24:] for line in said.splitlines() if line[0] != " "] == [
+        "+00:00 INFO app: a\\u001b[2J"[1:],
+        "+00:00 ERROR app: it failed"[1:],
+    ]
+
+
+def test_lines_are_whole_where_standard_error_does_not_block(log: logging.Logger) -> None:
+    """Another process that has the same pipe may have set that."""
+    reading, writing = os.pipe()
+    before = os.dup(2)
+    os.set_blocking(writing, False)
+    os.dup2(writing, 2)
+    try:
+        with WorkLog(as_json=True), ThreadPoolExecutor(1) as threads, open(reading) as lines:
+            written = threads.submit(log.info, "x" * 200_000)
+            assert len(json.loads(lines.readline())["message"]) == 200_000
+            written.result()
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(writing)

@@ -17,6 +17,15 @@ from tests.support.cli_worker import JOBS, CliWorker
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
+# Modules that cannot be imported, and what each of them does beside that.
+FAILS = {
+    "lacks_17": "import no_such_module_17",
+    "exits_17": "import sys; sys.exit(0)",
+    "opens_17": "import rx_runat; rx_runat.RunAt('nonsense')",
+    # as `dictConfig` does, which would mute the loggers of pytest as well
+    "mutes_17": "import logging; logging.getLogger('rx_runat').disabled = True; raise ValueError('muted')",
+}
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -25,7 +34,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "app_17").mkdir()
     (tmp_path / "app_17/__init__.py").write_text("")
     (tmp_path / "app_17/mails.py").write_text("def send(claim): ...\n")
-    (tmp_path / "lacks_17.py").write_text("import no_such_module_17\n")
+    for name, text in FAILS.items():
+        (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("/nowhere")  # restores the path afterwards
     for name in ("jobs_17", "app_17", "app_17.mails"):
@@ -62,13 +72,22 @@ def test_a_name_that_is_no_function_is_refused_with_what_was_tried(
     assert words.replace("HOME", str(home)) in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, error",
+    [
+        ("lacks_17", "ModuleNotFoundError: No module named 'no_such_module_17'"),
+        ("exits_17", "SystemExit: 0"),
+        ("opens_17", "InvalidSetting: redis: "),
+        ("mutes_17", "ValueError: muted"),
+    ],
+)
 def test_a_module_that_fails_ends_it_with_status_one_and_the_traceback(
-    home: Path, here: Callable[..., int], server: Server, capfd: pytest.CaptureFixture[str]
+    name: str, error: str, home: Path, here: Callable[..., int], server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert here("work", "lacks_17:send", "--redis", server.url) == 1
+    assert here("work", f"{name}:send", "--redis", server.url) == 1
     said = capfd.readouterr().err
-    assert "lacks_17:send could not be imported: it raised an error" in said
-    assert "ModuleNotFoundError: No module named 'no_such_module_17'" in said
+    assert f"{name}:send could not be imported: it raised an error" in said
+    assert error in said
 
 
 @pytest.mark.parametrize(
@@ -90,7 +109,7 @@ def test_a_module_that_fails_ends_it_with_status_one_and_the_traceback(
         (["os:getcwd", "--again", "0 99 * * *"], "expression: got '0 99 * * *'"),
         (["os:getcwd", "--again", "@daily", "--tz", "Nowhere"], "tz: got 'Nowhere'"),
         (["os:getcwd", "--health-port", "http"], "--health-port"),
-        (["os:getcwd", "--health-port", "70000"], "--health-port"),
+        (["os:getcwd", "--health-port", "70000"], "--health-port: got '70000'; it must be a port, from 0 to 65535"),
         (["os:getcwd", "--interval", "0"], "interval: got 0.0"),
         (["os:getcwd", "--redis", "nonsense"], "redis: "),
     ],

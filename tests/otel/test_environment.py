@@ -84,17 +84,19 @@ def test_a_package_that_is_not_installed_is_a_warning_and_the_work_goes_on(serve
     assert "pip install" in done.stderr
 
 
-def test_an_sdk_that_is_configured_already_is_used(server: Server) -> None:
-    """As under `opentelemetry-instrument`, whose configuration must not be replaced."""
-    mine = """
+METRICS = """
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-trace.set_tracer_provider(TracerProvider())
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())]))
 """
-    done = run(server, mine + SCRIPT, OTEL_METRICS_EXPORTER="strange")
+
+
+@pytest.mark.parametrize("traces", ["", "trace.set_tracer_provider(TracerProvider())"], ids=["metrics alone", "both"])
+def test_an_sdk_that_is_configured_already_is_used(server: Server, traces: str) -> None:
+    """As under `opentelemetry-instrument`, or by a module of the user's. Its configuration must not be replaced."""
+    done = run(server, METRICS + traces + SCRIPT, OTEL_METRICS_EXPORTER="strange")
     assert done.returncode == 0, done.stderr
     assert "messaging.client.sent.messages" in done.stdout
     assert done.stderr == ""

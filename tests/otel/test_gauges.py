@@ -11,7 +11,7 @@ import pytest
 
 from rx_runat import Job, RunAt
 from rx_runat.model.stats import Stats
-from rx_runat.otel import gauges, instrument
+from rx_runat.otel import gauges, instrument, instrumentation
 from rx_runat.otel.gauges import Reading
 from rx_runat.otel.guard import Guard
 from rx_runat.testing import Faults, virtual_queue
@@ -76,6 +76,17 @@ def test_during_an_outage_they_have_no_value_and_the_other_metrics_stay(telemetr
     assert set(shown(telemetry)["RunAt~default"]) == set(NAMES)
 
 
+def test_a_refusal_is_logged_once(telemetry: Telemetry, faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+    """Only `stats` may need that permission, so nobody else would tell why the gauges have no value."""
+    queue, _ = virtual_queue(faults=faults)
+    instrument(queue, **telemetry.providers)
+    faults.refusal = "NOPERM"
+    assert shown(telemetry) == shown(telemetry) == {}
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "NOPERM" in caplog.text
+
+
 def test_a_silent_redis_delays_a_collection_by_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gauges, "_PATIENCE", 0.05)
     answers, asked = threading.Event(), 0
@@ -107,6 +118,17 @@ def test_a_stopped_queue_and_one_that_is_gone_have_no_gauges(make: Callable[...,
     gc.collect()
     assert shown(telemetry) == {}
     assert shown(telemetry) == {}
+
+
+def test_a_queue_that_is_gone_leaves_nothing_even_if_nobody_collects() -> None:
+    """As in a service that makes a queue for each request, and has no SDK."""
+    queue = RunAt("memory://")
+    instrument(queue)
+    (shared,) = instrumentation._global_gauges
+    before = len(shared._readings)
+    del queue
+    gc.collect()
+    assert len(shared._readings) == before - 1
 
 
 def test_they_show_a_real_queue(queue: RunAt, telemetry: Telemetry) -> None:

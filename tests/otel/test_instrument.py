@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import subprocess
@@ -17,6 +18,8 @@ from reactivex import operators as ops
 
 from rx_runat import InvalidSetting, Job, RunAt, settle
 from rx_runat.otel import instrument
+from rx_runat.queue import inside
+from rx_runat.stream.taps import Taps
 from rx_runat.testing import virtual_queue
 from tests.support.forks import in_child
 from tests.support.telemetry import Telemetry
@@ -48,6 +51,25 @@ def test_what_is_under_way_at_disposal_is_recorded_at_its_end(telemetry: Telemet
     queue.claims().pipe(settle(lambda _: instrumentation.dispose())).subscribe()
     scheduler.advance_by(5)
     assert len(telemetry.spans("process")) == 1
+
+
+def test_disposal_at_any_moment_ends_no_stream_and_no_call(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes on another thread, perhaps between two steps of a claim or of a call."""
+    queue, scheduler = virtual_queue()
+    instrument(queue, **telemetry.providers)
+    reads = itertools.cycle([inside(queue).sources.taps.monitor, None])
+    monkeypatch.setattr(Taps, "monitor", property(lambda _: next(reads)))
+    queue.on_next([Job("a", 1.0), Job("b", 1.0)])
+    got: list[str] = []
+    plain = queue.subscribe(got.append)
+    scheduler.advance_by(2)
+    plain.dispose()
+    queue.on_next([Job("c", 1.0), Job("d", 1.0)])
+    queue.claims().subscribe(lambda claim: got.append(claim.key) if claim.ack() else None)
+    scheduler.advance_by(2)
+    assert got == ["a", "b", "c", "d"]
 
 
 def test_a_queue_has_one_instrumentation_and_the_last_call_counts(telemetry: Telemetry) -> None:

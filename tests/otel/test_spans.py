@@ -10,6 +10,7 @@ import pytest
 import reactivex as rx
 import redis
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from reactivex import operators as ops
 
@@ -197,23 +198,39 @@ def test_every_key_can_be_exported(measured: RunAt, telemetry: Telemetry, client
     assert all(len(key.encode()) < 1000 for key in keys)
 
 
-class Unreadable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError
-
-
-def test_an_error_without_a_text_ends_its_span_all_the_same(telemetry: Telemetry) -> None:
+def failed(telemetry: Telemetry, error: BaseException) -> ReadableSpan:
+    """Let work fail with an error; returns its span. The claim must be settled all the same."""
     queue, scheduler = virtual_queue()
     instrument(queue, **telemetry.providers)
     queue.schedule("a", 1.0)
-
-    def work(claim: Claim) -> None:
-        raise Unreadable
-
     verdicts: list[str] = []
-    queue.claims().pipe(settle(work, max_attempts=1)).subscribe(lambda outcome: verdicts.append(outcome.verdict))
+    queue.claims().pipe(settle(lambda _: rx.throw(error), max_attempts=1)).subscribe(
+        lambda outcome: verdicts.append(outcome.verdict)
+    )
     scheduler.advance_by(1)
     assert verdicts == ["buried"]
     (span,) = telemetry.spans("process")
     assert span.status.status_code == StatusCode.ERROR
+    return span
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_an_error_without_a_text_ends_its_span_all_the_same(telemetry: Telemetry, kind: type[BaseException]) -> None:
+    class Unreadable(Exception):
+        def __str__(self) -> str:
+            raise kind
+
+    span = failed(telemetry, Unreadable())
     assert attributes(span)["error.type"].endswith("Unreadable")
+    assert [event.name for event in span.events] == ["exception"]
+
+
+def test_every_error_can_be_exported(telemetry: Telemetry) -> None:
+    """As every key: the text of an error may hold the bytes of a file's name, or a whole page."""
+    span = failed(telemetry, ValueError("naïve \udcff" + "x" * 1_000_000))
+    (event,) = span.events
+    said = event.attributes or {}
+    texts = [span.status.description or "", str(said["exception.message"]), str(said["exception.stacktrace"])]
+    assert [text.count("naïve \\udcffxxx") for text in texts] == [1, 1, 1]
+    assert sum(len(text.encode()) for text in texts) < 20_000
+    assert said["exception.type"] == "ValueError"

@@ -101,4 +101,4 @@ def test_23_a_list_that_kills_its_process_blames_its_keys_and_no_others(
     assert all(attempts[key] <= 2 for key in keys - fatal[1].keys()), "no other key loses more than one attempt"
     assert attempts[poison] == 3
     assert poison in blamed
-    assert sum(attempt == 2 for attempt in attempts.values()) <= 1000
+    assert sum(attempt == 2 for attempt in attempts.values()) <= 2 * 1000  # two crashes, and what was out at each

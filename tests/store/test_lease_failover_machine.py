@@ -24,6 +24,7 @@ from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import Arg
 from rx_runat.store.verbs import CANCEL, SCHEDULE, SETTLE
 from rx_runat.stream.leases import LeaseManager
+from rx_runat.stream.taps import Taps
 from rx_runat.stream.writes import Writes
 from tests.support.failovers import FailoverClient
 from tests.support.machines import run_machine
@@ -118,7 +119,7 @@ class LeaseFailovers(RuleBasedStateMachine):
         client.call("FLUSHDB")
         self.client = ObservedClient(client, self.changed)
         self.store = RedisStore(self.client, Q, lambda: self.now)
-        sources: Any = SimpleNamespace(now=lambda: self.now / 1e6, wake_for=id, is_stopped=False)
+        sources: Any = SimpleNamespace(now=lambda: self.now / 1e6, wake_for=id, is_stopped=False, taps=Taps())
         self.manager = LeaseManager(self.store, Writes(self.store, sources), sources, LEASE_MS / 1000, 9, None)
         self.claimers = [self.store.leasing_claimer(LEASE_MS) for _ in range(2)]
         self.last: dict[int, list[Entry]] = {0: [], 1: []}

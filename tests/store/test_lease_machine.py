@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from rx_runat import Job
+from rx_runat import Job, Stats
 from rx_runat.model.batch import EVERY, SUPERSEDED, Counting, SettleRequest, Verb, to_entries
 from rx_runat.model.data import NOT_NAMED, from_text, to_text
 from rx_runat.model.job import KEEP, Keep
@@ -473,6 +473,17 @@ class Leases(RuleBasedStateMachine):
         assert set(out) <= set(known)
         assert all(to_member(run.key) in known for run in self.waiting.values() if run.attempt)
         assert set(send(self.faults, "HKEYS", dead_key(Q))) == set(map(to_member, self.letters))
+
+    @invariant()
+    def stats_count_what_the_model_holds(self) -> None:
+        shown = [run.shown for run in self.waiting.values()]
+        ends = [run.deadline for run in self.out.values()]
+        passed = [ms for ms in (*shown, *ends) if ms <= self.ms]
+        lateness = self.now / 1e6 - min(passed) / 1e3 if passed else 0.0
+        stats = self.store.stats()
+        assert stats.lateness == pytest.approx(lateness, abs=1e-6)
+        due = sum(ms <= self.ms for ms in shown)
+        assert stats == Stats(len(shown), due, len(ends), len(self.letters), stats.lateness)
 
     def teardown(self) -> None:
         """All that is out ends, all that waits is taken, and Redis is empty."""

@@ -56,6 +56,20 @@ def dies(claim):
         os.kill(os.getpid(), signal.SIGKILL)
     note(claim)
 
+async def exits(claim):
+    raise SystemExit(0)
+
+def forks(claim):
+    """Tell how a child ends that gets a SIGTERM."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+        except BaseException as error:
+            os._exit(error.code)
+    note(claim, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
 def generates(claim):
     yield claim
 
@@ -126,6 +140,19 @@ class CliWorker(Process):
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit status."""
         self.popen.send_signal(number)
+        return self.wait()
+
+    def end_at_once(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a second signal, wait for the end, and return the exit status.
+
+        It is sent until the worker ends, because one that comes soon after the first is taken for a copy of it.
+        """
+
+        def ends() -> bool:
+            self.popen.send_signal(number)  # which does nothing once `poll` has seen the end
+            return self.popen.poll() is not None
+
+        wait_until(ends, "it ends at once")
         return self.wait()
 
 

@@ -67,7 +67,6 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 page,
-                http="h11",
                 ws="none",
                 lifespan="off",
                 log_level="warning",

@@ -45,13 +45,9 @@ class Viewer:
         self._is_over = True
         self._wake()
 
-    async def take(self, longest: float) -> bytes | None:
-        """Wait for events, and return them; b"" if none came within `longest` seconds, None at the end."""
-        try:
-            async with asyncio.timeout(longest):
-                await self._came.wait()
-        except TimeoutError:
-            return b""
+    async def take(self) -> bytes | None:
+        """Wait for events, and return them; None at the end."""
+        await self._came.wait()
         self._came.clear()
         if self._is_over:
             return None

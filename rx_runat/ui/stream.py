@@ -9,8 +9,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from rx_runat.ui.feed import Feed, Viewer
 
-# A sign of life while nothing changes. The page takes a stream that is silent for three times as long for a broken one.
-_SILENCE = 5.0  # seconds
+# A sign of life, whatever else comes. The page takes a stream that is silent for three times as long for a broken one.
+_BEAT = 5.0  # seconds
 _ALIVE = b"event: alive\ndata: 1\n\n"
 _RETRY = b"retry: 1000\n\n"  # ms until a browser whose stream has ended asks for another one
 _HEADERS = [
@@ -38,6 +38,7 @@ class Stream(Response):
         viewer = Viewer()
         left = asyncio.create_task(_leaves(receive))
         sending = asyncio.create_task(self._send(viewer, send))
+        beating = asyncio.create_task(_beat(viewer))
         self._feed.join(viewer)
         try:
             await asyncio.wait((left, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -47,14 +48,14 @@ class Stream(Response):
             pass  # how some servers tell that the viewer has left
         finally:
             self._feed.leave(viewer)
-            left.cancel()
-            sending.cancel()
+            for each in (left, sending, beating):
+                each.cancel()
 
     async def _send(self, viewer: Viewer, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         await send(_part(_RETRY))
-        while (events := await viewer.take(_SILENCE)) is not None:
-            await send(_part(events or _ALIVE))
+        while (events := await viewer.take()) is not None:
+            await send(_part(events))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -65,3 +66,9 @@ def _part(body: bytes) -> Message:
 async def _leaves(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _beat(viewer: Viewer) -> None:
+    while True:
+        await asyncio.sleep(_BEAT)
+        viewer.offer("alive", _ALIVE)

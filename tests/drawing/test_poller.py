@@ -155,6 +155,20 @@ def test_a_picture_in_which_nothing_changes_is_published_every_five_seconds(queu
     assert frames[0]["now"] < frames[1]["now"]
 
 
+def test_a_stop_between_two_polls_is_told_in_a_last_frame(make: Callable[..., RunAt]) -> None:
+    queue = make()
+    frames: list[Frame] = []
+
+    def publish(frame: Frame) -> None:
+        frames.append(frame)
+        queue.stop()
+
+    poller = Poller(queue, scene(), publish)
+    poller.start()
+    wait_until(lambda: not poller.is_running, "it has stopped")
+    assert [each["note"] for each in frames] == ["", "the queue was stopped"]
+
+
 def test_an_outage_is_shown_in_the_picture(start_poller: StartPoller) -> None:
     faults = Faults()
     queue, _ = virtual_queue(faults=faults)

@@ -14,6 +14,7 @@ import redis
 
 from rx_runat import RunAt
 from rx_runat.drawing.scene import Scene
+from rx_runat.ui import stream
 from rx_runat.ui.feed import Feed, Viewer
 from rx_runat.ui.stream import Stream
 from tests.support.servers import Server
@@ -44,7 +45,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
 async def next_of(viewer: Viewer, kind: str) -> Any:
     """Take events until one of a kind comes, and return its value."""
     while True:
-        for each, value in events(await viewer.take(20) or b""):
+        for each, value in events(await viewer.take() or b""):
             if each == kind:
                 return value
 
@@ -118,8 +119,8 @@ def test_who_does_not_read_keeps_the_latest_frame_alone(queue: RunAt) -> None:
         for number in range(10_000):
             viewer.offer("frame", b"event: frame\ndata: %d\n\n" % number)
             viewer.offer("tables", b"event: tables\ndata: %d\n\n" % number)
-        assert events(await viewer.take(1) or b"") == [("frame", 9_999), ("tables", 9_999)]
-        assert await viewer.take(0) == b""
+        assert events(await viewer.take() or b"") == [("frame", 9_999), ("tables", 9_999)]
+        assert not viewer._events
 
     run(main())
 
@@ -189,13 +190,32 @@ def test_a_stream_ends_when_its_viewer_leaves(queue: RunAt) -> None:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        stream = asyncio.create_task(Stream(feed)({"type": "http"}, receive, send))
+        task = asyncio.create_task(Stream(feed)({"type": "http"}, receive, send))
         await until(lambda: any(b"event: frame" in each.get("body", b"") for each in sent), "a frame came")
         assert sent[0]["status"] == 200
         assert dict(sent[0]["headers"])[b"content-type"] == b"text/event-stream; charset=utf-8"
         left.set()
-        await stream
+        await task
         await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_a_stream_gives_signs_of_life(queue: RunAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page cannot tell a quiet queue from a connection that is broken."""
+    monkeypatch.setattr(stream, "_BEAT", 0.01)
+
+    async def main() -> None:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            await until(lambda: sum(b"event: alive" in each.get("body", b"") for each in sent) > 2, "three signs came")
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await Stream(feed_of(queue))({"type": "http"}, receive, send)
 
     run(main())
 
@@ -209,10 +229,10 @@ def test_close_ends_all_streams_and_those_that_come_later(queue: RunAt) -> None:
         feed.close()
         feed.close()
         assert not feed.is_looking
-        while await first.take(20) is not None:
+        while await first.take() is not None:
             pass
         feed.join(second)
-        assert await second.take(20) is None
+        assert await second.take() is None
         feed.leave(second)
 
     run(main())

@@ -65,7 +65,7 @@ def app(
     Clock:       Redis's; the viewer's clock only shows moments in its time zone.
     Scheduler:   two loops of its own while somebody looks; the event loop of the server is never blocked.
     Errors:      while Redis does not answer, the page says so. A stopped queue is said, too.
-    Disposal:    the looks end when the last viewer leaves, hidden tabs do not count as viewers. The queue stays yours.
+    Disposal:    the looks end when the last viewer leaves; hidden tabs do not count. The queue stays yours.
                  `close()` ends the streams: call it when your server stops, or give uvicorn a
                  `timeout_graceful_shutdown`, because it waits for open connections.
     Redis:       for all viewers together at most 20 snapshots a second, 4 while nothing changes; once a second the

@@ -109,20 +109,6 @@ def test_a_stopped_queue_is_polled_no_more(make: Callable[..., RunAt], start_pol
     assert frames[-1]["note"] == "the queue was stopped"
 
 
-def test_a_queue_that_stops_right_after_a_poll_is_shown_as_stopped(make: Callable[..., RunAt]) -> None:
-    queue = make()
-    frames: list[Frame] = []
-
-    def publish(frame: Frame) -> None:
-        frames.append(frame)
-        queue.stop()
-
-    poller = Poller(queue, scene(), publish)
-    poller.start()
-    wait_until(lambda: not poller.is_running, "it has stopped")
-    assert frames[-1]["note"] == "the queue was stopped"
-
-
 def test_a_stopped_queue_keeps_the_picture_that_last_showed_something_new() -> None:
     queue, scheduler = virtual_queue()
     poller = Poller(queue, scene(), lambda _: None)

@@ -11,6 +11,7 @@ key_tracker   finds out what became of each key
 history       what has happened to keys, until it leaves the picture
 lanes         which key goes to which lane, and which keys of a lane are drawn as one
 frame         all that one picture is drawn from, as JSON
+palette       the colours, for light and for dark paper
 timeline.js   draws frames on a canvas, where they move; timeline.css has its colours
 static_svg    draws a frame as an SVG that stands still
 svg           SVG pictures, drawn piece by piece

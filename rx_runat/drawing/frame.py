@@ -39,6 +39,9 @@ class Frame(TypedDict):
         counts: scheduled, due, claimed and dead in Redis, and received by this process.
         title: the name of the queue, and where it is.
         note: shown in place of the counts, such as an error; empty if there is none.
+        state: "live"; "away" while the server does not answer; "stopped" for the last picture of a stopped queue;
+            "still" for a picture of one moment.
+        asks: how often views were asked for a sign that somebody looks at them.
     """
 
     now: float
@@ -49,6 +52,8 @@ class Frame(TypedDict):
     counts: dict[str, int]
     title: str
     note: str
+    state: str
+    asks: int
 
 
 FAR = 1e15  # ms, 30,000 years: scores may be infinite, but JSON holds no infinity

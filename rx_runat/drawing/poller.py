@@ -2,7 +2,7 @@
 
 Redis    -- snapshot, locate ---->  Poller  -->  Scene  -->  publish(frame)
 sources  -- claimed, delivered -->    |
-views    -- signs of life ------->  Viewers: without a sign for 10 s, polling stops
+views    -- signs of life ------->  Viewers: polling stops if no view gives the sign that it was asked for
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from rx_runat.drawing.frame import Frame
 from rx_runat.drawing.key_tracker import LISTED
@@ -26,6 +27,7 @@ from rx_runat.stream.loop import Loop
 FASTEST = 0.05  # seconds between two polls: 20 a second, each one script of about 0.2 ms
 _SLOWEST = 0.25  # seconds between two polls while nothing changes: a new key takes at most this long to show
 _AWAY = 1.0  # seconds between two polls while the server does not answer
+_BEAT = 5.0  # seconds after which an unchanged frame is published, so that a view can tell a quiet queue from silence
 _CLAIMS = 2_000  # claims of this process that are kept between two polls: far more than a source makes in 0.25 s
 
 
@@ -35,7 +37,7 @@ class Poller:
     Args:
         queue: the queue.
         scene: gathers what the polls and this process's sources report.
-        publish: called on the poller's thread with each frame that differs from the one before.
+        publish: called on the poller's thread with each frame that differs from the one before, and every 5 s.
     """
 
     def __init__(self, queue: RunAt, scene: Scene, publish: Callable[[Frame], object]) -> None:
@@ -52,6 +54,9 @@ class Poller:
         self._last: Frame | None = None
         self._pace = FASTEST
         self._counted = 0.0
+        self._quiet = _BEAT  # seconds since a frame was published
+        self._eventful: Frame | None = None  # the frame that last had a mark which the frame before it did not have
+        self._known: set[tuple[Any, ...]] = set()  # the marks of the last frame
         renew_in_child(self, Poller._leave_to_parent)
 
     @property
@@ -66,6 +71,7 @@ class Poller:
                 self.viewers.sign()
                 self._pace = FASTEST
                 self._counted = 0.0
+                self._quiet = _BEAT
                 self._sources.taps.append(self)
                 self._loop = Loop("rx_runat timeline")
                 self._loop.schedule(self._tick)
@@ -87,9 +93,12 @@ class Poller:
         _, self._store, self._sources = inside(self._queue)
 
     def poll(self) -> Frame:
-        """Poll once, now, and return the frame. If the server does not answer, the frame's note says so."""
+        """Poll once, now, and return the frame. If the server does not answer, the frame's note says so.
+
+        After the queue was stopped, the frame is the one that last showed something new, with the counts of the end.
+        """
         with self._lock:
-            note = ""
+            note, state = "", "live"
             try:
                 seen = self._store.snapshot(LISTED, self._scene.window / 1e3, self._scene.bin_ms)
                 for _ in range(len(self._reports)):
@@ -97,10 +106,17 @@ class Poller:
                 self._scene.see(seen, claiming=self._sources.are_claiming, locate=self._store.locate)
                 self.polls += 1
             except StoreError as error:
-                note = readable(str(error), 160)
+                note, state = readable(str(error), 160), "away"
             if self._sources.is_stopped:
-                note = "the queue was stopped"
-            return self._scene.frame(note)
+                note, state = "the queue was stopped", "stopped"
+            frame = self._scene.frame(note, state, self.viewers.asks)
+            marks = _marks(frame)
+            if self._eventful is None or marks - self._known:
+                self._eventful = frame
+            self._known = marks
+            if state != "stopped":
+                return frame
+            return {**self._eventful, "counts": frame["counts"], "note": note, "state": state, "asks": frame["asks"]}
 
     def _tick(self, *_: object) -> None:
         loop = self._loop
@@ -112,7 +128,8 @@ class Poller:
             self.stop()
             return
         changed = self._last is None or {**frame, "now": 0} != {**self._last, "now": 0}
-        if changed:
+        if changed or self._quiet >= _BEAT:
+            self._quiet = 0.0
             self._last = frame
             self.frames += 1
             self._publish(frame)
@@ -121,6 +138,7 @@ class Poller:
             return
         busy = changed or self._scene.is_busy
         self._pace = _AWAY if frame["note"] else FASTEST if busy else min(self._pace * 1.3, _SLOWEST)
+        self._quiet += self._pace
         self._counted += self._pace
         if self._counted >= 1:
             self._counted -= 1
@@ -141,6 +159,10 @@ class Poller:
             self._reports.append(partial(tracker.delivered, claimed, list(left)))
         elif left:
             self._reports.append(partial(tracker.returned, list(left)))
+
+
+def _marks(frame: Frame) -> set[tuple[Any, ...]]:
+    return {(frame["lanes"][lane], kind, *rest) for kind, lane, *rest in frame["marks"]}
 
 
 def title_of(queue: RunAt) -> str:

@@ -82,12 +82,8 @@ class Scene:
         coming = self._seen.coming
         return bool(self.tracker.missing) or (bool(coming) and coming[0][1] - self._seen.now < SOON_MS)
 
-    def frame(self, note: str = "") -> Frame:
-        """The frame of the last snapshot.
-
-        Args:
-            note: shown above the picture, such as an error; empty if there is none.
-        """
+    def frame(self, note: str = "", state: str = "live", asks: int = 0) -> Frame:
+        """The frame of the last snapshot. See `Frame` for the arguments."""
         seen = self._seen
         marks = [*self._waiting(seen), *self._due(seen), *self._lanes.gather("waiting", self.tracker.missing)]
         marks += self._folded(
@@ -105,6 +101,8 @@ class Scene:
             "counts": counts | {"received": self.tracker.received},
             "title": self._title,
             "note": note,
+            "state": state,
+            "asks": asks,
         }
 
     def _folded(self, kind: str, keys: Keys, before: float = -math.inf, after: float = math.inf) -> list[Mark]:

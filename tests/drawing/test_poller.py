@@ -92,7 +92,7 @@ def test_a_queue_at_rest_is_polled_less_often_and_nothing_is_published(queue: Ru
 
 def test_it_stops_polling_when_no_view_is_left(queue: RunAt, start_poller: StartPoller) -> None:
     poller, _ = start_poller(queue)
-    poller.viewers._silent = 10
+    poller.viewers._silent = 70
     wait_until(lambda: not poller.is_running, "it has stopped")
     assert queue._sources.taps == []
     poller.start()
@@ -109,6 +109,38 @@ def test_a_stopped_queue_is_polled_no_more(make: Callable[..., RunAt], start_pol
     assert frames[-1]["note"] == "the queue was stopped"
 
 
+def test_a_stopped_queue_keeps_the_picture_that_last_showed_something_new() -> None:
+    queue, scheduler = virtual_queue()
+    poller = Poller(queue, scene(), lambda _: None)
+    queue._sources.taps.append(poller)
+    queue.subscribe(lambda _: None)
+    queue.on_next([Job("a", 1), Job("b", 2)])
+    poller.poll()
+    scheduler.advance_to(2)
+    told = poller.poll()
+    assert ("fired", "", 1, "b", 0.0) in marks(told)
+    scheduler.advance_to(6.5)  # the first key has left the picture
+    assert [mark[3] for mark in marks(poller.poll())] == ["b"]
+    scheduler.advance_to(60)
+    assert marks(poller.poll()) == []
+    queue.stop()
+    end = poller.poll()
+    assert (end["now"], end["marks"]) == (told["now"], told["marks"])
+    assert (end["state"], end["note"]) == ("stopped", "the queue was stopped")
+    assert end["counts"]["received"] == 2
+
+
+def test_a_picture_in_which_nothing_changes_is_published_every_five_seconds(queue: RunAt) -> None:
+    frames: list[Frame] = []
+    poller = Poller(queue, scene(), frames.append)
+    poller.start()
+    wait_until(lambda: frames, "it has polled")
+    poller._quiet = 5.0
+    wait_until(lambda: len(frames) == 2, "it is published again")
+    poller.stop()
+    assert frames[0]["now"] < frames[1]["now"]
+
+
 def test_an_outage_is_shown_in_the_picture(start_poller: StartPoller) -> None:
     faults = Faults()
     queue, _ = virtual_queue(faults=faults)
@@ -116,6 +148,7 @@ def test_an_outage_is_shown_in_the_picture(start_poller: StartPoller) -> None:
     poller, frames = start_poller(queue)
     wait_until(lambda: frames, "it has polled")
     assert "away on demand" in frames[-1]["note"]
+    assert frames[-1]["state"] == "away"
     assert poller.is_running
 
 

@@ -1,12 +1,15 @@
-"""Fixtures of the refusal matrix, and of deployments that fail over."""
+"""Fixtures of the refusal matrix, of deployments that fail over, and of JupyterLab in a browser."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.browser import Browser, Lab, chromium, jupyterlab
 from tests.support.clusters import Cluster
 from tests.support.refusals import SHARE, Laboratory
 from tests.support.sentinels import Sentinels
@@ -78,3 +81,17 @@ def own_cluster() -> Iterator[Callable[..., Cluster]]:
     yield start
     for cluster in started:
         cluster.end()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab that has a copy of our notebooks."""
+    with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A page of 1200 px. Pictures of it go to pytest's temporary directory, or to `$RX_RUNAT_SCREENSHOTS`."""
+    with chromium(Path(os.environ.get("RX_RUNAT_SCREENSHOTS", tmp_path))) as browser:
+        yield browser

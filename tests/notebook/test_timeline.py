@@ -10,7 +10,8 @@ import pytest
 
 from rx_runat import InvalidSetting, Job, RunAt
 from rx_runat.notebook import timeline
-from rx_runat.notebook.widget import Timeline
+from rx_runat.notebook.widget import Still, Timeline
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -30,15 +31,27 @@ def test_its_output_holds_a_static_picture_beside_the_live_view(shown: Timeline)
     assert "2 scheduled · 1 due" in repr(shown)
 
 
-def test_views_keep_it_polling_and_closing_ends_it(shown: Timeline) -> None:
+def test_a_view_that_comes_into_sight_starts_it_again_and_closing_ends_it(shown: Timeline) -> None:
+    shown.poller.viewers._silent = 69
     shown.poller.stop()
     shown._handle_custom_msg({"view": "here"}, [])
     assert shown.poller.is_running
-    shown._handle_custom_msg({"view": "gone"}, [])
-    assert shown.poller.viewers._silent == 7
+    assert shown.poller.viewers._silent < 69
     shown.close()
     shown.close()
     assert not shown.poller.is_running
+
+
+def test_a_second_display_is_a_still_of_its_moment(queue: RunAt, shown: Timeline) -> None:
+    shown._repr_mimebundle_()
+    frame = shown.poller.poll()
+    second, _ = shown._repr_mimebundle_()
+    assert second["application/vnd.jupyter.widget-view+json"]["model_id"] != shown.model_id
+    assert "2 scheduled" in second["text/plain"]
+    still = Still(frame)
+    queue.cancel("tea")
+    wait_until(lambda: shown.frame["counts"]["scheduled"] == 1, "the live picture goes on")
+    assert (still.frame["state"], still.frame["counts"]["scheduled"]) == ("still", 2)
 
 
 def test_arguments_are_checked(queue: RunAt) -> None:

@@ -40,6 +40,7 @@ command         `rx-runat` as a process
 cli_worker      `rx-runat work` as a process, and the functions that it works with
 telemetry       metrics and spans of OpenTelemetry, collected in memory
 scenes          what snapshots and claims put into a picture
+colors          how colours look: contrast, distance, and what the colour-blind see of them
 
 worker_pool     worker processes on one queue, which a test starts, stalls and kills
 worker_main     the program of such a worker
@@ -50,5 +51,6 @@ work_log        the file in which workers log what they do, and the check of wha
 readme          the code blocks of the README
 web             the README's web app as a process, and the service that its worker calls
 run_notebooks   execute the notebooks
+browser         JupyterLab on loopback, and headless Chromium that shows it
 quick_nbformat  nbformat without its slowest import
 """

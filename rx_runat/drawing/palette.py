@@ -1,0 +1,45 @@
+"""The colours of all pictures, each for light and for dark paper. `timeline.css` repeats them for the moving picture.
+
+Red is for errors alone. What is late differs from what is on time by its shape as well, and the two colours stay far
+apart for people who do not see red, green or blue. Each colour has a contrast of at least 4.5 against its paper, so
+that it can be read as text.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Hue(NamedTuple):
+    """A colour as `#rrggbb`: on light paper, and on dark paper."""
+
+    light: str
+    dark: str
+
+
+COLORS = {
+    "ink": Hue("#24292f", "#d9dde3"),  # text, and the line of now
+    "faint": Hue("#57606a", "#a3adb8"),  # waiting and taken keys, ticks, titles of axes
+    "ontime": Hue("#0072b2", "#56b4e9"),
+    "late": Hue("#a85400", "#f0a030"),
+    "claimed": Hue("#7b3fa0", "#c9a0f0"),
+    "error": Hue("#c62828", "#ff8a80"),  # errors and dead letters
+}
+PAPER = Hue("#ffffff", "#111111")
+RULE = Hue("#d0d4d9", "#3a3f46")  # grid lines, which carry no text and need no contrast
+
+
+def style() -> str:
+    """The style of an SVG picture that stands alone: one class for each colour, which sets `color`.
+
+    `fill="currentColor"` and `stroke="currentColor"` then take the colour. A picture in an `<img>` cannot know the
+    theme of its page, only the scheme of the system. It therefore draws its own paper (class `paper`) below everything
+    else.
+
+    >>> style().startswith(".ink{color:#24292f}.faint{color:#57606a}")
+    True
+    """
+    every = COLORS | {"paper": PAPER, "rule": RULE}
+    light = "".join(f".{name}{{color:{hue.light}}}" for name, hue in every.items())
+    dark = "".join(f".{name}{{color:{hue.dark}}}" for name, hue in every.items())
+    return f"{light}@media(prefers-color-scheme:dark){{{dark}}}"

@@ -1,0 +1,93 @@
+"""Timelines in JupyterLab: what subscribers print stays visible."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.browser import CHROMIUM, Browser, Lab
+from tests.support.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
+]
+
+SETUP = """
+import asyncio
+from datetime import timedelta
+from rx_runat import Job, RunAt
+from rx_runat.notebook import timeline
+queue = RunAt("memory://")
+queue.subscribe(lambda key: print("Got", key))
+"""
+
+
+def printed(browser: Browser) -> list[str]:
+    return [line for line in browser.outputs().splitlines() if line.startswith("Got ")]
+
+
+def test_a_visible_timeline_lets_all_prints_of_subscribers_through(lab: Lab, browser: Browser) -> None:
+    """While the cell runs and after its end: the timeline sends no message that could take them away from the cell."""
+    keys = "queue.on_next([Job(f'key {n:02}', timedelta(seconds=n * 0.25)) for n in range(40)])"
+    browser.open(lab.write("prints.ipynb", SETUP, "timeline(queue)", f"{keys}\nawait asyncio.sleep(5)"))
+    messages = browser.sent.count(b"comm_msg")
+    browser.run_all_cells()
+    browser.wait_for_state("40 received")
+    wait_until(lambda: len(printed(browser)) >= 40, "all is printed")
+    assert printed(browser) == [f"Got key {n:02}" for n in range(40)]
+    assert browser.sent.count(b"comm_msg") == messages
+    assert browser.errors == []
+
+
+def test_a_message_of_a_timeline_gives_the_output_back_to_its_cell(lab: Lab, browser: Browser) -> None:
+    """Views answer when they are asked whether somebody looks, here five times a second instead of once a minute."""
+    ask = """
+async def keep_asking():
+    while True:
+        picture.poller.viewers.asks += 1
+        await asyncio.sleep(0.2)
+picture = timeline(queue)
+asking = asyncio.create_task(keep_asking())
+picture
+"""
+    pause = "await asyncio.sleep(1.5)"  # the answers come between the keys
+    keys = f"for n in range(4):\n    queue.schedule(f'key {{n}}', 1)\n    {pause}\nqueue.schedule('key 4', 1)"
+    later = "queue.schedule('key 5', timedelta(seconds=2))\nqueue.schedule('key 6', timedelta(seconds=3))"
+    browser.open(lab.write("asked.ipynb", SETUP, ask, pause, keys, later))
+    messages = browser.sent.count(b"comm_msg")
+    browser.run_all_cells()
+    browser.wait_for_state("7 received")
+    assert browser.sent.count(b"comm_msg") > messages + 5
+    wait_until(lambda: len(printed(browser)) >= 7, "all is printed")
+    assert browser.errors == []
+
+
+def test_a_second_display_stands_still_and_a_stopped_queue_keeps_its_picture(lab: Lab, browser: Browser) -> None:
+    work = "queue.on_next([Job('a', in_a_moment), Job('b', in_a_moment), Job('c', timedelta(hours=1))])"
+    wait = "await asyncio.sleep(1)\npicture"
+    rest = "queue.on_next(Job('d', in_a_moment))\nawait asyncio.sleep(7)\nqueue.stop()"
+    setup = f"{SETUP}in_a_moment = timedelta(seconds=0.2)"
+    browser.open(lab.write("twice.ipynb", setup, "picture = timeline(queue, 4)\npicture", f"{work}\n{wait}", rest))
+    browser.run_all_cells()
+    wait_until(lambda: "the queue was stopped" in browser.state(0), "the first display has gone on", 60)
+    assert "stopped · 1 scheduled · 0 due · 3 received. It shows" in browser.state(0)
+    assert "no keys" not in browser.state(0)
+    assert re.search(r": 1 scheduled · 0 due · 2 received. It shows \d", browser.state(1))
+    browser.shoot("still-and-stopped")
+    assert browser.errors == []
+
+
+def test_a_restarted_kernel_is_shown_as_such_and_gets_no_messages(lab: Lab, browser: Browser) -> None:
+    ask = "picture = timeline(queue)\npicture.poller.viewers.asks = 1\npicture"
+    browser.open(lab.write("restart.ipynb", SETUP, ask))
+    browser.run_all_cells()
+    browser.wait_for_state("0 received")
+    browser.page.evaluate("() => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
+    wait_until(lambda: "the kernel was restarted" in browser.state(), "it says so", 60)
+    browser.page.wait_for_timeout(3000)  # three looks of the view
+    browser.shoot("restarted")
+    assert "the kernel was restarted" in browser.state()
+    assert browser.errors == []

@@ -99,6 +99,26 @@ def test_it_is_committed_as_executed_small_and_tidy(path: Path) -> None:
             ElementTree.fromstring(output.data["image/svg+xml"])
 
 
+NEEDS = {"embedded": "embedded://", "memory": "virtual_queue(", "notebook": "timeline(", "cron": "cron("}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_says_at_its_beginning_which_extras_it_needs(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    needed = [extra for extra, word in NEEDS.items() if word in code]
+    assert f"This notebook needs `pip install 'rx-runat[{','.join(needed)}]'`" in cells[0].source.replace("\n", " ")
+
+
+def test_the_first_notebook_begins_with_the_picture_that_the_readme_shows() -> None:
+    book = nbformat.read(PATHS[0], as_version=4)
+    assert README_PICTURES["timeline.svg"] == (PATHS[0].name, 1)
+    beginning = [cell for cell in book.cells if cell.cell_type == "code"][:3]
+    assert "timeline(queue" in beginning[1].source
+    (shown,) = [output for output in beginning[2].outputs if "image/svg+xml" in output.get("data", {})]
+    assert shown.data["image/svg+xml"] == (FOLDER / "timeline.svg").read_text().strip()
+
+
 def test_an_exception_of_a_subscriber_shows_in_the_notebook(executed: dict[str, Any]) -> None:
     book = executed["raises.ipynb"]
     (text,) = standard_error(book)

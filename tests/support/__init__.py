@@ -52,5 +52,6 @@ readme          the code blocks of the README
 web             the README's web app as a process, and the service that its worker calls
 run_notebooks   execute the notebooks
 browser         JupyterLab on loopback, and headless Chromium that shows it
+told            what pictures in a notebook tell, as counts
 quick_nbformat  nbformat without its slowest import
 """

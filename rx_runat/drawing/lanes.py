@@ -15,6 +15,9 @@ _KNOWN = 10_000  # keys whose lanes are remembered
 class Lanes:
     """Lanes by a function of the key, in the order in which their first keys were seen.
 
+    Once all lanes are taken, a new one takes the place of the lane whose keys left the picture first. Until then a lane
+    without keys stays, so that the picture does not jump.
+
     Keys that would cover each other become one mark with their number. They are gathered in bins of time. The bins are
     counted from 1970, not from now, so that a mark keeps its keys while it moves.
 
@@ -27,7 +30,8 @@ class Lanes:
         self.bin_ms = bin_ms
         self._lane = lane
         self._places: dict[str, int] = {} if lane else {"": 0}
-        self._known: dict[str, int] = {}  # so that `lane` is called once for each key
+        self._free: dict[int, None] = {}  # places without keys, in the order in which their last keys left the picture
+        self._known: dict[str, str] = {}  # key -> name of its lane, so that `lane` is called once for each key
 
     @property
     def is_one(self) -> bool:
@@ -38,16 +42,16 @@ class Lanes:
         """The lane of a key."""
         if self._lane is None:
             return 0
-        lane = self._known.get(key)
-        if lane is None:
+        name = self._known.get(key)
+        if name is None:
             try:
                 name = readable(str(self._lane(key)), 20)
             except Exception:  # the user's code; its bug must not hide the key
                 name = "?"
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            lane = self._known[key] = self._named(name)
-        return lane
+            self._known[key] = name
+        return self._named(name)
 
     def rest(self) -> int:
         """The lane for keys whose number is known and whose own lanes are not.
@@ -72,18 +76,30 @@ class Lanes:
         ]
 
     def arrange(self, marks: Iterable[Mark]) -> tuple[list[str], list[Mark]]:
-        """The names of the lanes from the top, and the marks with their final places. The lane `…` comes last."""
-        names = list(self._places)
-        if REST not in names:
-            return names, list(marks)
-        place = self._places[REST]
-        names.append(names.pop(place))
-        last = len(names) - 1
-        return names, [
-            mark._replace(lane=last if mark.lane == place else mark.lane - (mark.lane > place)) for mark in marks
-        ]
+        """The names of the lanes from the top, and the marks with their final places. The lane `…` comes last.
+
+        The lane `…` is there only while it has keys. Lanes without a mark are free from now on.
+        """
+        marks = list(marks)
+        used = {mark.lane for mark in marks}
+        self._free = {place: None for place in (*self._free, *self._places.values()) if place not in used}
+        names = [name for name, place in self._in_order() if name != REST or place in used]
+        final = {self._places[name]: number for number, name in enumerate(names)}
+        return names, [mark._replace(lane=final[mark.lane]) for mark in marks]
+
+    def _in_order(self) -> list[tuple[str, int]]:
+        return sorted(self._places.items(), key=lambda each: (each[0] == REST, each[1]))
 
     def _named(self, name: str) -> int:
-        if name not in self._places and len(self._places) >= _LANES - 1:
-            name = REST
-        return self._places.setdefault(name, len(self._places))
+        if name not in self._places:
+            if name != REST and len(self._places) - (REST in self._places) >= _LANES - 1:
+                names = {place: name for name, place in self._places.items()}
+                old = next((names[place] for place in self._free if names[place] != REST), None)
+                if old is None:
+                    return self._named(REST)
+                self._places[name] = self._places.pop(old)
+            else:
+                self._places[name] = len(self._places)
+        place = self._places[name]
+        self._free.pop(place, None)
+        return place

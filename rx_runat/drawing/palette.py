@@ -27,6 +27,14 @@ COLORS = {
 }
 PAPER = Hue("#ffffff", "#111111")
 RULE = Hue("#d0d4d9", "#3a3f46")  # grid lines, which carry no text and need no contrast
+KEYS = (  # tell values apart that have no state. Only marks have these colours, so a contrast of 3 is enough
+    Hue("#3d41e6", "#bf96e8"),
+    Hue("#418a92", "#1a918c"),
+    Hue("#6b8622", "#96d841"),
+    Hue("#214420", "#3bdc9b"),
+    Hue("#a160c5", "#b443e0"),
+    Hue("#4d325c", "#5f8222"),
+)
 
 
 def style() -> str:

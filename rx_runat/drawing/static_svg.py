@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 from rx_runat.drawing.frame import Frame
-from rx_runat.drawing.svg import CHARACTER, INK, RED, Svg, ticks
-
-WIDTH = 760.0
+from rx_runat.drawing.palette import COLORS, RULE, Hue
+from rx_runat.drawing.svg import CHARACTER, ERROR, FAINT, INK, WIDTH, Svg, ticks
 
 # The same sets, sizes and limits as in timeline.js; change both. The colours differ: the script takes those of the
 # page's theme, a static picture must be readable on white and on black.
@@ -22,13 +21,12 @@ _ASIDE = ("back", "dead")  # kinds that are drawn below the line of a crowded la
 # Rare kinds are drawn last, so that nothing covers them. A crowded lane has no room for their labels.
 _ON_TOP = {"claimed": 1, "retried": 2, "back": 3, "dead": 4}
 _FEW = 4  # marks of several keys; a lane with more of them is crowded
-_GREEN, _AMBER, _VIOLET = "#3f9a6b", "#c07f1a", "#8a63c9"
-_LATE = ((20.0, _GREEN), (200.0, _AMBER), (math.inf, RED))  # ms, and the colour up to there
+_ON_TIME, _LATE_COLOR, _CLAIMED = COLORS["ontime"], COLORS["late"], COLORS["claimed"]
+_LATE = ((20.0, _ON_TIME), (math.inf, _LATE_COLOR))  # ms, and the colour up to there
 LEGEND = (  # the first two entries are always shown; each of the rest only if the picture has such a mark
     ("waiting", None, "waiting"),
     ("fired", 0.0, "on time"),
     ("fired", 100.0, "over 20 ms late"),
-    ("fired", 1000.0, "over 0.2 s late"),
     ("gone", None, "taken elsewhere"),
     ("claimed", None, "claimed"),
     ("lease", None, "lease ends"),
@@ -71,7 +69,7 @@ class _Picture:
     def draw(self) -> str:
         frame, svg = self._frame, self._svg
         svg.text(4, 15, frame["title"])
-        svg.text(WIDTH - 4, 15, frame["note"] or counts(frame), anchor="end", color=RED if frame["note"] else "")
+        svg.text(WIDTH - 4, 15, frame["note"] or counts(frame), anchor="end", color=ERROR if frame["note"] else INK)
         self._draw_axis()
         for place, lane in enumerate(self._lanes):
             y = _HEAD + self._tall * (place + 0.62)
@@ -90,20 +88,20 @@ class _Picture:
             width = seconds * 1e3 * self._scale
             for x, text in ((now + width, f"+{label}"), (now - width, f"-{label}")):
                 if seconds and self._left <= x <= WIDTH - 8:
-                    svg.path(f"M{x:.1f} {_HEAD:.0f}V{bottom:.1f}", color=f"{INK}2e")
+                    svg.path(f"M{x:.1f} {_HEAD:.0f}V{bottom:.1f}", color=RULE)
                     if self._left + 12 < x < WIDTH - 30:
                         svg.text(x, bottom + 14, text, anchor="middle")
-        svg.path(f"M{now:.1f} {_HEAD - 4:.0f}V{bottom + 2:.1f}", color=RED, width=1.5)
-        svg.text(now, bottom + 14, "now", anchor="middle", color=RED)
+        svg.path(f"M{now:.1f} {_HEAD - 4:.0f}V{bottom + 2:.1f}", color=INK, width=1.5)
+        svg.text(now, bottom + 14, "now", anchor="middle")
 
     def _draw_lane(self, name: str, marks: list[list[Any]], y: float) -> None:
         svg, left = self._svg, self._left
         svg.text(4, y + 4, name)
-        svg.path(f"M{left:.1f} {y:.1f}H{WIDTH - 4:.0f}", color=f"{INK}66")
+        svg.path(f"M{left:.1f} {y:.1f}H{WIDTH - 4:.0f}", color=RULE)
         out = [self._place(at) for kind, _, at, *_ in marks if kind in ("claimed", "lease")]
         if out:  # a line from the first claim to the end of the last lease
             start, end = max(min(self._now, *out) + 7, left), min(max(self._now, *out), WIDTH - 4)
-            svg.line(start, y, end, y, color=f"{_VIOLET}99", width=2.5)
+            svg.line(start, y, end, y, color=_CLAIMED, width=2.5)
 
     def _draw_marks(self, name: str, marks: list[list[Any]], y: float) -> None:
         left = self._left
@@ -147,7 +145,7 @@ class _Picture:
         if kind == "dead":
             svg.path(f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10", color=color, width=2)
             return y - 6
-        fill = color if kind in _FILLED else "none"
+        fill = color if kind in _FILLED else None
         half = height(keys) / 2
         svg.bar(x, y, _R if keys == 1 else _R_MANY, half, color=color, fill=fill, dashed=kind == "gone")
         return y - half
@@ -164,7 +162,7 @@ class _Picture:
                 x += len(text) * CHARACTER + 32
 
 
-def _color(kind: str, late: Any) -> str:
+def _color(kind: str, late: Any) -> Hue:
     if kind in _FILLED and late is not None:
         return next(color for limit, color in _LATE if late <= limit)
-    return {"claimed": _VIOLET, "lease": _VIOLET, "dead": RED}.get(kind, INK)
+    return {"claimed": _CLAIMED, "lease": _CLAIMED, "dead": ERROR}.get(kind, FAINT)

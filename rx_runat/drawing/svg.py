@@ -1,4 +1,4 @@
-"""SVG pictures, drawn piece by piece, in colours that can be read on white and on black."""
+"""SVG pictures, drawn piece by piece, on a paper of their own that is light or dark as the page is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from html import escape
 from zlib import crc32
 
-INK = "#757b84"  # a contrast of 4 against white, and against the dark themes of JupyterLab and GitHub
-PAPER = "#ffffff"  # for text on INK or on one of HUES
-HUES = ("#3b82c4", "#c2703d", "#3f9a6b", "#b0569b", "#8a7a2f", "#6a6fd0", "#c0504d", "#2f97a3")  # as dark as INK
-RED = "#c93c37"
-FONT = 11  # px
-CHARACTER = 6.7  # px: the width of a character in a monospaced font of 11 px; a little more than the usual 0.6 em
+from rx_runat.drawing.palette import COLORS, KEYS, PAPER, Hue
+from rx_runat.model.humanize import columns
+
+INK, FAINT, ERROR = COLORS["ink"], COLORS["faint"], COLORS["error"]
+WIDTH = 760.0  # px of a picture in a wide page; in a narrower one, all of it gets smaller
+FONT = 12  # px; in a page of 640 px it is 10
+CHARACTER = 7.3  # px: the width of a column in a monospaced font of 12 px; a little more than the usual 0.6 em
 
 _STEPS = (
     *(base * 10**power for power in range(-4, 1) for base in (1, 2, 5)),
@@ -20,82 +21,127 @@ _STEPS = (
 )
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
 
+# The class keeps the style away from the rest of a page that the picture is a part of. Such a picture takes the
+# `color-scheme` of its page; VS Code and JupyterLab say in their own ways that they are dark. In an `<img>`, a picture
+# is a document of its own, with a `:root`. It takes the `color-scheme` of the page or, if the page names none (as
+# JupyterLab), that of the system; it cannot know more. Because it has its own paper, it can be read on any page.
+_CLASS = "rx-runat-svg"
+_SCHEMES = (
+    f".{_CLASS}:root{{color-scheme:light dark}}"
+    f':is(.vscode-dark,[data-jp-theme-light="false"]) .{_CLASS}{{color-scheme:dark}}'
+)
+# A rim of paper around each letter keeps it readable on lines.
+_RIM = (
+    f".{_CLASS} text:not(.on){{paint-order:stroke;stroke-width:3px;stroke-linejoin:round;"
+    f"stroke:{PAPER.light};stroke:light-dark({PAPER.light},{PAPER.dark})}}"
+)
+
 
 class Svg:
-    """A picture.
+    """A picture. Colours are those of light paper; a style changes them where the page is dark.
 
     Args:
-        width: px.
-        height: px.
+        width: px in a page that has the room; in a narrower page, the picture takes all of the width.
+        height: px, in the same page.
         title: says what the picture shows; screen readers read it out.
     """
 
     def __init__(self, width: float, height: float, title: str) -> None:
-        head = (
+        self._hues: dict[str, Hue] = {}
+        self._head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" '
-            f'height="{_n(height)}" role="img" font-family="ui-monospace,Menlo,Consolas,monospace" '
-            f'font-size="{FONT}" fill="{INK}"><title>{escape(title)}</title>'
+            f'height="{_n(height)}" style="max-width:100%;height:auto" class="{_CLASS}" role="img" '
+            f'font-family="ui-monospace,Menlo,Consolas,monospace" font-size="{FONT}" fill="{self._use(INK)}">'
+            f"<title>{escape(title)}</title>"
         )
-        self._pieces = [head]
+        self._pieces = [
+            f'<rect width="{_n(width)}" height="{_n(height)}" rx="4" fill="{self._use(PAPER)}"/>',
+        ]
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, *, color: str = INK, width: float = 1.0) -> None:
+    def line(self, x1: float, y1: float, x2: float, y2: float, *, color: Hue = FAINT, width: float = 1.0) -> None:
         """Draw a straight line."""
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", color=color, width=width)
 
-    def path(self, d: str, *, color: str = INK, width: float = 1.0, fill: str = "none") -> None:
-        """Draw a path."""
-        self._pieces.append(f'<path d="{d}" stroke="{color}" stroke-width="{_n(width)}" fill="{fill}"/>')
-
-    def dot(self, x: float, y: float, r: float, *, color: str, fill: str = "none", hint: str = "") -> None:
-        """Draw a circle. The pointer shows `hint`."""
-        tail = f"><title>{escape(hint)}</title></circle>" if hint else "/>"
+    def path(self, d: str, *, color: Hue = FAINT, width: float = 1.0, fill: Hue | None = None, hint: str = "") -> None:
+        """Draw a path. The pointer shows `hint`."""
         self._pieces.append(
-            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(r)}" stroke="{color}" stroke-width="1.5" fill="{fill}"{tail}'
+            f'<path d="{d}" stroke="{self._use(color)}" stroke-width="{_n(width)}" fill="{self._fill(fill)}"'
+            + _end("path", hint)
         )
 
-    def pill(self, x: float, y: float, half: float, r: float, *, color: str, hint: str = "") -> None:
+    def dot(self, x: float, y: float, r: float, *, color: Hue, fill: Hue | None = None, hint: str = "") -> None:
+        """Draw a circle. The pointer shows `hint`."""
+        self._pieces.append(
+            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(r)}" stroke="{self._use(color)}" stroke-width="1.5" '
+            f'fill="{self._fill(fill)}"' + _end("circle", hint)
+        )
+
+    def pill(self, x: float, y: float, half: float, r: float, *, color: Hue, hint: str = "") -> None:
         """Draw a horizontal filled bar with round ends; `half` is half of its width. The pointer shows `hint`."""
-        tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
         self._pieces.append(
             f'<rect x="{_n(x - half)}" y="{_n(y - r)}" width="{_n(2 * half)}" height="{_n(2 * r)}" rx="{_n(r)}" '
-            f'fill="{color}"{tail}'
+            f'fill="{self._use(color)}"' + _end("rect", hint)
         )
 
-    def box(self, x: float, y: float, width: float, height: float, *, color: str, hint: str = "") -> None:
+    def box(self, x: float, y: float, width: float, height: float, *, color: Hue, hint: str = "") -> None:
         """Draw a filled rectangle. The pointer shows `hint`."""
-        tail = f"><title>{escape(hint)}</title></rect>" if hint else "/>"
         self._pieces.append(
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{color}"{tail}'
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{self._use(color)}"'
+            + _end("rect", hint)
         )
 
-    def bar(self, x: float, y: float, r: float, half: float, *, color: str, fill: str, dashed: bool = False) -> None:
+    def bar(
+        self, x: float, y: float, r: float, half: float, *, color: Hue, fill: Hue | None = None, dashed: bool = False
+    ) -> None:
         """Draw a vertical bar with round ends; `half` is half of its height."""
         dashes = ' stroke-dasharray="2.5 2.5"' if dashed else ""
         self._pieces.append(
             f'<rect x="{_n(x - r)}" y="{_n(y - half)}" width="{_n(2 * r)}" height="{_n(2 * half)}" rx="{_n(r)}" '
-            f'stroke="{color}" stroke-width="1.5" fill="{fill}"{dashes}/>'
+            f'stroke="{self._use(color)}" stroke-width="1.5" fill="{self._fill(fill)}"{dashes}/>'
         )
 
     def text(
-        self, x: float, y: float, text: str, *, anchor: str = "start", color: str = "", size: float = FONT
+        self, x: float, y: float, text: str, *, anchor: str = "start", color: Hue = INK, on_mark: bool = False
     ) -> None:
-        """Write one line; `y` is its baseline."""
-        more = f' fill="{color}"' if color else ""
-        more += f' font-size="{_n(size)}"' if size != FONT else ""
+        """Write one line; `y` is its baseline. `on_mark`: it stands on a filled mark, and gets no rim of paper."""
+        more = ' class="on"' if on_mark else ""
+        more += f' fill="{self._use(color)}"' if color != INK else ""
         more += f' text-anchor="{anchor}"' if anchor != "start" else ""
         self._pieces.append(f'<text x="{_n(x)}" y="{_n(y)}"{more} xml:space="preserve">{escape(text)}</text>')
 
     def __str__(self) -> str:
-        return "".join(self._pieces) + "</svg>"
+        return "".join([self._head, self._style(), *self._pieces, "</svg>"])
+
+    def _use(self, color: Hue) -> str:
+        """The colour on light paper, for an attribute; the style names the colour on dark paper."""
+        self._hues[color.light] = color
+        return color.light
+
+    def _fill(self, color: Hue | None) -> str:
+        return "none" if color is None else self._use(color)
+
+    def _style(self) -> str:
+        every = f":is(.{_CLASS},.{_CLASS} *)"
+        rules = (
+            f'{every}[{what}="{light}"]{{{what}:light-dark({light},{hue.dark})}}'
+            for light, hue in self._hues.items()
+            for what in ("fill", "stroke")
+        )
+        return f"<style>{_SCHEMES}{_RIM}{''.join(rules)}</style>"
 
 
-def hue(text: str) -> str:
-    """The colour of a key, the same in every picture.
+def width_of(text: str) -> float:
+    """The px that a text takes."""
+    return columns(text) * CHARACTER
+
+
+def hue(text: str) -> Hue:
+    """The colour of a key, the same in every picture. Red is none of them: it is for errors alone.
 
     >>> hue("a") == hue("a")
     True
     """
-    return HUES[crc32(text.encode(errors="replace")) % len(HUES)]
+    return KEYS[crc32(text.encode(errors="replace")) % len(KEYS)]
 
 
 def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:
@@ -111,6 +157,10 @@ def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:
     for number in range(int(seconds / step + 1e-6) + 1):
         moment = number * step
         yield moment, f"{round(moment / unit, 6):g} {name}" if number else "0"
+
+
+def _end(tag: str, hint: str) -> str:
+    return f"><title>{escape(hint)}</title></{tag}>" if hint else "/>"
 
 
 def _n(number: float) -> str:

@@ -319,6 +319,12 @@ function render({ model, el }) {
       c.fillRect(start, y - 1.25, end - start, 2.5);
       c.globalAlpha = 1;
     }
+    for (const { kind, late, since } of marks) {  // a line from its run_at, below all marks
+      const x = xOf(since), isTold = kind === "fired" || (kind === "retried" && !marks.crowded);
+      if (!isTold || late * scale <= r || x < left + r) continue;
+      c.fillStyle = colors[colorOf(kind, late)];
+      c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
+    }
     for (const mark of marks) {
       const { kind, late, keys } = mark;
       let x = xOf(mark.since);
@@ -327,10 +333,6 @@ function render({ model, el }) {
       mark.x = null;
       if (x < left + r || x > width + r) continue;
       const top = y + (marks.crowded && ASIDE.has(kind) ? Math.min(14, room / 2 - 3) : 0);
-      if ((kind === "fired" || (kind === "retried" && !marks.crowded)) && late * scale > r) {  // a line from its run_at
-        c.fillStyle = colors[colorOf(kind, late)];
-        c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
-      }
       const half = drawMark(c, kind, late, keys, x, top, place);
       mark.x = x;
       mark.top = top - half;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rx_runat.model.times import from_score
@@ -12,16 +14,32 @@ _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-
 def readable(key: str, longest: int = 40) -> str:
     r"""A key as a picture or a page may hold it: on one line, short, and with nothing that UTF-8 cannot encode.
 
-    >>> readable("tea\n" + "x" * 99, 12)
-    'tea\\nxxxxxx…'
+    A longer one is cut in the middle: names of one kind often begin alike and differ at their ends.
+
+    Args:
+        key: any text.
+        longest: the most columns that the result takes; see `columns`.
+
+    >>> readable("tea\n" + "x" * 99 + "42", 12)
+    'tea\\nx…xxx42'
+    >>> readable("茶" * 99, 12)
+    '茶茶茶…茶茶'
     >>> readable(b"\xff".decode(errors="surrogateescape"))
     '\\xff'
     """
-    text = key if len(key) <= longest else key[: longest - 1] + "…"
+    text = _cut(key, longest)
     if not text.isprintable():
-        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
-        text = text if len(text) <= longest else text[: longest - 1] + "…"
+        text = _cut("".join(each if each.isprintable() else _escaped(each) for each in text), longest)
     return text
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal, or of a picture's monospaced font, a text takes.
+
+    >>> columns("tea"), columns("お茶"), columns("e\u0301")
+    (3, 4, 1)
+    """
+    return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def span(seconds: float) -> str:
@@ -87,6 +105,30 @@ def attempts(number: int) -> str:
     ('1 attempt', '5 attempts')
     """
     return f"{number:,} attempt{'s' * (number != 1)}"
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest and columns(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{_first(text, longest - 1 - tail)}…{_first(reversed(text), tail)[::-1]}"
+
+
+def _first(text: Iterable[str], room: int) -> str:
+    """As much of the beginning of a text as takes no more than this number of columns."""
+    taken = ""
+    for each in text:
+        room -= _columns(each)
+        if room < 0:
+            break
+        taken += each
+    return taken
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):  # stands above or below the character before
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _escaped(character: str) -> str:

@@ -1,20 +1,23 @@
-"""Draws marble diagrams: lines of values on one time axis, as SVG and as text."""
+"""Draws marble diagrams as SVG: lines of values on one time axis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rx_runat.drawing.svg import CHARACTER, INK, PAPER, RED, Svg, hue, ticks
+from rx_runat.drawing.palette import PAPER, RULE
+from rx_runat.drawing.svg import CHARACTER, ERROR, FAINT, WIDTH, Svg, hue, ticks, width_of
 from rx_runat.model.humanize import readable
+from rx_runat.notebook.labels import put_labels
 
-WIDTH = 760  # px: fits into a notebook's output and a README
-COLUMNS = 72  # characters of a line; with a short name it fits into a terminal of 80
+NAME = 24  # columns of a stream's name; a longer one is cut in the middle
+LABEL = 24  # columns of the label beside a marble; the pointer shows more of it
 
 _R = 6.0  # px of a marble
 _APART = 11.0  # px: marbles that are closer would cover each other; they become one, with their number
-_ROW = 13.0  # px of a row of labels
-_ROWS = 3  # rows of labels above a line; the pointer shows a label for which no row has room
+_ROW = 14.0  # px of a row of labels
+_END = 18.0  # px at the right edge that the end of a line needs: an arrow, a bar or a cross
+_FOOT = 40.0  # px of the axis: its labels, and its title
 
 _Place = Callable[[float], float]
 
@@ -44,22 +47,26 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
         seconds: the length of the axis.
         elapsed: where the line of a stream that has not ended stops.
     """
-    left = min(max((len(track.name) for track in tracks), default=0), 24) * CHARACTER + 12
+    left = max((width_of(readable(track.name, NAME)) for track in tracks), default=0.0) + 12
     scale = (WIDTH - 22 - left - 2 * _R) / seconds
 
     def place(after: float) -> float:
         return left + _R + 4 + after * scale
 
-    lines = [_Line(track, place, left) for track in tracks]
-    height = sum(line.height for line in lines) + 26
+    now = WIDTH - 8 if elapsed >= seconds else place(elapsed) + 14
+    lines = [_Line(track, place, left, now) for track in tracks]
+    height = sum(line.height for line in lines) + _FOOT
     svg = Svg(WIDTH, height, f"Marble diagram of {', '.join(track.name for track in tracks)}")
     for moment, label in ticks(seconds):
-        svg.path(f"M{place(moment):.1f} 2V{height - 19:.1f}", color=f"{INK}40")
-        svg.text(place(moment), height - 6, label, anchor="middle")
+        svg.path(f"M{place(moment):.1f} 2V{height - _FOOT + 7:.1f}", color=RULE)
+        half = width_of(label) / 2
+        x = min(place(moment), WIDTH - 2 - half)
+        svg.text(x, height - _FOOT + 20, label, anchor="middle", color=FAINT)
+    svg.text(WIDTH - 8, height - 6, "time since the recording began", anchor="end", color=FAINT)
     top = 0.0
     for line in lines:
+        line.draw(svg, top)
         top += line.height
-        line.draw(svg, top - 14, WIDTH - 8 if elapsed >= seconds else place(elapsed) + 14)
     return str(svg)
 
 
@@ -70,125 +77,101 @@ class _Group:
         self.first = self.last = x
         self.labels = [label]
 
-    @property
-    def x(self) -> float:
-        return (self.first + self.last) / 2
+    def take(self, later: _Group) -> None:
+        """Become one with a later group."""
+        self.last = later.last
+        self.labels += later.labels
 
     @property
     def half(self) -> float:
         """Half of its width in px."""
         if len(self.labels) == 1:
             return _R
-        return max((self.last - self.first) / 2 + _R, len(f"{len(self.labels):,}") * CHARACTER / 2 + 5, _R + 2)
+        return max((self.last - self.first) / 2 + _R, width_of(f"{len(self.labels):,}") / 2 + 5, _R + 2)
+
+    def middle(self, left: float) -> float:
+        """Its x. A wide one at an edge moves to the inside; `left` is the left edge."""
+        return min(max((self.first + self.last) / 2, left + self.half), WIDTH - _END - self.half)
+
+
+def _groups(marbles: Sequence[tuple[float, str]], place: _Place, left: float) -> list[_Group]:
+    close: list[_Group] = []
+    for after, label in marbles:
+        x = place(after)
+        if close and x < close[-1].last + _APART:
+            close[-1].last = x
+            close[-1].labels.append(label)
+        else:
+            close.append(_Group(x, label))
+    groups: list[_Group] = []
+    for group in close:  # a number may be wider than its marbles, and cover what is beside them
+        groups.append(group)
+        while len(groups) > 1:
+            one, two = groups[-2:]
+            if two.middle(left) - two.half >= one.middle(left) + one.half:
+                break
+            one.take(groups.pop())
+    return groups
 
 
 class _Line:
-    """A track, its groups, and the rows of their labels."""
+    """A track, its groups, their labels, and its end; `now` is the x of the end if the stream has not ended."""
 
-    def __init__(self, track: Track, place: _Place, left: float) -> None:
+    def __init__(self, track: Track, place: _Place, left: float, now: float) -> None:
         self._track = track
-        self._place = place
         self._left = left
-        self._groups: list[_Group] = []
-        for after, label in track.marbles:
-            x = place(after)
-            last = self._groups[-1] if self._groups else None
-            if last is not None and x - _R < max(last.x + last.half, last.last + _APART - _R):
-                last.last = x
-                last.labels.append(label)
-            else:
-                self._groups.append(_Group(x, label))
-        self._rows = self._label_rows()
-        self.height = (max(self._rows.values(), default=-1) + 1) * _ROW + 30
+        self._groups = _groups(track.marbles, place, left)
+        singles = [(each.first, width_of(_short(each.labels[0]))) for each in self._groups if len(each.labels) == 1]
+        self._labels = {label.x: label for label in put_labels(singles, left, WIDTH - 2)}
+        rows = max((label.row + 1 for label in self._labels.values()), default=0)
+        self._above = rows * _ROW + 16
+        self._end = now if track.ended_after is None else place(track.ended_after)
+        if self._groups:  # what is drawn at the end stands to the right of the last marble, which would cover it
+            last = self._groups[-1]
+            self._end = max(self._end, last.middle(left) + last.half + 9)
+        self._error = track.error or ""
+        self._is_error_below = self._end + 11 + width_of(self._error) > WIDTH - 2
+        self.height = self._above + (30 if self._error and self._is_error_below else 14)
 
-    def _label_rows(self) -> dict[int, int]:
-        """For each single marble whose label has room: the lowest row that is free there."""
-        rows: dict[int, int] = {}
-        ends = [0.0] * _ROWS
-        for number, group in enumerate(self._groups):
-            if len(group.labels) > 1:
-                continue
-            half = len(group.labels[0]) * CHARACTER / 2
-            start = min(max(group.x - half, self._left), WIDTH - 2 * half - 2)
-            free = next((row for row in range(_ROWS) if ends[row] <= start), None)
-            if free is not None:
-                rows[number] = free
-                ends[free] = start + 2 * half + CHARACTER
-        return rows
-
-    def draw(self, svg: Svg, y: float, now: float) -> None:
-        """Draw the line at y; `now` is the x of its end if the stream has not ended."""
-        track = self._track
-        svg.text(4, y + 4, readable(track.name, 24))
-        end = now if track.ended_after is None else self._place(track.ended_after)
+    def draw(self, svg: Svg, top: float) -> None:
+        """Draw the line, with its upper end at `top`."""
+        track, end, y = self._track, self._end, top + self._above
+        svg.text(4, y + 4, readable(track.name, NAME))
         svg.line(self._left, y, end, y, width=1.5)
-        for number, group in enumerate(self._groups):
-            self._draw_group(svg, group, self._rows.get(number), y)
+        for group in self._groups:
+            self._draw_group(svg, group, y)
         if track.ended_after is None:
             svg.path(f"M{end - 6:.1f} {y - 4:.1f}l7 4l-7 4", width=1.5)
         elif track.error is None:
-            if self._groups:  # to the right of the last marble, which would cover it
-                end = max(end, self._groups[-1].x + self._groups[-1].half + 3)
-            svg.line(end, y - 9, end, y + 9, width=2)
+            svg.line(end, y - 8, end, y + 8, width=2)
         else:
-            svg.path(f"M{end - 6:.1f} {y - 6:.1f}l12 12m0 -12l-12 12", color=RED, width=2)
-            room = int((WIDTH - end - 14) / CHARACTER)
-            if room >= min(len(track.error), 12):
-                svg.text(end + 11, y + 4, readable(track.error, room), color=RED)
-            else:
-                svg.text(end - 11, y + 4, readable(track.error), anchor="end", color=RED)
+            svg.path(f"M{end - 6:.1f} {y - 6:.1f}l12 12m0 -12l-12 12", color=ERROR, width=2)
+            self._write_error(svg, y)
 
-    def _draw_group(self, svg: Svg, group: _Group, row: int | None, y: float) -> None:
+    def _write_error(self, svg: Svg, y: float) -> None:
+        if not self._is_error_below:
+            svg.text(self._end + 11, y + 4, self._error, color=ERROR)
+            return
+        text = readable(self._error, int((WIDTH - 2 - self._left) / CHARACTER))
+        svg.text(min(self._end - 6, WIDTH - 2 - width_of(text)), y + 20, text, color=ERROR)
+
+    def _draw_group(self, svg: Svg, group: _Group, y: float) -> None:
         if len(group.labels) > 1:
             hint = ", ".join(group.labels[:20]) + (", …" if len(group.labels) > 20 else "")
-            svg.pill(group.x, y, group.half, _R + 2, color=INK, hint=hint)
-            svg.text(group.x, y + 4, f"{len(group.labels):,}", anchor="middle", color=PAPER)
+            x = group.middle(self._left)
+            svg.pill(x, y, group.half, _R + 2, color=FAINT, hint=hint)
+            svg.text(x, y + 4, f"{len(group.labels):,}", anchor="middle", color=PAPER, on_mark=True)
             return
-        label = group.labels[0]
-        if row is not None:
-            half = len(label) * CHARACTER / 2
-            x = min(max(group.x, self._left + half), WIDTH - half - 2)
-            if row:
-                svg.path(f"M{group.x:.1f} {y - _R - 2:.1f}v{-row * _ROW:.1f}", color=f"{INK}66")
-            svg.text(x, y - _R - 5 - row * _ROW, label, anchor="middle")
-        svg.dot(group.x, y, _R, color=hue(label), fill=hue(label), hint=label)
+        x, words = group.first, group.labels[0]
+        label = self._labels.get(x)
+        if label is not None:
+            base = y - _R - 5 - label.row * _ROW
+            if label.row:
+                is_below = label.start < x < label.end
+                svg.path(f"M{x:.1f} {y - _R - 2:.1f}V{base + 4 if is_below else base - 8:.1f}", color=RULE)
+            svg.text(label.start, base, _short(words))
+        svg.dot(x, y, _R, color=hue(words), fill=hue(words), hint=words)
 
 
-def spell_out(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
-    """The diagram as text: labels at their moments, `(3)` for three at once, `+2` for two that a label covers."""
-    width = max((len(track.name) for track in tracks), default=0)
-    lines = [f"{track.name:<{width}}  {_spell_track(track, seconds, elapsed)}".rstrip() for track in tracks]
-    axis = ""
-    for moment, label in ticks(seconds, 6):
-        column = int(moment / seconds * COLUMNS)
-        if column >= len(axis):
-            axis = axis.ljust(column) + label + " "
-    return "\n".join([*lines, " " * (width + 2) + axis.rstrip()])
-
-
-def _spell_track(track: Track, seconds: float, elapsed: float) -> str:
-    def column(after: float) -> int:
-        return int(after / seconds * COLUMNS)
-
-    cells: list[tuple[int, list[str], int]] = []  # column of a group, its labels, and how many marbles these cover
-    for after, label in track.marbles:
-        at = column(after)
-        if cells and at == cells[-1][0]:
-            cells[-1][1].append(label)
-        elif cells and at < cells[-1][0] + len(_spell_cell(*cells[-1][1:])) + 1:
-            cells[-1] = (*cells[-1][:2], cells[-1][2] + 1)
-        else:
-            cells.append((at, [label], 0))
-    line = ""
-    for at, labels, more in cells:
-        line = line.ljust(at, "-") + _spell_cell(labels, more)
-    if track.ended_after is None:
-        return line.ljust(column(elapsed), "-") + "->"
-    line = line.ljust(column(track.ended_after), "-")
-    return line + ("|" if track.error is None else f"X {track.error}")
-
-
-def _spell_cell(labels: list[str], more: int) -> str:
-    if len(labels) == 1:
-        return labels[0] + (f"+{more}" if more else "")
-    return f"({len(labels) + more:,})"
+def _short(label: str) -> str:
+    return readable(label, LABEL)

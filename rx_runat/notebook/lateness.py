@@ -7,17 +7,11 @@ from typing import Any
 
 from reactivex import Observable, abc
 
-from rx_runat.drawing.svg import CHARACTER, INK, RED, Svg
 from rx_runat.model.humanize import readable, span
 from rx_runat.model.job import Due
+from rx_runat.notebook.distribution import bin_of, draw, end_of
 from rx_runat.notebook.recording import Recording
 from rx_runat.stream.ticks import Seconds
-
-_WIDTH, _HEIGHT = 760.0, 190.0
-_POWER = -5  # the first bin ends at 10 us; Redis's clock counts microseconds, so finer bins would be noise
-_FIRST = 10.0**_POWER
-_FINE = 60  # bins for each power of ten: 10 ** (1 / 60) is 1.04, so percentiles are within 4 %
-_COARSE = 12  # bars of the picture for each power of ten
 
 
 class Lateness(Recording):
@@ -33,7 +27,7 @@ class Lateness(Recording):
     def add(self, name: str, after: float, value: Any) -> None:  # noqa: ARG002
         """Count a key."""
         late = max(float(value.lateness), 0.0)
-        place = 0 if late <= _FIRST else math.ceil(math.log10(late / _FIRST) * _FINE)
+        place = bin_of(late)
         self._bins[place] = self._bins.get(place, 0) + 1
         self.keys += 1
         self.worst = max(self.worst, late)
@@ -48,53 +42,25 @@ class Lateness(Recording):
         for place in sorted(self._bins):
             seen += self._bins[place]
             if seen >= wanted:
-                return min(_FIRST * 10 ** (place / _FINE), self.worst)
+                return min(end_of(place), self.worst)
         return math.nan
 
     def text(self) -> str:
         """The distribution in words."""
-        if not self.keys:
-            words = "no key has come"
-        elif self.keys == 1:
-            words = f"1 key, {span(self.worst)} late"
-        else:
-            half, most, worst = span(self.percentile(50)), span(self.percentile(99)), span(self.worst)
-            words = f"{self.keys:,} keys: half within {half}, 99 of 100 within {most}, the latest {worst}"
-        return words + (f"; {self._error}" if self._error else "")
+        return self._words() + (f"; {self._error}" if self._error else "")
 
     def svg(self) -> str:
         """The distribution as SVG, on a logarithmic scale."""
-        svg = Svg(_WIDTH, _HEIGHT, f"Lateness: {self.text()}")
-        svg.text(4, 15, self.text(), color=RED if self._error else "")
-        least = math.floor(math.log10(max(min(self._lates(), default=1e-4), _FIRST)) + 1e-9)
-        most = max(math.ceil(math.log10(max(self.worst, _FIRST))), least + 2)
-        left, right, bottom = 12.0, _WIDTH - 12, _HEIGHT - 26
-        scale = (right - left) / (most - least)
-        bars: dict[int, int] = {}
-        for place, keys in self._bins.items():
-            bar = min(math.ceil(place * _COARSE / _FINE), (most - _POWER) * _COARSE)
-            bars[bar] = bars.get(bar, 0) + keys
-        highest = max(bars.values(), default=1)
-        for bar, keys in sorted(bars.items()):
-            x = left + (max(bar - 1, 0) / _COARSE + _POWER - least) * scale
-            tall = max((bottom - 48) * keys / highest, 1.5)
-            svg.box(x + 1, bottom - tall, scale / _COARSE - 2, tall, color="#3b82c4", hint=f"{keys:,} keys")
-        svg.line(left, bottom, right, bottom)
-        for power in range(least, most + 1):
-            x = left + (power - least) * scale
-            svg.line(x, bottom, x, bottom + 4)
-            anchor = "start" if power == least else "end" if power == most else "middle"
-            svg.text(x, bottom + 17, span(10.0**power), anchor=anchor)
-        if self.keys > 1:
-            for percent, name in ((50, "half"), (99, "99 of 100")):
-                x = left + (math.log10(max(self.percentile(percent), _FIRST)) - least) * scale
-                svg.path(f"M{x:.1f} 36V{bottom:.1f}", color=RED if percent == 99 else INK, width=1.5)
-                fits = x + len(name) * CHARACTER + 5 < _WIDTH
-                svg.text(x + 4 if fits else x - 4, 34, name, anchor="start" if fits else "end")
-        return str(svg)
+        percentiles = {"half": self.percentile(50), "99 of 100": self.percentile(99)} if self.keys > 1 else {}
+        return draw(self._words(), self._error or "", self._bins, percentiles)
 
-    def _lates(self) -> list[float]:
-        return [_FIRST * 10 ** ((place - 1) / _FINE) for place in self._bins]
+    def _words(self) -> str:
+        if not self.keys:
+            return "no key has come"
+        if self.keys == 1:
+            return f"1 key, {span(self.worst)} late"
+        half, most, worst = span(self.percentile(50)), span(self.percentile(99)), span(self.worst)
+        return f"{self.keys:,} keys: half within {half}, 99 of 100 within {most}, the latest {worst}"
 
 
 def lateness(jobs: Observable[Due], seconds: Seconds, *, scheduler: abc.SchedulerBase | None = None) -> Lateness:

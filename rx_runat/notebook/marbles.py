@@ -7,11 +7,17 @@ from typing import Any
 
 from reactivex import Observable, abc
 
+from rx_runat.model.claim import Claim
+from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.humanize import readable
 from rx_runat.model.job import Job
-from rx_runat.notebook.diagram import Track, draw, spell_out
+from rx_runat.model.outcome import Outcome
+from rx_runat.notebook.diagram import Track, draw
 from rx_runat.notebook.recording import Recording
+from rx_runat.notebook.text_diagram import spell_out
 from rx_runat.stream.ticks import Seconds
+
+_LONGEST = 200  # columns of a label that the pointer shows; the diagram itself shows fewer
 
 
 class Marbles(Recording):
@@ -31,7 +37,7 @@ class Marbles(Recording):
     def add(self, name: str, after: float, value: Any) -> None:
         """Add a marble to the line of a stream."""
         try:
-            label = readable(str(self._label(value)), 24)
+            label = readable(str(self._label(value)), _LONGEST)
         except Exception:  # the user's code; its bug must not hide the value
             label = "?"
         self.tracks[name].marbles.append((after, label))
@@ -82,7 +88,8 @@ def marbles(
         seconds: how long to record, as a number or a timedelta.
         streams: streams by name, for names that cannot be keyword arguments.
         scheduler: a virtual-time scheduler; then all of the time passes before this returns. None: record live.
-        label: returns the text beside a value; by default the key of a job, else `str(value)`.
+        label: returns the text beside a value; by default the key of a job, claim, outcome or dead letter, else
+            `str(value)`. Equal texts have the same colour, in all streams and diagrams.
         more: streams by name.
 
     Raises:
@@ -103,4 +110,5 @@ def marbles(
 
 
 def _label(value: Any) -> object:
-    return value.key if isinstance(value, Job) else value
+    value = value.claim if isinstance(value, Outcome) else value
+    return value.key if isinstance(value, (Job, Claim, DeadLetter)) else value

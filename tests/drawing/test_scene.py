@@ -95,6 +95,36 @@ def test_many_lanes_share_the_last_and_a_lane_function_that_raises_has_its_own()
     assert sum(keys for _, _, _, keys, _, _ in picture.frame()["marks"]) == 40
 
 
+def test_a_lane_whose_keys_are_gone_gives_its_place_to_a_new_one() -> None:
+    picture = scene(lambda key: key)
+    see(picture, snapshot(10_000, coming={f"k{i:02}": 11_000.0 + i for i in range(11)}))
+    see(picture, snapshot(10_100, coming={f"k{i:02}": 11_000.0 + i for i in range(11)} | {"new": 12_000.0}))
+    assert picture.frame()["lanes"] == [*(f"k{i:02}" for i in range(11)), "…"]
+    left = {f"k{i:02}": 11_000.0 + i for i in range(11) if i != 4}
+    see(picture, snapshot(10_200, coming=left))  # one was cancelled, and the new one as well
+    assert picture.frame()["lanes"] == [f"k{i:02}" for i in range(11)]  # nothing jumps
+    see(picture, snapshot(10_300, coming=left | {"new": 12_000.0}))
+    assert picture.frame()["lanes"] == ["k00", "k01", "k02", "k03", "new", *(f"k{i:02}" for i in range(5, 11))]
+    assert ("waiting", "new", 1, "new", None) in marks(picture.frame())
+    see(picture, snapshot(10_400, coming=left | {"new": 12_000.0, "k04": 13_000.0}))
+    assert ("waiting", "…", 1, "k04", None) in marks(picture.frame())
+
+
+def test_a_lane_is_free_only_after_what_became_of_its_keys_has_left_the_picture() -> None:
+    picture = scene(lambda key: key)
+    coming = {f"k{i:02}": 30_000.0 for i in range(10)}
+    see(picture, snapshot(10_000, coming=coming), [(claim(10_000, {"told": 10_000.0}), [])])
+    picture.frame()
+    see(picture, snapshot(12_000, coming=coming | {"new": 20_000.0}))
+    assert "told" in picture.frame()["lanes"]
+    assert picture.frame()["lanes"][-1] == "…"
+    see(picture, snapshot(16_000, coming=coming))
+    picture.frame()
+    see(picture, snapshot(16_100, coming=coming | {"new": 20_000.0}))
+    assert "told" not in picture.frame()["lanes"]
+    assert ("waiting", "new", 1, "new", None) in marks(picture.frame())
+
+
 @pytest.mark.parametrize("lane", [None, lambda key: "all"])
 def test_a_window_with_more_keys_than_a_snapshot_lists_is_counted_whole(lane: Callable[[str], object] | None) -> None:
     picture = scene(lane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import reactivex as rx
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import Due, Job, RunAt
+from rx_runat.drawing.palette import COLORS
 from rx_runat.notebook import lateness
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,6 +48,35 @@ def test_many() -> None:
 def test_percentiles_are_within_four_percent_and_never_above_the_worst(percent: float) -> None:
     picture = recorded(*(i / 1000 for i in range(1, 1001)))
     assert percent / 100 <= picture.percentile(percent) <= min(percent / 100 * 1.04, 1.0)
+
+
+def test_late_keys_differ_by_stripes_as_well_as_by_colour() -> None:
+    """Keys up to 20 ms late are on time, as in a timeline."""
+    on_time, late = (COLORS[name].light for name in ("ontime", "late"))
+    calm, busy = recorded(0.001, 0.019).svg(), recorded(0.001, 0.021, 0.5).svg()
+    assert late not in calm
+    assert "over 20 ms late" not in words(calm)
+    assert "over 20 ms late" in words(busy)
+    bars = {f'fill="{on_time}"': 2, f'stroke="{late}"': 3}  # one of each is in the legend
+    assert {each: busy.count(f" {each}") for each in bars} == bars
+    striped = re.findall(rf'd="([^"]+)" stroke="{late}"', busy)
+    assert all(path.count("M") > 1 for path in striped)
+
+
+def test_a_bar_may_be_part_on_time_part_late() -> None:
+    svg = recorded(0.0196, 0.0204).svg()
+    assert all(color in svg for color in (f'fill="{COLORS["ontime"].light}"', f'stroke="{COLORS["late"].light}"'))
+    assert svg.count("<title>2 keys</title>") == 2
+
+
+def test_red_is_for_errors_alone() -> None:
+    assert COLORS["error"].light not in recorded(0.001, 0.5, 100.0).svg()
+    assert COLORS["error"].light in recorded(0.001, error=ValueError("broken")).svg()
+
+
+def test_axes_have_titles() -> None:
+    for title in ("keys", "how late, on a logarithmic scale"):
+        assert title in words(recorded(0.001).svg())
 
 
 def test_memory_is_bounded_whatever_the_lateness() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
@@ -13,11 +13,13 @@ from reactivex import Observable, Subject
 from reactivex import operators as ops
 from reactivex.testing import ReactiveTest, TestScheduler
 
-from rx_runat import InvalidSetting, Job, RunAt
+from rx_runat import DeadLetter, InvalidSetting, Job, RunAt, settle
+from rx_runat.drawing.svg import ERROR, hue
 from rx_runat.notebook import marbles
 from rx_runat.testing import virtual_queue
 from tests.support.waiting import wait_until
 
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
 
 
@@ -111,14 +113,69 @@ def test_bursts_are_counted() -> None:
     assert "1,200" in parse(recording.svg())
 
 
+def words_of(svg: str, tag: str) -> list[str]:
+    """The words of all texts, or of all titles, which the pointer shows."""
+    return [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{tag}")]
+
+
 def test_labels_stand_in_rows_and_the_pointer_shows_those_without_room() -> None:
     recording, _, _ = recorded(*(on_next(5 + i / 5, f"a long label {i}") for i in range(6)))
-    svg = ElementTree.fromstring(recording.svg())
-    space = "{http://www.w3.org/2000/svg}"
-    written = [each.text for each in svg.iter(f"{space}text") if (each.text or "").startswith("a long")]
-    hints = [each.text for each in svg.iter(f"{space}title") if (each.text or "").startswith("a long")]
-    assert len(written) == 3
+    written, hints = (
+        [each for each in words_of(recording.svg(), tag) if each.startswith("a long")] for tag in ("text", "title")
+    )
+    assert len(written) == 4
     assert len(hints) == 6
+
+
+def test_a_long_name_is_cut_in_the_middle() -> None:
+    keys = [f"order:2026-11-27:customer-00042:line-{n}" for n in range(2)]
+    name = "orders of 2026-11-27 and of the days before it"
+    scheduler = TestScheduler()
+    stream = scheduler.create_hot_observable(on_next(2, keys[0]), on_next(7, keys[1]))
+    recording = marbles(10, {name: stream}, scheduler=scheduler)
+    written = words_of(recording.svg(), "text")
+    assert "orders of 20…s before it" in written
+    assert [each for each in written if "line-" in each] == ["order:2026-1…0042:line-0", "order:2026-1…0042:line-1"]
+    assert set(keys) <= set(words_of(recording.svg(), "title"))
+    assert "order:2026-1…0042:line-1" in str(recording)
+    assert str(recording).startswith("orders of 20…s before it  -")
+
+
+def test_axes_have_titles() -> None:
+    assert "time since the recording began" in words_of(recorded()[0].svg(), "text")
+
+
+def colours_of(svg: str, hint: str) -> list[str]:
+    """The colours of the marbles whose title this is."""
+    dots = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}circle")
+    return [dot.attrib["fill"] for dot in dots if "".join(dot.itertext()) == hint]
+
+
+def test_a_value_keeps_its_colour_in_all_streams_and_diagrams(queue: RunAt) -> None:
+    queue.schedule("tea", 1)
+    outcomes = queue.claims(lease=30).pipe(ops.take(1), settle(lambda claim: claim.key))
+    keys = {
+        "keys": rx.of("tea"),
+        "jobs": rx.of(Job("tea", 3)),
+        "letters": rx.of(DeadLetter("tea", TIME, 1, "no", TIME)),
+    }
+    first = marbles(60, keys, outcomes=outcomes).run()
+    second = marbles(60, labels=rx.of(b"tea"), label=bytes.decode).run()
+    assert colours_of(first.svg(), "tea") == [hue("tea").light] * 4
+    assert colours_of(second.svg(), "tea") == [hue("tea").light]
+
+
+def test_values_that_differ_in_the_middle_alone_have_colours_of_their_own() -> None:
+    long = [f"{'a' * 30}{n}{'z' * 30}" for n in range(20)]
+    recording, _, _ = recorded(*(on_next(1 + n / 3, each) for n, each in enumerate(long)))
+    assert len({color for each in long for color in colours_of(recording.svg(), each)}) > 3
+
+
+def test_red_is_for_errors_alone() -> None:
+    calm, _, _ = recorded(*(on_next(n / 50, n) for n in range(1, 499)))
+    broken, _, _ = recorded(on_next(1, 1), on_error(2, ValueError("no")))
+    assert ERROR.light not in calm.svg()
+    assert ERROR.light in broken.svg()
 
 
 def test_odd_keys_cannot_break_out() -> None:

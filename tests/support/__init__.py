@@ -40,7 +40,9 @@ command         `rx-runat` as a process
 cli_worker      `rx-runat work` as a process, and the functions that it works with
 telemetry       metrics and spans of OpenTelemetry, collected in memory
 scenes          what snapshots and claims put into a picture
+overprint       what of an SVG picture stands on something else, or outside of the picture
 colors          how colours look: contrast, distance, and what the colour-blind see of them
+pictures        frames that are hard to draw, and what the timeline writes when it draws them in a browser
 
 worker_pool     worker processes on one queue, which a test starts, stalls and kills
 worker_main     the program of such a worker

@@ -35,19 +35,3 @@ KEYS = (  # tell values apart that have no state. Only marks have these colours,
     Hue("#a160c5", "#b443e0"),
     Hue("#4d325c", "#5f8222"),
 )
-
-
-def style() -> str:
-    """The style of an SVG picture that stands alone: one class for each colour, which sets `color`.
-
-    `fill="currentColor"` and `stroke="currentColor"` then take the colour. A picture in an `<img>` cannot know the
-    theme of its page, only the scheme of the system. It therefore draws its own paper (class `paper`) below everything
-    else.
-
-    >>> style().startswith(".ink{color:#24292f}.faint{color:#57606a}")
-    True
-    """
-    every = COLORS | {"paper": PAPER, "rule": RULE}
-    light = "".join(f".{name}{{color:{hue.light}}}" for name, hue in every.items())
-    dark = "".join(f".{name}{{color:{hue.dark}}}" for name, hue in every.items())
-    return f"{light}@media(prefers-color-scheme:dark){{{dark}}}"

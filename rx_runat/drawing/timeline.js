@@ -325,6 +325,7 @@ function render({ model, el }) {
       c.fillStyle = colors[colorOf(kind, late)];
       c.fillRect(Math.max(left, x - late * scale), y - 1, Math.min(late * scale, x - left), 2);
     }
+    let tallest = 0;
     for (const mark of marks) {
       const { kind, late, keys } = mark;
       let x = xOf(mark.since);
@@ -335,14 +336,15 @@ function render({ model, el }) {
       const top = y + (marks.crowded && ASIDE.has(kind) ? Math.min(14, room / 2 - 3) : 0);
       const half = drawMark(c, kind, late, keys, x, top, place);
       mark.x = x;
-      mark.top = top - half;
+      tallest = Math.max(tallest, y - top + half);
       shown.push([x, top, half, mark]);
     }
-    writeLabels(c, marks.written, place);
+    writeLabels(c, marks.written, place, y - tallest - 4);
   }
 
-  // Labels stay on their side of the line of now and inside of the picture. One that would cover another is left out.
-  function writeLabels(c, marks, { width, left, at0 }) {
+  // Labels stand above all marks of their lane. They stay on their side of the line of now and inside of the
+  // picture. One that would cover another is left out.
+  function writeLabels(c, marks, { width, left, at0 }, y) {
     const ends = { past: [left - 4, left - 4], future: [at0, at0] };
     c.textAlign = "left";
     c.fillStyle = colors.ink;
@@ -355,7 +357,7 @@ function render({ model, el }) {
       if (!isPast) x = Math.max(x, at0 + 4);
       if (x < taken[mark.row] || x + wide > width) continue;
       taken[mark.row] = x + wide + 4;
-      c.fillText(mark.text, x, mark.top - 4 - mark.row * 12);
+      c.fillText(mark.text, x, y - mark.row * 12);
     }
   }
 

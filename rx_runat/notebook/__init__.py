@@ -6,7 +6,7 @@
     value       --> cards                                                       one line, or a small table
 
 timeline      a live picture of a queue
-widget        its `anywidget`, which polls the queue while a view is in sight
+widget        its `anywidget`, which polls the queue while a view is in sight; and stills of it
 marbles       marble diagrams of real streams
 lateness      how late keys come, as a distribution
 recording     subscribes to streams for a while; the base of both
@@ -16,7 +16,7 @@ text_diagram  writes marble diagrams as text
 distribution  draws how late keys came, as SVG
 fresh         run a cell twice, and have one subscription
 cards         the rich forms of queues, jobs, claims and dead letters, as HTML
-display       shows pictures below a cell; the only file that imports IPython
+display       shows pictures below a cell, and gives output back to its cell; the only file that imports IPython
 """
 
 from rx_runat.notebook.fresh import fresh

@@ -135,10 +135,11 @@ def test_a_stopped_queue_shows_no_keys_that_wait_no_more() -> None:
     poller = Poller(queue, scene(), lambda _: None)
     queue._sources.taps.append(poller)
     queue.subscribe(lambda _: None)
-    queue.on_next([Job("a", 1), Job("b", 3)])
+    queue.on_next([Job("a", 1), Job("b", 9)])
     scheduler.advance_to(1)
     assert [mark[0] for mark in marks(poller.poll())] == ["fired", "waiting"]
     queue.cancel("b")
+    poller.poll()
     queue.stop()
     assert [mark[0] for mark in marks(poller.poll())] == ["fired"]
 

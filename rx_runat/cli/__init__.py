@@ -7,13 +7,14 @@ arguments   what may stand on the command line, and what `--help` tells
 opening     opens the queue that the options name
 standard    the standard streams: closed ones, terminals, error messages, progress
 lines       jobs, Dues and numbers as lines of text
-when        moments and lengths of time in these lines, and in arguments
 duplex      schedules the lines that come in, and prints the keys that fall due
 pipe        writes lines to standard output; a line is delivered when the reader has taken it
 verbs       the commands that do what a verb of the queue does
 dead        `rx-runat dead`
 watch       `rx-runat stats --watch`: a line a second
 live_table  the same on a terminal, as a table that stays in its place
+ui          `rx-runat ui`: serves the page of the queue
+ui_options  its options
 
 A worker, `rx-runat work`:
 

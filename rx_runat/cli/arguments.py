@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from rx_runat.cli.pipe import print_lines
+from rx_runat.cli.ui_options import UI, UI_EPILOG, add_ui_options
 from rx_runat.cli.work_options import WORK, WORK_EPILOG, add_work_options
 from rx_runat.model.job import KEEP
 
@@ -92,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "cancel", "take keys out of the schedule", _CANCEL).add_argument("keys", nargs="+", metavar="KEY")
     _add_dead(commands)
     _add(commands, "gc", "delete data that no key has any more", _GC)
+    add_ui_options(_add(commands, "ui", "serve a page that shows the queue in any browser", UI, UI_EPILOG))
     add_work_options(_add(commands, "work", "work on keys by a function or by a command", WORK, WORK_EPILOG))
     return parser
 

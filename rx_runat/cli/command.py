@@ -48,6 +48,15 @@ def _work(options: argparse.Namespace) -> int:
     return work(options)
 
 
+def _ui(options: argparse.Namespace) -> int:
+    try:
+        from rx_runat.cli.ui import ui
+    except ImportError:
+        options.refuse("the page needs starlette and uvicorn; pip install 'rx-runat[ui]'")
+        raise
+    return ui(options)
+
+
 _COMMANDS: Mapping[str | None, Callable[[argparse.Namespace], int]] = {
     None: _filter,
     "tail": _tail,
@@ -59,6 +68,7 @@ _COMMANDS: Mapping[str | None, Callable[[argparse.Namespace], int]] = {
     "dead": dead,
     "gc": gc,
     "work": _work,
+    "ui": _ui,
 }
 
 

@@ -12,11 +12,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from rx_runat.cli.when import FORMS, parse_when
 from rx_runat.errors import InvalidJob
 from rx_runat.model.checks import show
 from rx_runat.model.job import Due, Job, to_jobs
 from rx_runat.model.stats import Stats
+from rx_runat.model.when import FORMS, parse_when
 
 
 def parse_line(line: str) -> Job:

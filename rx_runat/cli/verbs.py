@@ -10,8 +10,8 @@ from rx_runat.cli.opening import open_queue
 from rx_runat.cli.pipe import print_lines
 from rx_runat.cli.standard import print_error
 from rx_runat.cli.watch import watch
-from rx_runat.cli.when import parse_when
 from rx_runat.model.job import check_keep
+from rx_runat.model.when import parse_when
 from rx_runat.queue import inside
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 
-from rx_runat.cli.when import parse_duration
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.again import Again
+from rx_runat.model.when import parse_duration
 from rx_runat.settling.again import cron, every
 
 WORK = """\

@@ -137,7 +137,7 @@ class Poller:
             self._last = frame
             self.frames += 1
             self._publish(frame)
-        if self._sources.is_stopped or self.viewers.are_gone:
+        if frame["state"] == "stopped" or self.viewers.are_gone:  # of a stop since that frame, the next one tells
             self.stop()
             return
         busy = changed or self._scene.is_busy

@@ -4,10 +4,10 @@ A mark has one of these kinds:
 
 waiting   hollow, moves towards now
 due       hollow, stays at now: nobody takes the key
-fired     filled with the colour of its lateness: this process delivered the key; for a key under a lease: its work is
-          done
+fired     filled, with the shape and colour of its lateness: this process delivered the key; for a key under a lease:
+          its work is done
 retried   like fired, for a key that took more than one attempt. It is a kind of its own, because a retried key is
-          always late, and one mark for several keys has the colour of the latest: one retried key would make the
+          always late, and one mark for several keys looks as late as the latest: one retried key would make the
           others look late
 done      like fired, for a key that was out for so long that its claim has left the picture: the mark stands where
           the work ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from zlib import crc32
 
@@ -10,8 +10,9 @@ from rx_runat.drawing.palette import COLORS, KEYS, PAPER, Hue
 from rx_runat.model.humanize import columns
 
 INK, FAINT, ERROR = COLORS["ink"], COLORS["faint"], COLORS["error"]
-WIDTH = 760.0  # px of a picture in a wide page; in a narrower one, all of it gets smaller
-FONT = 12  # px; in a page of 640 px it is 10
+WIDTH = 760.0  # px that a picture is drawn for. It takes the width of its page, and all of it gets smaller or larger
+FONT = 12  # px; in a page of 640 px it is 10, in a page of 1,000 px 16
+_WIDEST = 1000  # px: larger letters are no easier to read. An `<img>` ignores it
 CHARACTER = 7.3  # px: the width of a column in a monospaced font of 12 px; a little more than the usual 0.6 em
 
 _STEPS = (
@@ -40,17 +41,21 @@ _RIM = (
 class Svg:
     """A picture. Colours are those of light paper; a style changes them where the page is dark.
 
+    It takes all of the width that its page gives it; as a part of a page, up to 1,000 px. It names no width of its own,
+    because JupyterLab shows it in an `<img>` without a style, which would not shrink it. The pointer shows a mark's
+    `hint` where the picture is a part of its page; an `<img>` has no hints.
+
     Args:
-        width: px in a page that has the room; in a narrower page, the picture takes all of the width.
-        height: px, in the same page.
+        width: px that it is drawn for.
+        height: px, if it is as wide as it is drawn for.
         title: says what the picture shows; screen readers read it out.
     """
 
     def __init__(self, width: float, height: float, title: str) -> None:
         self._hues: dict[str, Hue] = {}
         self._head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" '
-            f'height="{_n(height)}" style="max-width:100%;height:auto" class="{_CLASS}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(width)} {_n(height)}" width="100%" '
+            f'style="max-width:{_WIDEST}px;height:auto" class="{_CLASS}" role="img" '
             f'font-family="ui-monospace,Menlo,Consolas,monospace" font-size="{FONT}" fill="{self._use(INK)}">'
             f"<title>{escape(title)}</title>"
         )
@@ -63,28 +68,28 @@ class Svg:
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", color=color, width=width)
 
     def path(self, d: str, *, color: Hue = FAINT, width: float = 1.0, fill: Hue | None = None, hint: str = "") -> None:
-        """Draw a path. The pointer shows `hint`."""
+        """Draw a path."""
         self._pieces.append(
             f'<path d="{d}" stroke="{self._use(color)}" stroke-width="{_n(width)}" fill="{self._fill(fill)}"'
             + _end("path", hint)
         )
 
     def dot(self, x: float, y: float, r: float, *, color: Hue, fill: Hue | None = None, hint: str = "") -> None:
-        """Draw a circle. The pointer shows `hint`."""
+        """Draw a circle."""
         self._pieces.append(
             f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(r)}" stroke="{self._use(color)}" stroke-width="1.5" '
             f'fill="{self._fill(fill)}"' + _end("circle", hint)
         )
 
     def pill(self, x: float, y: float, half: float, r: float, *, color: Hue, hint: str = "") -> None:
-        """Draw a horizontal filled bar with round ends; `half` is half of its width. The pointer shows `hint`."""
+        """Draw a horizontal filled bar with round ends; `half` is half of its width."""
         self._pieces.append(
             f'<rect x="{_n(x - half)}" y="{_n(y - r)}" width="{_n(2 * half)}" height="{_n(2 * r)}" rx="{_n(r)}" '
             f'fill="{self._use(color)}"' + _end("rect", hint)
         )
 
     def box(self, x: float, y: float, width: float, height: float, *, color: Hue, hint: str = "") -> None:
-        """Draw a filled rectangle. The pointer shows `hint`."""
+        """Draw a filled rectangle."""
         self._pieces.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" fill="{self._use(color)}"'
             + _end("rect", hint)
@@ -136,12 +141,29 @@ def width_of(text: str) -> float:
 
 
 def hue(text: str) -> Hue:
-    """The colour of a key, the same in every picture. Red is none of them: it is for errors alone.
+    """The colour of a value: the same wherever its text is the same. Red is none of them: it is for errors alone.
 
     >>> hue("a") == hue("a")
     True
     """
     return KEYS[crc32(text.encode(errors="replace")) % len(KEYS)]
+
+
+def hues(texts: Iterable[str]) -> dict[str, Hue]:
+    """Colours that differ, for as many of the first texts as there are colours; each has its `hue` if that is free.
+
+    >>> len(set(hues("abcabc").values()))
+    3
+    """
+    chosen: dict[str, Hue] = {}
+    free = list(KEYS)
+    for text in texts:
+        if text not in chosen:
+            if not free:
+                break
+            own = hue(text)
+            chosen[text] = free.pop(free.index(own) if own in free else 0)
+    return chosen
 
 
 def ticks(seconds: float, most: int = 8) -> Iterator[tuple[float, str]]:

@@ -439,7 +439,8 @@ function render({ model, el }) {
     lost = why;
     if (frame) { tell(); draw(); }
   }
-  function restarts() { if (frame?.state !== "still") lose("the kernel was restarted"); }
+  // A still, and the last picture of a stopped queue, have no more to lose.
+  function restarts() { if (frame?.state === "live" || frame?.state === "away") lose("the kernel was restarted"); }
   function end() { ended = true; draw(); }  // the kernel has closed the picture; what it showed last stays
 
   const observer = new IntersectionObserver(([entry]) => { inView = entry.isIntersecting; wake(); });

@@ -9,6 +9,7 @@ They need the standard library alone, and know neither Redis nor Rx.
 checks       refuse invalid arguments, and show them in the message
 functions    what kind of function a user gave
 times        moments and delays: how `run_at` is converted to a score, and back
+when         moments and lengths of time as people write them
 foreign_values  numbers and times of other libraries: read exactly, or refused with what to do
 safe_log     the logger, whatever the user's handlers raise; errors that nobody handles
 monotonic    the clock for waiting, which goes on while a test freezes time

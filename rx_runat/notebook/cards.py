@@ -14,9 +14,12 @@ from rx_runat.model.humanize import attempts, readable, spell, until
 from rx_runat.model.rich import NEXT
 from rx_runat.model.snapshot import Snapshot
 
-_CARD = "display:inline-block;padding:.5em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
-_FAINT = "opacity:.7"
-_MONO = "font-family:var(--jp-code-font-family,monospace);white-space:pre"
+_CARD = (
+    "display:inline-block;box-sizing:border-box;max-width:100%;overflow-wrap:break-word;"
+    "padding:.5em .9em;border:1px solid rgba(128,128,128,.45);border-radius:6px"
+)
+_FAINT = "opacity:.75"  # of the page's own colour, whose contrast it keeps above 4.5 in light and dark themes
+_MONO = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
 
 
 def queue_card(title: str, queue_name: str, where: str, stopped: bool, body: Callable[[], str]) -> str:
@@ -77,8 +80,8 @@ def _table(rows: Sequence[tuple[str, ...]], size: int) -> str:
     more = size - len(rows)
     rest = [(f"<span style='{_FAINT}'>… {more:,} more</span>", *[""] * (len(rows[0]) - 1))] if more > 0 else []
     lines = "".join(f"<tr style='background:none'>{''.join(map(_cell, row))}</tr>" for row in [*rows, *rest])
-    return f"<table style='margin:.2em 0 0'>{lines}</table>"
+    return f"<table style='margin:.2em 0 0;font-size:inherit'>{lines}</table>"
 
 
 def _cell(html: str) -> str:
-    return f"<td style='text-align:left;padding:0 1.2em 0 0'>{html}</td>"
+    return f"<td style='text-align:left;vertical-align:top;padding:0 1.2em 0 0'>{html}</td>"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from operator import itemgetter
 
-from rx_runat.drawing.palette import PAPER, RULE
-from rx_runat.drawing.svg import CHARACTER, ERROR, FAINT, WIDTH, Svg, hue, ticks, width_of
+from rx_runat.drawing.palette import PAPER, RULE, Hue
+from rx_runat.drawing.svg import CHARACTER, ERROR, FAINT, WIDTH, Svg, hue, hues, ticks, width_of
 from rx_runat.model.humanize import readable
 from rx_runat.notebook.labels import put_labels
 
 NAME = 24  # columns of a stream's name; a longer one is cut in the middle
-LABEL = 24  # columns of the label beside a marble; the pointer shows more of it
+LABEL = 24  # columns of the label beside a marble; its hint has more of it
 
 _R = 6.0  # px of a marble
 _APART = 11.0  # px: marbles that are closer would cover each other; they become one, with their number
@@ -54,6 +56,8 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
         return left + _R + 4 + after * scale
 
     now = WIDTH - 8 if elapsed >= seconds else place(elapsed) + 14
+    every = merge(*(track.marbles for track in tracks), key=itemgetter(0))
+    colors = hues(label for _, label in every)  # equal labels have one colour in all streams; the first ones differ
     lines = [_Line(track, place, left, now) for track in tracks]
     height = sum(line.height for line in lines) + _FOOT
     svg = Svg(WIDTH, height, f"Marble diagram of {', '.join(track.name for track in tracks)}")
@@ -65,7 +69,7 @@ def draw(tracks: Sequence[Track], seconds: float, elapsed: float) -> str:
     svg.text(WIDTH - 8, height - 6, "time since the recording began", anchor="end", color=FAINT)
     top = 0.0
     for line in lines:
-        line.draw(svg, top)
+        line.draw(svg, top, colors)
         top += line.height
     return str(svg)
 
@@ -133,13 +137,13 @@ class _Line:
         self._is_error_below = self._end + 11 + width_of(self._error) > WIDTH - 2
         self.height = self._above + (30 if self._error and self._is_error_below else 14)
 
-    def draw(self, svg: Svg, top: float) -> None:
-        """Draw the line, with its upper end at `top`."""
+    def draw(self, svg: Svg, top: float, colors: Mapping[str, Hue]) -> None:
+        """Draw the line, with its upper end at `top`; `colors` of labels, where they are not their `hue`."""
         track, end, y = self._track, self._end, top + self._above
         svg.text(4, y + 4, readable(track.name, NAME))
         svg.line(self._left, y, end, y, width=1.5)
         for group in self._groups:
-            self._draw_group(svg, group, y)
+            self._draw_group(svg, group, y, colors)
         if track.ended_after is None:
             svg.path(f"M{end - 6:.1f} {y - 4:.1f}l7 4l-7 4", width=1.5)
         elif track.error is None:
@@ -155,7 +159,7 @@ class _Line:
         text = readable(self._error, int((WIDTH - 2 - self._left) / CHARACTER))
         svg.text(min(self._end - 6, WIDTH - 2 - width_of(text)), y + 20, text, color=ERROR)
 
-    def _draw_group(self, svg: Svg, group: _Group, y: float) -> None:
+    def _draw_group(self, svg: Svg, group: _Group, y: float, colors: Mapping[str, Hue]) -> None:
         if len(group.labels) > 1:
             hint = ", ".join(group.labels[:20]) + (", …" if len(group.labels) > 20 else "")
             x = group.middle(self._left)
@@ -170,7 +174,8 @@ class _Line:
                 is_below = label.start < x < label.end
                 svg.path(f"M{x:.1f} {y - _R - 2:.1f}V{base + 4 if is_below else base - 8:.1f}", color=RULE)
             svg.text(label.start, base, _short(words))
-        svg.dot(x, y, _R, color=hue(words), fill=hue(words), hint=words)
+        color = colors.get(words) or hue(words)
+        svg.dot(x, y, _R, color=color, fill=color, hint=words)
 
 
 def _short(label: str) -> str:

@@ -17,7 +17,7 @@ from rx_runat.notebook.recording import Recording
 from rx_runat.notebook.text_diagram import spell_out
 from rx_runat.stream.ticks import Seconds
 
-_LONGEST = 200  # columns of a label that the pointer shows; the diagram itself shows fewer
+_LONGEST = 200  # columns of a label in a hint; the diagram itself shows fewer
 
 
 class Marbles(Recording):
@@ -73,7 +73,8 @@ def marbles(
 
     A recording subscribes at once, so it takes the keys of a queue that it records. In a notebook, `marbles(...)` as
     the last line of a cell shows a diagram that grows, and `await marbles(...)` shows it when it is complete. In a
-    script, use `print(marbles(...).run())`.
+    script, use `print(marbles(...).run())`. Long names are cut in the middle. Marbles that are close together are drawn
+    without labels, or as one with their number; `recording.tracks` has them all.
 
     Temperature: hot: the recording has begun when this returns.
     Delivery:    the recording is a subscriber of each stream. If `label` raises, the marble shows "?".
@@ -89,7 +90,7 @@ def marbles(
         streams: streams by name, for names that cannot be keyword arguments.
         scheduler: a virtual-time scheduler; then all of the time passes before this returns. None: record live.
         label: returns the text beside a value; by default the key of a job, claim, outcome or dead letter, else
-            `str(value)`. Equal texts have the same colour, in all streams and diagrams.
+            `str(value)`. Equal texts of a diagram have one colour.
         more: streams by name.
 
     Raises:

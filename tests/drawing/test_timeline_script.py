@@ -93,3 +93,32 @@ def test_a_view_says_that_its_kernel_has_restarted(page: Picture) -> None:
     assert "the kernel was restarted · 13 scheduled" in page.label
     page.show(busy())  # the kernel is there after all
     assert "restarted" not in page.label
+    for state in ("still", "stopped"):  # these have nothing to lose
+        page.show(busy(), state=state)
+        page.page.evaluate("tell('comm_live_update')")
+        assert "restarted" not in page.label
+
+
+def test_a_view_out_of_sight_answers_when_it_comes_into_sight(page: Picture) -> None:
+    before = page.sent
+    page.page.evaluate("document.querySelector('#here').style.marginTop = '3000px'")
+    page.page.wait_for_timeout(200)  # the browser tells the view so
+    page.page.evaluate("frame => show(frame)", {**busy(), "asks": 7})
+    page.page.wait_for_timeout(2_500)  # two looks
+    assert page.sent == before
+    page.page.evaluate("document.querySelector('#here').style.marginTop = 0")
+    page.page.wait_for_function("n => model.sent.length > n", arg=len(before))
+    assert page.sent == [*before, {"view": "here"}]
+
+
+def test_a_view_that_gets_no_frames_says_so_and_stands_still(pages: Callable[..., Picture]) -> None:
+    page = pages(760)
+    page.show(busy())
+    assert "no news" not in page.label
+    page.page.evaluate("const real = performance.now.bind(performance); performance.now = () => real() + 16e3")
+    page.page.wait_for_function("document.querySelector('canvas').ariaLabel.includes('no news')")
+    written = page.texts()
+    page.page.wait_for_timeout(1_500)
+    assert page.texts() == written
+    page.show(busy())
+    assert "no news" not in page.label

@@ -15,6 +15,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 
 from rx_runat import DeadLetter, InvalidSetting, Job, RunAt, settle
 from rx_runat.drawing.svg import ERROR, hue
+from rx_runat.model.humanize import columns
 from rx_runat.notebook import marbles
 from rx_runat.testing import virtual_queue
 from tests.support.waiting import wait_until
@@ -118,7 +119,7 @@ def words_of(svg: str, tag: str) -> list[str]:
     return [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{tag}")]
 
 
-def test_labels_stand_in_rows_and_the_pointer_shows_those_without_room() -> None:
+def test_labels_stand_in_rows_and_hints_have_those_without_room() -> None:
     recording, _, _ = recorded(*(on_next(5 + i / 5, f"a long label {i}") for i in range(6)))
     written, hints = (
         [each for each in words_of(recording.svg(), tag) if each.startswith("a long")] for tag in ("text", "title")
@@ -141,6 +142,15 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
     assert str(recording).startswith("orders of 20…s before it  -")
 
 
+def test_wide_characters_take_two_columns_of_text() -> None:
+    scheduler = TestScheduler()
+    stream = scheduler.create_hot_observable(on_next(2, "お茶"), on_next(7, "bus"))
+    lines = str(marbles(10, {"茶": stream, "abcd": stream}, scheduler=scheduler)).splitlines()
+    assert lines[0].startswith("茶    --")
+    assert lines[1].startswith("abcd  --")
+    assert len({columns(line) for line in lines[:2]}) == 1
+
+
 def test_axes_have_titles() -> None:
     assert "time since the recording began" in words_of(recorded()[0].svg(), "text")
 
@@ -151,7 +161,7 @@ def colours_of(svg: str, hint: str) -> list[str]:
     return [dot.attrib["fill"] for dot in dots if "".join(dot.itertext()) == hint]
 
 
-def test_a_value_keeps_its_colour_in_all_streams_and_diagrams(queue: RunAt) -> None:
+def test_a_value_keeps_its_colour_in_all_streams(queue: RunAt) -> None:
     queue.schedule("tea", 1)
     outcomes = queue.claims(lease=30).pipe(ops.take(1), settle(lambda claim: claim.key))
     keys = {
@@ -163,6 +173,21 @@ def test_a_value_keeps_its_colour_in_all_streams_and_diagrams(queue: RunAt) -> N
     second = marbles(60, labels=rx.of(b"tea"), label=bytes.decode).run()
     assert colours_of(first.svg(), "tea") == [hue("tea").light] * 4
     assert colours_of(second.svg(), "tea") == [hue("tea").light]
+
+
+def test_the_first_values_of_a_diagram_differ_in_colour() -> None:
+    """In whatever streams they come: two values with one colour would be taken for the same value."""
+    for start in range(0, 300, 6):
+        keys = [f"mail:{n}" for n in range(start, start + 6)]
+        scheduler = TestScheduler()
+        streams = {"one": keys[::2], "two": keys[1::2], "all": keys}
+        hot = {
+            name: scheduler.create_hot_observable(*(on_next(1 + keys.index(key), key) for key in stream))
+            for name, stream in streams.items()
+        }
+        svg = marbles(10, hot, scheduler=scheduler).svg()
+        assert len({tuple(colours_of(svg, key)) for key in keys}) == 6
+        assert all(len(colours_of(svg, key)) == 2 and len(set(colours_of(svg, key))) == 1 for key in keys)
 
 
 def test_values_that_differ_in_the_middle_alone_have_colours_of_their_own() -> None:

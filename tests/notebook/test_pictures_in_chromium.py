@@ -1,4 +1,4 @@
-"""Pictures of streams as Chromium draws them: they fit the page, nothing is overprinted, and dark pages get dark ones.
+"""Pictures of streams, and cards, in Chromium: they fit the page, nothing is overprinted, dark pages get dark pictures.
 
 Pictures of what was on the screen go to pytest's temporary directory, or to `$RX_RUNAT_SCREENSHOTS`.
 """
@@ -10,14 +10,18 @@ import os
 import random
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import reactivex as rx
 from PIL import Image
+from reactivex import operators as ops
 
+from rx_runat import Job, RunAt
 from rx_runat.drawing.palette import COLORS, PAPER
 from rx_runat.notebook import lateness
 from rx_runat.notebook.diagram import Track, draw
@@ -66,7 +70,7 @@ OVERPRINTED = """() => {
   const found = [];
   for (const svg of document.querySelectorAll('svg')) {
     const page = document.documentElement.clientWidth, whole = svg.getBoundingClientRect();
-    if (whole.right > page || whole.width > 760) found.push(`a picture of ${whole.width} px`);
+    if (whole.right > page || whole.width > 1000) found.push(`a picture of ${whole.width} px`);
     const texts = [...svg.querySelectorAll('text')].map(each => [each.textContent, each.getBoundingClientRect()]);
     texts.forEach(([words, box], n) => {
       if (box.left < whole.left - 1 || box.right > whole.right + 1) found.push(`${words} outside`);
@@ -106,17 +110,31 @@ def corner(page: Any) -> str:
     return f"#{bytes(pixel).hex()}"
 
 
+@pytest.mark.parametrize("width", [400, 640, 1200])
+def test_an_image_of_a_picture_takes_the_width_of_the_page(page: Any, width: int) -> None:
+    """JupyterLab shows such an image, without a style."""
+    svg = draw(TRACKS, 10, 10)
+    page.set_viewport_size({"width": width, "height": 1200})
+    page.set_content(f"<body style='margin:0'>{as_image(svg)}")
+    script = "[...document.images].flatMap(each => [each.clientWidth, each.clientHeight])"
+    _, _, wide, tall = map(float, ElementTree.fromstring(svg).attrib["viewBox"].split())
+    assert page.evaluate(script) == pytest.approx([width, width * tall / wide], abs=1)
+
+
+def as_image(svg: str) -> str:
+    return f"<img src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
+
+
 @pytest.mark.parametrize("system", ["light", "dark"])
 @pytest.mark.parametrize("of_page", ["", "light", "dark"])
 @pytest.mark.parametrize("is_image", [True, False], ids=["image", "part"])
 def test_a_picture_is_as_dark_as_its_page(page: Any, system: str, of_page: str, is_image: bool) -> None:
     """A page that names no scheme is light, also on a dark system; an image in it cannot know that."""
     svg = draw(TRACKS[:1], 10, 10)
-    image = f"<img src='data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}'>"
     page.set_viewport_size({"width": 900, "height": 400})
     page.emulate_media(color_scheme=system)
     style = f"color-scheme:{of_page};" if of_page else ""
-    page.set_content(f"<html style='{style}'><body style='margin:8px'>{image if is_image else svg}")
+    page.set_content(f"<html style='{style}'><body style='margin:8px'>{as_image(svg) if is_image else svg}")
     assert corner(page) == getattr(PAPER, of_page or (system if is_image else "light"))
 
 
@@ -143,6 +161,39 @@ def test_labels_have_a_contrast_of_4_5(page: Any, scheme: str) -> None:
 def from_css(color: str) -> str:
     """A colour as `#rrggbb`, from `rgb(...)`."""
     return f"#{bytes(map(int, re.findall('[0-9]+', color))).hex()}"
+
+
+@pytest.fixture(scope="module")
+def cards() -> str:
+    """Cards of long names."""
+    keys = [f"order:2026-11-27T08:00:00:customer-00042:line-{n}" for n in range(8)]
+    with RunAt("memory://", queue_name="orders of 2026-11-27 and of the days before, in the north") as queue:
+        queue.on_next([Job(key, timedelta(hours=n), data={"cups": n}) for n, key in enumerate(keys)])
+        claim = queue.claims(lease=30).pipe(ops.first()).run()
+        seen = [queue, claim, Job(keys[1], 1, data="x" * 200)]
+        html = [each._repr_html_() for each in seen]
+        claim.bury("the post office is closed until Monday, and so is the other one, which is across the street")
+        return "<p>".join([*html, queue.dead._repr_html_()])
+
+
+@pytest.mark.parametrize("width", [400, 640, 1200])
+def test_cards_fit_the_page(page: Any, cards: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.set_content(f"<body style='font:13px sans-serif'>{cards}")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+# What JupyterLab's themes give outputs: the colour of text, and of the paper.
+@pytest.mark.parametrize("text, paper", [("#212121", "#ffffff"), ("#e0e0e0", "#111111")])
+def test_what_is_faint_on_a_card_has_a_contrast_of_4_5(page: Any, cards: str, text: str, paper: str) -> None:
+    page.set_content(f"<body style='color:{text};background:{paper}'>{cards}")
+    opacities = page.evaluate("[...document.querySelectorAll('span')].map(each => +getComputedStyle(each).opacity)")
+    assert min(opacities) < 1
+    seen = (
+        round(int(text[n : n + 2], 16) * min(opacities) + int(paper[n : n + 2], 16) * (1 - min(opacities)))
+        for n in (1, 3, 5)
+    )
+    assert contrast(f"#{bytes(seen).hex()}", paper) >= 4.5
 
 
 def test_the_style_of_a_picture_leaves_the_page_alone(page: Any) -> None:

@@ -52,6 +52,8 @@ work_log        the file in which workers log what they do, and the check of wha
 
 readme          the code blocks of the README
 web             the README's web app as a process, and the service that its worker calls
+asking          asks the page of a queue over ASGI, as a browser does
+page            the page of a queue in headless Chromium, and `rx-runat ui` as a process
 run_notebooks   execute the notebooks
 browser         JupyterLab on loopback, and headless Chromium that shows it
 told            what pictures in a notebook tell, as counts

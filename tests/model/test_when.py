@@ -1,4 +1,4 @@
-"""Moments and lengths of time, as the command reads them."""
+"""Moments and lengths of time, as people write them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_runat import InvalidJob
-from rx_runat.cli.when import parse_duration, parse_when
 from rx_runat.model.times import EPOCH, RunAtTime
+from rx_runat.model.when import parse_duration, parse_when
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=UTC)
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}

@@ -1,4 +1,4 @@
-"""Moments and lengths of time, as the command reads them.
+"""Moments and lengths of time as people write them: on the command line, and on the page.
 
 +0.56  +10s  +1h30m  +2d  +1w    a delay: one number or more, each with its unit, the longest unit first
 2026-12-24T18:00:00+01:00        ISO 8601 with an offset, or Z

@@ -1,0 +1,253 @@
+"""One look for all viewers, none while nobody looks, and a slow viewer who loses frames."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import pytest
+import redis
+
+from rx_runat import RunAt
+from rx_runat.drawing.scene import Scene
+from rx_runat.ui.feed import Feed, Viewer
+from rx_runat.ui.stream import Stream
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
+
+Events: TypeAlias = "list[tuple[str, Any]]"
+
+
+def feed_of(queue: RunAt) -> Feed:
+    return Feed(queue, lambda: Scene("jobs", 10_000, None))
+
+
+def events(text: bytes) -> Events:
+    """The kinds and values of server-sent events."""
+    found: Events = []
+    for each in text.decode("ascii").split("\n\n"):
+        fields = dict(line.partition(": ")[::2] for line in each.splitlines())
+        if "event" in fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """As `wait_until`, on an event loop."""
+    await asyncio.to_thread(wait_until, condition, what)
+
+
+async def next_of(viewer: Viewer, kind: str) -> Any:
+    """Take events until one of a kind comes, and return its value."""
+    while True:
+        for each, value in events(await viewer.take(20) or b""):
+            if each == kind:
+                return value
+
+
+def looks() -> int:
+    return sum(each.name == "rx_runat timeline" for each in threading.enumerate())
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(main)
+
+
+def test_twenty_viewers_share_one_look_which_ends_with_the_last(queue: RunAt) -> None:
+    async def main() -> None:
+        feed = feed_of(queue)
+        viewers = [Viewer() for _ in range(20)]
+        for each in viewers:
+            feed.join(each)
+        queue.schedule("a", 4e9)
+        for each in viewers:
+            while (await next_of(each, "frame"))["counts"]["scheduled"] != 1:
+                pass
+        assert looks() == 1
+        for each in viewers[1:]:
+            feed.leave(each)
+        await until(lambda: feed.is_looking, "one is enough")
+        feed.leave(viewers[0])
+        feed.leave(viewers[0])
+        await until(lambda: not feed.is_looking and not looks(), "nobody looks any more")
+
+    run(main())
+
+
+def test_nothing_is_asked_of_redis_while_nobody_looks(queue: RunAt, client: redis.Redis) -> None:
+    def calls() -> int:
+        return sum(each["calls"] for name, each in client.info("commandstats").items() if "eval" in name)
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        assert not feed.is_looking
+        before = calls()
+        viewer = Viewer()
+        feed.join(viewer)
+        await until(lambda: calls() > before + 3, "it looks")
+        feed.leave(viewer)
+        await until(lambda: not feed.is_looking and not looks(), "it looks no more")
+        after = calls()
+        await until(lambda: client.ping(), "Redis goes on")
+        assert calls() == after
+
+    run(main())
+
+
+def test_the_tables_come_with_the_frames(queue: RunAt) -> None:
+    queue.schedule("a", 4e9, data={"to": "ann"})
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        viewer = Viewer()
+        feed.join(viewer)
+        tables = await next_of(viewer, "tables")
+        assert tables["next"] == [{"key": "a", "shown": "a", "at": 4e12, "data": '{"to":"ann"}'}]
+        feed.leave(viewer)
+
+    run(main())
+
+
+def test_who_does_not_read_keeps_the_latest_frame_alone(queue: RunAt) -> None:
+    async def main() -> None:
+        viewer = Viewer()
+        for number in range(10_000):
+            viewer.offer("frame", b"event: frame\ndata: %d\n\n" % number)
+            viewer.offer("tables", b"event: tables\ndata: %d\n\n" % number)
+        assert events(await viewer.take(1) or b"") == [("frame", 9_999), ("tables", 9_999)]
+        assert await viewer.take(0) == b""
+
+    run(main())
+
+
+def test_a_slow_viewer_delays_nobody(queue: RunAt) -> None:
+    """One stream is stuck in its first send: the other one goes on, and the first one gets what is new then."""
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        stuck, sent, goes_on = [], [], asyncio.Event()
+
+        async def send_never(message: Any) -> None:
+            stuck.append(message.get("body", b""))
+            await goes_on.wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message.get("body", b""))
+
+        async def receive() -> Any:
+            return await asyncio.Future()
+
+        streams = [asyncio.create_task(Stream(feed)({"type": "http"}, receive, each)) for each in (send_never, send)]
+        for number in range(1, 6):
+            queue.schedule(f"k{number}", 4e9)
+            await until(lambda n=number: f'"scheduled":{n},' in b"".join(sent).decode(), "the other one saw it")
+        assert stuck == [b""]
+        goes_on.set()
+        await until(lambda: '"scheduled"' in b"".join(stuck).decode(), "the first one goes on")
+        frames = [value for kind, value in events(b"".join(stuck)) if kind == "frame"]
+        assert frames[0]["counts"]["scheduled"] == 5
+        feed.close()
+        await asyncio.gather(*streams)
+
+    run(main())
+
+
+def test_a_viewer_who_comes_later_is_told_the_time_of_now(queue: RunAt) -> None:
+    """At rest no frame is published, so the last one may be old."""
+    queue.schedule("a", timedelta(days=1))
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        first, second = Viewer(), Viewer()
+        feed.join(first)
+        frame = await next_of(first, "frame")
+        feed._frame_at -= 60  # as if a minute had passed since
+        feed.join(second)
+        late = await next_of(second, "frame")
+        assert 60_000 <= late["now"] - frame["now"] < 80_000
+        assert late["marks"] == frame["marks"]
+        for each in (first, second):
+            feed.leave(each)
+
+    run(main())
+
+
+def test_a_stream_ends_when_its_viewer_leaves(queue: RunAt) -> None:
+    async def main() -> None:
+        feed = feed_of(queue)
+        left = asyncio.Event()
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        stream = asyncio.create_task(Stream(feed)({"type": "http"}, receive, send))
+        await until(lambda: any(b"event: frame" in each.get("body", b"") for each in sent), "a frame came")
+        assert sent[0]["status"] == 200
+        assert dict(sent[0]["headers"])[b"content-type"] == b"text/event-stream; charset=utf-8"
+        left.set()
+        await stream
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_close_ends_all_streams_and_those_that_come_later(queue: RunAt) -> None:
+    async def main() -> None:
+        feed = feed_of(queue)
+        first, second = Viewer(), Viewer()
+        feed.join(first)
+        await next_of(first, "frame")
+        feed.close()
+        feed.close()
+        assert not feed.is_looking
+        while await first.take(20) is not None:
+            pass
+        feed.join(second)
+        assert await second.take(20) is None
+        feed.leave(second)
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["stop", "away"])
+def test_what_ails_the_queue_is_in_the_frame(make: Callable[..., RunAt], own_server: Server, how: str) -> None:
+    queue = make(own_server.url)
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        viewer = Viewer()
+        feed.join(viewer)
+        assert (await next_of(viewer, "frame"))["note"] == ""
+        await asyncio.to_thread(queue.stop if how == "stop" else own_server.kill)
+        while not (note := (await next_of(viewer, "frame"))["note"]):
+            pass
+        assert ("was stopped" in note) == (how == "stop")
+        feed.leave(viewer)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_what_was_changed_by_hand_is_read_at_once(queue: RunAt) -> None:
+    async def main() -> None:
+        feed = feed_of(queue)
+        feed.look_soon()  # nobody looks: nothing to do
+        viewer = Viewer()
+        feed.join(viewer)
+        assert (await next_of(viewer, "tables"))["next"] == []
+        queue.schedule("a", 4e9)
+        feed.look_soon()
+        while not (await next_of(viewer, "tables"))["next"]:
+            pass
+        feed.leave(viewer)
+
+    run(main())

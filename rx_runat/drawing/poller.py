@@ -56,6 +56,7 @@ class Poller:
         self._counted = 0.0
         self._quiet = _BEAT  # seconds since a frame was published
         self._eventful: Frame | None = None  # the frame that last had a mark which the frame before it did not have
+        self._happened: set[tuple[Any, ...]] = set()  # the marks of that one that are no keys to come
         self._known: set[tuple[Any, ...]] = set()  # the marks of the last frame
         renew_in_child(self, Poller._leave_to_parent)
 
@@ -111,8 +112,11 @@ class Poller:
                 note, state = "the queue was stopped", "stopped"
             frame = self._scene.frame(note, state, self.viewers.asks)
             marks = _marks(frame)
-            if self._eventful is None or marks - self._known:
-                self._eventful = frame
+            happened = {mark for mark in marks if mark[1] not in ("waiting", "due")}
+            # A later frame with all that has happened is better: it lacks keys that were drawn as waiting though they
+            # had come already, because a claim was reported after the snapshot, and keys that were cancelled.
+            if self._eventful is None or marks - self._known or self._happened <= happened:
+                self._eventful, self._happened = frame, happened
             self._known = marks
             if state != "stopped":
                 return frame

@@ -24,8 +24,10 @@ def fresh(name: str, make: Callable[_P, _D], /, *args: _P.args, **kwargs: _P.kwa
         run  fresh("printer", queue.subscribe, print)     the first one ends, then this one subscribes
         key  --a--                                        is printed once
 
-    A cell that is run twice then has one subscription, or one queue, not two that compete for keys. If `make` raises,
-    the name stands for nothing: the old disposable is gone by then.
+    A cell that is run twice then has one subscription, or one queue, not two that compete for keys. A queue that is
+    made anew ends all subscriptions of the old one, also those that nobody can dispose of: a `run()` behind
+    `ops.share`, for example, stays subscribed when it is interrupted. If `make` raises, the name stands for nothing:
+    the old disposable is gone by then.
 
     Args:
         name: any text; names are shared by the whole kernel.

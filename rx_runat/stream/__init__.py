@@ -29,6 +29,7 @@ A due key on its way out:
     delivery         one claim, key by key, to the subscribers
     subscribers      who subscribes to a source at the moment
     taps             observers of what a queue does here, for drawings, metrics and traces
+    rx_callbacks     what RxPY's callbacks refer to, up to the end of the pipeline
     unrun            refuses a callback that would run nothing, such as an `async def`
     endless_waits    refuses a `run()` that could not end
     look_lock        one look at a time; under the same lock the source ends, after the look in progress
@@ -36,6 +37,7 @@ A due key on its way out:
 Subscribers:
 
     hot              `Hot` is an Observable, a `Publisher` calls its `Subscriber`s
+    interrupted_run  ends the subscriptions of a `run()` that is interrupted
     rendezvous       one value handed to an event loop, while the source waits
     async_iteration  `async for`
     jobs             `queue.jobs` and the other streams with a name

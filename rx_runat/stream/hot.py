@@ -23,6 +23,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 from rx_runat.errors import InvalidSetting
 from rx_runat.model.forks import only_here
 from rx_runat.model.safe_log import unhandled
+from rx_runat.stream.interrupted_run import end_if_interrupted
 from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
 from rx_runat.stream.unrun import refuse_unrun
 
@@ -267,7 +268,8 @@ class Hot(Observable[_T]):
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
         publisher = self._publisher
         publisher.join(subscriber)
-        return Disposable(only_here(lambda: publisher.leave(subscriber)))
+        subscription = Disposable(only_here(lambda: publisher.leave(subscriber)))
+        return end_if_interrupted(subscription, on_next, on_completed)
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

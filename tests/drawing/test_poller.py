@@ -130,6 +130,20 @@ def test_a_stopped_queue_keeps_the_picture_that_last_showed_something_new() -> N
     assert end["counts"]["received"] == 2
 
 
+def test_a_stopped_queue_shows_no_keys_that_wait_no_more() -> None:
+    queue, scheduler = virtual_queue()
+    poller = Poller(queue, scene(), lambda _: None)
+    queue._sources.taps.append(poller)
+    queue.subscribe(lambda _: None)
+    queue.on_next([Job("a", 1), Job("b", 9)])
+    scheduler.advance_to(1)
+    assert [mark[0] for mark in marks(poller.poll())] == ["fired", "waiting"]
+    queue.cancel("b")
+    poller.poll()
+    queue.stop()
+    assert [mark[0] for mark in marks(poller.poll())] == ["fired"]
+
+
 def test_a_picture_in_which_nothing_changes_is_published_every_five_seconds(queue: RunAt) -> None:
     frames: list[Frame] = []
     poller = Poller(queue, scene(), frames.append)

@@ -39,6 +39,43 @@ await asyncio.sleep(0.1)
 queue.stop()
 """
 
+# What the button "Interrupt the kernel" does, after the first key. ipykernel ends an `await` when the event loop has
+# something to do next: here that is the second key.
+INTERRUPTED = [
+    """
+import os, signal, threading
+from datetime import timedelta
+from reactivex import operators as ops
+from rx_runat import Job, RunAt
+queue = RunAt("embedded://")
+
+def interrupt(key):
+    if key == "a":
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+pipeline = queue.pipe(ops.do_action(interrupt), ops.ignore_elements())
+jobs = [Job("a", 0), Job("b", timedelta(seconds=1))]
+""",
+    """
+queue.on_next(jobs)
+try:
+    pipeline.run()
+except KeyboardInterrupt:
+    print("run() was interrupted")
+""",
+    """
+queue.on_next(jobs)
+try:
+    await pipeline
+except asyncio.CancelledError:
+    print("await was interrupted")
+""",
+]
+ALL_LEAVE = """
+while queue._source.subscribers:
+    await asyncio.sleep(0.01)
+"""
+
 
 SLOW = ("2", "4", "5")  # the default run leaves these out
 PARAMS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * path.name.startswith(SLOW)) for path in PATHS]
@@ -54,7 +91,11 @@ def executed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ]
     home = tmp_path_factory.mktemp("books")
     raises = home / "raises.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(RAISES)]), raises)
+    setup, run, wait = INTERRUPTED
+    cells = [
+        nbformat.v4.new_code_cell(each) for each in (RAISES, setup, run, ALL_LEAVE, wait, ALL_LEAVE, "queue.stop()")
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), raises)
     paths = [*{call.params["path"] for call in selected if call is not None}, raises]
     done = {path.name: home / f"done-{path.name}" for path in paths}
     jobs = [(str(path), str(done[path.name]), str(tmp_path_factory.mktemp("rx"))) for path in paths]
@@ -99,11 +140,37 @@ def test_it_is_committed_as_executed_small_and_tidy(path: Path) -> None:
             ElementTree.fromstring(output.data["image/svg+xml"])
 
 
+NEEDS = {"embedded": "embedded://", "memory": "virtual_queue(", "notebook": "timeline(", "cron": "cron("}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_it_says_at_its_beginning_which_extras_it_needs(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    needed = [extra for extra, word in NEEDS.items() if word in code]
+    assert f"This notebook needs `pip install 'rx-runat[{','.join(needed)}]'`" in cells[0].source.replace("\n", " ")
+
+
+def test_the_first_notebook_begins_with_the_picture_that_the_readme_shows() -> None:
+    book = nbformat.read(PATHS[0], as_version=4)
+    assert README_PICTURES["timeline.svg"] == (PATHS[0].name, 1)
+    beginning = [cell for cell in book.cells if cell.cell_type == "code"][:3]
+    assert "timeline(queue" in beginning[1].source
+    (shown,) = [output for output in beginning[2].outputs if "image/svg+xml" in output.get("data", {})]
+    assert shown.data["image/svg+xml"] == (FOLDER / "timeline.svg").read_text().strip()
+
+
 def test_an_exception_of_a_subscriber_shows_in_the_notebook(executed: dict[str, Any]) -> None:
     book = executed["raises.ipynb"]
     (text,) = standard_error(book)
     assert "ZeroDivisionError" in text
     assert "Exception in thread" in text
+
+
+def test_a_cell_that_is_interrupted_leaves_no_subscription(executed: dict[str, Any]) -> None:
+    """Both cells that wait until nobody subscribes have come to their end."""
+    printed = [output.text for output in outputs(executed["raises.ipynb"]) if output.get("name") == "stdout"]
+    assert printed == ["run() was interrupted\n", "await was interrupted\n"]
 
 
 @pytest.mark.parametrize("picture", README_PICTURES)

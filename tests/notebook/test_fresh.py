@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
-from rx_runat import RunAt
+from rx_runat import Job, RunAt
 from rx_runat.notebook import fresh
+from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 
@@ -39,6 +41,18 @@ def test_of_a_queue_that_is_made_twice_the_first_is_stopped() -> None:
     assert repr(first) == "<RunAt 'RunAt~default' on memory://fresh, stopped>"
     assert repr(second) == "<RunAt 'RunAt~default' on memory://fresh>"
     second.stop()
+
+
+def test_a_queue_that_is_made_anew_ends_subscriptions_that_nobody_can_dispose_of(server: Server) -> None:
+    ghost: list[str] = []
+    queue = fresh("queue", RunAt, server.url)
+    queue.pipe(ops.share()).subscribe(ghost.append)  # the subscription is lost
+    queue = fresh("queue", RunAt, server.url)
+    keys = [f"k{n}" for n in range(9)]
+    queue.on_next([Job(key, 0) for key in keys])
+    assert queue.pipe(ops.take(len(keys)), ops.to_list()).run() == keys
+    assert ghost == []
+    queue.stop()
 
 
 def test_if_making_fails_the_name_stands_for_nothing() -> None:

@@ -56,5 +56,6 @@ asking          asks the page of a queue over ASGI, as a browser does
 page            the page of a queue in headless Chromium, and `rx-runat ui` as a process
 run_notebooks   execute the notebooks
 browser         JupyterLab on loopback, and headless Chromium that shows it
+told            what pictures in a notebook tell, as counts
 quick_nbformat  nbformat without its slowest import
 """

@@ -18,9 +18,9 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 HOME = "/home/ada"  # in what is committed, instead of the home of whoever executed it
 README_PICTURES = {
-    "timeline.svg": ("1-schedule-and-receive.ipynb", -1),
+    "timeline.svg": ("1-schedule-and-receive.ipynb", 1),
     "marbles.svg": ("2-compose.ipynb", 0),
-    "claims.svg": ("4-at-least-once.ipynb", 3),
+    "claims.svg": ("4-at-least-once.ipynb", 4),
 }
 """The pictures that the README shows: file name -> (notebook, number of the picture among its outputs)."""
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -35,6 +35,7 @@ PIPELINES: dict[str, Pipeline] = {
 def interrupt() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Sends SIGINT to this process as soon as a condition is true, from a thread of its own."""
     threads: list[threading.Thread] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
 
     def when(condition: Callable[[], object]) -> None:
         def send() -> None:
@@ -47,6 +48,7 @@ def interrupt() -> Iterator[Callable[[Callable[[], object]], None]]:
     yield when
     for thread in threads:
         thread.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from reactivex import Observable
 from reactivex import operators as ops
 
 from rx_runat import Job, RunAt, settle
+from rx_runat.stream.interrupted_run import _Wait
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -31,21 +34,31 @@ PIPELINES: dict[str, Pipeline] = {
 }
 
 
+def main_waits() -> bool:
+    """True if the main thread has come to the wait of a `run()`: an interrupt before it ends nothing."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    return any(each.f_code is _Wait.__call__.__code__ for each, _ in traceback.walk_stack(frame))
+
+
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Sends SIGINT to this process as soon as a condition is true, from a thread of its own."""
+    """Sends SIGINT to this process when a condition is true and its main thread waits in `run`, from another thread."""
     threads: list[threading.Thread] = []
+    pause = threading.Event()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
 
     def when(condition: Callable[[], object]) -> None:
         def send() -> None:
-            wait_until(condition, "the interrupt may come")
-            os.kill(os.getpid(), signal.SIGINT)
+            wait_until(lambda: condition() and main_waits(), "the interrupt may come")
+            while main_waits():  # one that comes just when the wait of a lock begins is seen when that wait ends
+                os.kill(os.getpid(), signal.SIGINT)
+                pause.wait(1)
 
         threads.append(threading.Thread(target=send))
         threads[-1].start()
 
     yield when
+    pause.set()
     for thread in threads:
         thread.join()
     signal.signal(signal.SIGINT, before)

@@ -89,6 +89,12 @@ def test_no_route_serves_a_page_of_another_site(page: Page, path: str, site: str
         assert ask(page, path, headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/", "/stream", "/search", *FILES])
+def test_a_reply_without_a_body_ends(page: Page, path: str) -> None:
+    reply = ask(page, path, "HEAD")
+    assert (reply.status_code, reply.content) == (200, b"")
+
+
 def test_a_person_may_follow_a_link_from_another_site(page: Page) -> None:
     headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
     assert ask(page, "/", headers=headers).status_code == 200

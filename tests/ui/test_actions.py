@@ -142,6 +142,8 @@ def test_without_the_token_nothing_is_done(queue: RunAt, page: Page) -> None:
         FROM_PAGE | {"origin": "http://localhost:8766"},
         FROM_PAGE | {"origin": "http://localhost:8765.evil.example"},
         FROM_PAGE | {"origin": "null"},
+        FROM_PAGE | {"origin": "http://["},
+        FROM_PAGE | {"origin": "http://[x]"},
         {"sec-fetch-site": "same-origin"},
         {},
         {"origin": FOREIGN},

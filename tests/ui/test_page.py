@@ -20,6 +20,7 @@ from rx_runat import Job, RunAt
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.node import Node
 from tests.support.page import Command, View, shots_in
+from tests.support.permissions import forbidden, worker_url
 from tests.support.servers import Server
 
 pytestmark = [
@@ -375,6 +376,25 @@ def test_redis_may_stop_and_come_back(
     seen.wait_for_state("live")
     queue.schedule("after", timedelta(hours=1))
     seen.wait_for(lambda: seen.keys("next") == ["after"], "the page goes on")
+
+
+def test_a_table_that_was_not_read_does_not_say_that_it_is_empty(
+    own_server: Server, queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
+) -> None:
+    queue.schedule("a", timedelta(hours=1), data=7)
+    command, seen = serve("--redis", worker_url(own_server)), view()
+    with own_server.client() as client, forbidden(client, "hget"):
+        seen.open(command.address)
+        seen.wait_for(lambda: "refuses" in seen.page.inner_text("#next .none"), "the table says why it is empty")
+        assert "hget" in seen.page.inner_text("#next .none")
+        assert seen.page.inner_text("#next .more") == ""
+        assert seen.page.inner_text("#out .none") == "No key is out."
+        assert seen.count("scheduled") == "1"
+    seen.wait_for(lambda: seen.keys("next") == ["a"], "it goes on")
+    seen.page.route("**/stream", lambda route: route.abort())
+    seen.page.reload()
+    seen.wait_for_state("lost")
+    assert seen.page.inner_text("#next .none") == "Not read yet."
 
 
 HIDE = """(state) => {

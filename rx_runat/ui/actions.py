@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from rx_runat.errors import InvalidJob, OutcomeUnknown, RunAtError
 from rx_runat.model.humanize import readable, spell
@@ -116,10 +116,13 @@ def _check_origin(request: Request) -> None:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST:
-            raise NotDone(413, f"An action has at most {_LARGEST:,} bytes.")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > _LARGEST:
+                raise NotDone(413, f"An action has at most {_LARGEST:,} bytes.")
+    except ClientDisconnect as error:  # nobody reads the reply, and it is no error of this program
+        raise NotDone(400, "The request broke off.") from error
     return body
 
 

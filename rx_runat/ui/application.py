@@ -60,6 +60,7 @@ def app(
     Who may look: everybody who reaches it, if all `hosts` are loopback and there is no token. On a machine with several
     users that is each of them. With a token, who opened `./?token=...` once; a cookie keeps it. There is one token, for
     looking and for acting. The page is encrypted if its server is (TLS); else whoever sees the traffic sees the token.
+    A server or proxy that logs the addresses of requests, as uvicorn does by default, logs the token with the first.
 
     Delivery:    a viewer who is slow, or whose network is, loses frames, and gets the latest one next.
     Clock:       Redis's; the viewer's clock only shows moments in its time zone.

@@ -116,3 +116,10 @@ def test_a_port_that_is_taken_is_told(
         port = taken.getsockname()[1]
         assert here("ui", "--redis", server.url, "--port", str(port)) == 1
     assert f"the page cannot be served on 127.0.0.1 port {port}: " in capfd.readouterr().err
+
+
+def test_an_address_that_is_none_is_told(
+    here: Callable[..., int], server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert here("ui", "--redis", server.url, "--host", "fe80::1%nowhere") == 1
+    assert "the page cannot be served on fe80::1%nowhere port 8765: " in capfd.readouterr().err

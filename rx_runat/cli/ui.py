@@ -32,7 +32,7 @@ def ui(options: argparse.Namespace) -> int:
         names = [_in_address(host), *names]
     elif not names:
         _refuse(options, f"--host {host} is any address: tell by --allow-host how browsers call this machine")
-    is_needed = options.actions or not set(names) <= set(LOOPBACK)
+    is_needed = options.actions or not {_in_address(host), *names} <= set(LOOPBACK)
     token = os.environ.get(_TOKEN) or (secrets.token_urlsafe() if is_needed else None)
     with open_queue(options) as queue:
         page = _page(options, queue, [*LOOPBACK, *names], token)

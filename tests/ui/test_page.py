@@ -203,6 +203,28 @@ def test_actions_ask_once_and_say_what_happened(
     assert "400 (Bad Request)" in seen.errors[0]
 
 
+def test_a_late_reply_leaves_the_next_question_alone(
+    queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
+) -> None:
+    queue.on_next([Job("mail:1", timedelta(hours=1)), Job("mail:2", timedelta(hours=2))])
+    seen = view()
+    seen.open(serve("--actions").address)
+    seen.wait_for(lambda: len(seen.buttons()) == 4, "each row has its actions")
+    held: list[Any] = []
+    seen.page.route("**/act", lambda route: held.append(route))
+    for status, said in ((200, "mail:1 was cancelled."), (400, "mail:1 is wrong.")):
+        seen.press("cancel mail:1")
+        seen.press("Yes, cancel")
+        seen.wait_for(lambda: seen.page.evaluate("1") and held, "the request is under way")
+        seen.page.keyboard.press("Escape")
+        seen.press("cancel mail:2")
+        held.pop().fulfill(status=status, content_type="application/json", body=json.dumps({"said": said}))
+        seen.wait_for(lambda text=said: seen.said() == text, "it is told")
+        assert seen.page.inner_text("#question") == "Cancel mail:2?"
+        assert not seen.page.is_visible("#problem")
+        seen.press("No, leave it")
+
+
 def test_without_permission_no_action_is_offered_or_done(
     queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
 ) -> None:

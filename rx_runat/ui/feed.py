@@ -163,16 +163,19 @@ class Feed:
 
     def _show_frame(self, frame: Frame) -> None:
         with self._lock:
+            looks = self._looks
+            if looks is None:  # a look that was under way when it was to stop
+                return
             self._frame, self._frame_at = frame, monotonic()
-        looks = self._looks
-        if looks is not None:
-            looks[0].viewers.sign()  # the streams are open, so somebody looks at the picture
+        looks[0].viewers.sign()  # the streams are open, so somebody looks at the picture
         self._send("frame", event("frame", frame))
 
     def _show_tables(self, tables: Mapping[str, Any]) -> None:
         shown = event("tables", tables)
         if shown != self._tables:
             with self._lock:
+                if self._looks is None:
+                    return
                 self._tables = shown
             self._send("tables", shown)
 

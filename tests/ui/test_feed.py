@@ -51,6 +51,15 @@ async def next_of(viewer: Viewer, kind: str) -> Any:
                 return value
 
 
+async def first_of(viewer: Viewer) -> tuple[Any, Any]:
+    """Take events until a frame and tables have come, together or not, and return the first of each."""
+    found: dict[str, Any] = {}
+    while not {"frame", "tables"} <= found.keys():
+        for kind, value in events(await viewer.take() or b""):
+            found.setdefault(kind, value)
+    return found["frame"], found["tables"]
+
+
 def looks() -> int:
     return sum(each.name == "rx_runat timeline" for each in threading.enumerate())
 
@@ -174,6 +183,27 @@ def test_a_viewer_who_comes_later_is_told_the_time_of_now(queue: RunAt) -> None:
         assert late["marks"] == frame["marks"]
         for each in (first, second):
             feed.leave(each)
+
+    run(main())
+
+
+def test_what_a_look_brings_after_its_end_is_shown_to_nobody(queue: RunAt) -> None:
+    """A look that waits for Redis while the last viewer leaves brings its frame afterwards."""
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        first, second = Viewer(), Viewer()
+        feed.join(first)
+        frame, tables = await first_of(first)
+        feed.leave(first)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+        feed._show_frame({**frame, "title": "late"})
+        feed._show_tables({**tables, "next": "late"})
+        feed.join(second)
+        frame, tables = await first_of(second)
+        assert (frame["title"], tables["next"]) == ("jobs", [])
+        feed.leave(second)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
 
     run(main())
 

@@ -32,7 +32,7 @@ def ui(options: argparse.Namespace) -> int:
         names = [_in_address(host), *names]
     elif not names:
         _refuse(options, f"--host {host} is any address: tell by --allow-host how browsers call this machine")
-    is_needed = options.actions or not set(names) <= set(LOOPBACK)
+    is_needed = options.actions or not {_in_address(host), *names} <= set(LOOPBACK)
     token = os.environ.get(_TOKEN) or (secrets.token_urlsafe() if is_needed else None)
     with open_queue(options) as queue:
         page = _page(options, queue, [*LOOPBACK, *names], token)
@@ -83,8 +83,8 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise RunAtError(f"the page cannot be served on {host} port {port}: {error.strerror}") from error

@@ -7,7 +7,7 @@
     browser --> guard --> access --> routes --> search, actions --> queue
 
 application  `app`: the page as an ASGI app, and what its arguments may be
-guard        which requests are let in by their host and by the site that they come from; headers of all replies
+guard        which requests are let in, by host, machine and the site that they come from; headers of all replies
 access       the token, and the cookie that keeps it
 routes       what is served at which path
 feed         one look at the queue for all viewers, while there are any

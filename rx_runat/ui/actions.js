@@ -36,7 +36,8 @@ export function makeActions() {
   }
 
   async function act() {
-    const { verb, row } = asked;
+    const answered = asked, { verb, row } = answered;
+    const stands = () => dialog.open && asked === answered;  // Escape, and perhaps another question, may be faster
     find("yes").disabled = true;
     try {
       const reply = await fetch("act", {
@@ -46,7 +47,7 @@ export function makeActions() {
       });
       const isJson = reply.headers.get("content-type") === "application/json";
       const text = isJson ? (await reply.json()).said : await reply.text();
-      if (reply.status === 400) {  // what was typed is wrong: the dialog stays, to mend it
+      if (reply.status === 400 && stands()) {  // what was typed is wrong: the dialog stays, to mend it
         problem.textContent = text;
         problem.hidden = false;
         find("yes").disabled = false;
@@ -56,7 +57,7 @@ export function makeActions() {
     } catch {
       say(`The request to ${verb} ${row.shown} did not reach the server of this page, or its reply was lost.`, true);
     }
-    dialog.close();
+    if (stands()) dialog.close();
     listeners.forEach((each) => each());
   }
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from rx_runat.errors import InvalidJob, OutcomeUnknown, RunAtError
 from rx_runat.model.humanize import readable, spell
@@ -105,10 +104,9 @@ def _check_origin(request: Request) -> None:
     `Guard` has refused other values of `Sec-Fetch-Site` that browsers send; here "none" is refused as well, because
     nobody types a POST. Over plain HTTP to another machine, browsers do not send that header, but always `Origin`.
     """
-    origin = urlsplit(request.headers.get("origin", ""))
+    host = request.headers["host"].lower()
     if (
-        origin.scheme not in ("http", "https")
-        or origin.netloc.lower() != request.headers["host"].lower()
+        request.headers.get("origin", "").lower() not in (f"http://{host}", f"https://{host}")
         or request.headers.get("sec-fetch-site", "same-origin") != "same-origin"
     ):
         raise NotDone(403, "An action must come from the page itself.")
@@ -118,10 +116,13 @@ def _check_origin(request: Request) -> None:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST:
-            raise NotDone(413, f"An action has at most {_LARGEST:,} bytes.")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > _LARGEST:
+                raise NotDone(413, f"An action has at most {_LARGEST:,} bytes.")
+    except ClientDisconnect as error:  # nobody reads the reply, and it is no error of this program
+        raise NotDone(400, "The request broke off.") from error
     return body
 
 

@@ -28,8 +28,10 @@ _SHORTEST_TOKEN = 16  # characters: a shorter one is a word that somebody guesse
 class Page(Guard):
     """The ASGI app that `app` returns."""
 
-    def __init__(self, feed: Feed, access: Access, hosts: Iterable[str], search: Search, actions: Actions) -> None:
-        super().__init__(make_routes(feed, access, search, actions), list(hosts))
+    def __init__(
+        self, feed: Feed, access: Access, hosts: Iterable[str], is_local: bool, search: Search, actions: Actions
+    ) -> None:
+        super().__init__(make_routes(feed, access, search, actions), list(hosts), is_local)
         self._feed = feed
 
     def close(self) -> None:
@@ -57,9 +59,11 @@ def app(
     It shows the timeline of the notebooks, the numbers, the next keys with their data, the keys that are out under a
     lease, and the dead letters; and it searches the keys that wait. It claims nothing. Nothing comes from another host.
 
-    Who may look: everybody who reaches it, if all `hosts` are loopback and there is no token. On a machine with several
-    users that is each of them. With a token, who opened `./?token=...` once; a cookie keeps it. There is one token, for
-    looking and for acting. The page is encrypted if its server is (TLS); else whoever sees the traffic sees the token.
+    Who may look: without a token, everybody on this machine; if it has several users, each of them. Then a request is
+    refused if it comes from another address than loopback, whatever host it names. With a token, who opened
+    `./?token=...` once; a cookie keeps it. There is one token, for looking and for acting. The page is encrypted if its
+    server is (TLS); else whoever sees the traffic sees the token. A server or proxy that logs the addresses of
+    requests, as uvicorn does by default, logs `./?token=...` with the token.
 
     Delivery:    a viewer who is slow, or whose network is, loses frames, and gets the latest one next.
     Clock:       Redis's; the viewer's clock only shows moments in its time zone.
@@ -94,7 +98,7 @@ def app(
     names = _check_hosts(hosts)
     _check_token(token, needed=actions or not names <= set(LOOPBACK))
     feed = Feed(queue, lambda: Scene(title_of(queue), window_ms, lane))
-    return Page(feed, Access(token or None), names, Search(queue), Actions(queue, allowed=bool(actions)))
+    return Page(feed, Access(token or None), names, token is None, Search(queue), Actions(queue, allowed=bool(actions)))
 
 
 def _check_hosts(hosts: object) -> set[str]:

@@ -65,7 +65,9 @@ class Viewer:
 class Feed:
     """Looks at a queue while there are viewers, and gives all of them what it sees.
 
-    The looks start and stop on a thread of the event loop's pool, because they may wait for a Redis that is silent.
+    The looks start and stop on a thread of the event loop's pool, because they may wait for a Redis that is silent. The
+    pool has few threads, and others need them, so at most two of them are taken: one waits, and the next one will see
+    whatever has changed until its turn.
 
     Args:
         queue: the queue.
@@ -83,6 +85,7 @@ class Feed:
         self._frame_at = 0.0  # monotonic seconds
         self._is_over = False
         self._switch = threading.Lock()  # one thread at a time starts or stops the looks
+        self._is_coming = False  # a thread is about to wait for its turn at the switch, or waits
         self._looks: tuple[Poller, Tables] | None = None
 
     @property
@@ -118,15 +121,22 @@ class Feed:
             looks[1].look_soon()
 
     def close(self) -> None:
-        """End the streams of all viewers, those who come later included, and look no more."""
+        """End the streams of all viewers, those who come later included, and soon look no more.
+
+        On an event loop it does not wait for a look that is under way; elsewhere it does.
+        """
         with self._lock:
             self._is_over = True
             viewers, self._viewers = self._viewers, frozenset()
         for each in viewers:
             each.end()
-        self._follow()
+        self._follow_soon()
 
     def _follow_soon(self) -> None:
+        with self._lock:
+            if self._is_coming:
+                return
+            self._is_coming = True
         try:
             asyncio.get_running_loop().run_in_executor(None, self._follow)
         except RuntimeError:  # the event loop ends, and its pool has ended
@@ -135,6 +145,8 @@ class Feed:
     def _follow(self) -> None:
         """Start or stop to look, as there are viewers."""
         with self._switch:
+            with self._lock:
+                self._is_coming = False
             if self._viewers and self._looks is None:
                 self._looks = (
                     Poller(self._queue, self._make_scene(), self._show_frame),
@@ -151,16 +163,19 @@ class Feed:
 
     def _show_frame(self, frame: Frame) -> None:
         with self._lock:
+            looks = self._looks
+            if looks is None:  # a look that was under way when it was to stop
+                return
             self._frame, self._frame_at = frame, monotonic()
+        looks[0].viewers.sign()  # the streams are open, so somebody looks at the picture
         self._send("frame", event("frame", frame))
 
     def _show_tables(self, tables: Mapping[str, Any]) -> None:
-        looks = self._looks
-        if looks is not None:
-            looks[0].viewers.sign()  # the streams are open, so somebody looks at the picture
         shown = event("tables", tables)
         if shown != self._tables:
             with self._lock:
+                if self._looks is None:
+                    return
                 self._tables = shown
             self._send("tables", shown)
 

@@ -1,13 +1,14 @@
-"""Lets requests in by the host that they name and by the site that they come from, before anything else sees them.
+"""Lets requests in by the host that they name, and the machine and site that they come from, before the app sees them.
 
-request --> host allowed? --> from this page, or typed by a person? --> the app
-              | no: 421          | no: 403
-              v                  v
+request --> host allowed? --> from this machine, if it must be? --> from this page, or typed by a person? --> the app
+              | no: 421         | no: 403                           | no: 403
+              v                 v                                   v
            every reply has the headers below
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -42,10 +43,13 @@ class Guard:
     Args:
         app: what is guarded.
         hosts: the host names that a request may have, in lower case and without a port.
+        is_local: True: a request must come from this machine. A host name does not prove that: programs other than
+            browsers name whichever they like.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], is_local: bool) -> None:
         self._app = app
+        self._is_local = is_local
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +76,10 @@ class Guard:
                 "--allow-host of the command, hosts= of rx_runat.ui.app.\n",
                 421,
             )
+        if self._is_local and not _is_near(scope):
+            return PlainTextResponse(
+                "Without a token, this page is for its own machine alone: see token= of rx_runat.ui.app.\n", 403
+            )
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             return None
         if (
@@ -81,6 +89,18 @@ class Guard:
         ):
             return None  # a person follows a link to this page
         return PlainTextResponse("A page of another site asked for this.\n", 403)
+
+
+def _is_near(scope: Scope) -> bool:
+    """True if a request comes from a loopback address, or from none, as over a unix socket."""
+    client: tuple[str, int] | None = scope.get("client")
+    if not client or not client[0]:
+        return True
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def host_of(header: str) -> str:

@@ -24,7 +24,7 @@ from rx_runat.ui.access import Access, Endpoint
 from rx_runat.ui.actions import Actions, NotDone
 from rx_runat.ui.feed import Feed
 from rx_runat.ui.search import Search
-from rx_runat.ui.stream import Stream
+from rx_runat.ui.stream import EVENTS, Stream
 
 _HERE = Path(__file__).parent
 _DRAWING = Path(rx_runat.drawing.__file__).parent
@@ -50,7 +50,9 @@ def make_routes(feed: Feed, access: Access, search: Search, actions: Actions) ->
             return access.enter(request) or _page(form.replace(b"hidden>", b">"), 401)
         return _page(page) if access.is_shown_by(request) else _page(form, 401)
 
-    async def stream(_: Request) -> Response:
+    async def stream(request: Request) -> Response:
+        if request.method == "HEAD":  # who asks for no body does not look, and would never see the end of one
+            return Response(media_type=EVENTS)
         return Stream(feed)
 
     async def find(request: Request) -> Response:

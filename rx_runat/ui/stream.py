@@ -13,8 +13,9 @@ from rx_runat.ui.feed import Feed, Viewer
 _BEAT = 5.0  # seconds
 _ALIVE = b"event: alive\ndata: 1\n\n"
 _RETRY = b"retry: 1000\n\n"  # ms until a browser whose stream has ended asks for another one
+EVENTS = "text/event-stream; charset=utf-8"
 _HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"content-type", EVENTS.encode()),
     (b"x-accel-buffering", b"no"),  # nginx: pass events on as they come
 ]
 

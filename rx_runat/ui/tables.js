@@ -41,6 +41,8 @@ class Table {
   constructor(id, columns, verbs, now, actions) {
     this.section = document.getElementById(id);
     this.body = this.section.querySelector("tbody");
+    this.none = this.section.querySelector(".none");
+    this.emptyText = this.none?.textContent;
     this.headings = [...this.section.querySelectorAll("th")].map((each) => each.textContent);
     this.columns = columns;
     this.verbs = actions ? verbs : [];
@@ -59,10 +61,13 @@ class Table {
     for (const each of this.section.querySelectorAll("th")) each.setAttribute("role", "columnheader");
   }
 
-  show(values, total) {
+  // Words in place of rows say why there are none.
+  show(found, total) {
+    const values = typeof found === "string" ? [] : found;
+    if (this.none) setText(this.none, found === values ? this.emptyText : found);
     const rows = new Map(), focused = this.body.contains(document.activeElement);
     values.forEach((value, place) => {
-      const id = value.key ?? `${place} ${value.shown}`;
+      const id = value.key ?? place;  // a number is no key
       const row = this.rows.get(id) ?? this.make(value);
       rows.set(id, row);
       this.fill(row, value);
@@ -73,7 +78,7 @@ class Table {
     if (focused && !this.body.contains(document.activeElement)) this.focusHeading();
     this.section.classList.toggle("empty", !values.length);
     const more = this.section.querySelector(".more");
-    if (total !== undefined) setText(more, total > values.length ? this.left(values.length, total) : "");
+    if (total !== undefined) setText(more, found === values && total > values.length ? this.left(values.length, total) : "");
     this.tick();
   }
 
@@ -167,7 +172,7 @@ export function makeTables(now, actions) {
   form.addEventListener("submit", (event) => { event.preventDefault(); search(); });
   actions?.afterwards(() => { if (found.rows.size) search(); });
   setInterval(() => all.forEach((each) => each.tick()), 500);
-  all.forEach((each) => each.show([]));
+  all.forEach((each) => each.show("Not read yet."));
 
   return {
     show(values, { scheduled, claimed, dead: died }) {

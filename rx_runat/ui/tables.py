@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rx_runat.drawing.frame import FAR
-from rx_runat.errors import RunAtError, StoreError
+from rx_runat.errors import Refused, RunAtError, StoreError
 from rx_runat.model.dead_letter import DeadLetter
 from rx_runat.model.humanize import readable
 from rx_runat.model.job import Due
@@ -55,15 +55,17 @@ class Tables:
         self._loop.schedule(self._look_once)
 
     def read(self) -> dict[str, Any]:
-        """Read the tables now. Moments are epoch ms. Raises as the verbs of the queue."""
+        """Read the tables now. Moments are epoch ms. Raises as the verbs of the queue.
+
+        Where Redis forbids what one table needs, words stand in place of its rows.
+        """
         _, store, _ = inside(self._queue)
         stats = self._queue.stats()
-        out = store.snapshot(ROWS).leases
         return {
             "lateness": stats.lateness,
-            "next": [due_row(each) for each in self._queue.peek(ROWS)],
-            "out": [{**_key(key), "until": _finite(until)} for key, until in out],
-            "dead": self._read_letters(stats.dead),
+            "next": _rows_of(lambda: [due_row(each) for each in self._queue.peek(ROWS)]),
+            "out": [{**_key(key), "until": _finite(until)} for key, until in store.snapshot(ROWS).leases],
+            "dead": _rows_of(lambda: self._read_letters(stats.dead)),
         }
 
     def _read_letters(self, size: int) -> list[dict[str, Any]]:
@@ -95,6 +97,14 @@ class Tables:
 def due_row(due: Due) -> dict[str, Any]:
     """A key that waits, as a row of a table."""
     return {**_key(due.key), "at": _ms(due.run_at), "data": _data(due.data)}
+
+
+def _rows_of(read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | str:
+    """The rows of a table, or why Redis refuses them."""
+    try:
+        return read()
+    except Refused as error:
+        return readable(str(error), 160)
 
 
 def _letter_row(letter: DeadLetter) -> dict[str, Any]:

@@ -90,6 +90,13 @@ def test_off_loopback_it_wants_a_token_and_the_name_that_browsers_use(serve: Cal
     assert get(f"http://127.0.0.1:{command.port}/", headers={"host": "10.0.0.1"}).status_code == 421
 
 
+@pytest.mark.slow
+def test_a_name_of_loopback_does_not_spare_the_token_off_loopback(serve: Callable[..., Command]) -> None:
+    command = serve("--host", "0.0.0.0", "--allow-host", "localhost")
+    assert "/?token=" in command.address
+    assert get(f"http://127.0.0.1:{command.port}/", headers={"host": "localhost"}).status_code == 401
+
+
 @pytest.mark.parametrize(
     "args, said",
     [
@@ -116,3 +123,10 @@ def test_a_port_that_is_taken_is_told(
         port = taken.getsockname()[1]
         assert here("ui", "--redis", server.url, "--port", str(port)) == 1
     assert f"the page cannot be served on 127.0.0.1 port {port}: " in capfd.readouterr().err
+
+
+def test_an_address_that_is_none_is_told(
+    here: Callable[..., int], server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert here("ui", "--redis", server.url, "--host", "fe80::1%nowhere") == 1
+    assert "the page cannot be served on fe80::1%nowhere port 8765: " in capfd.readouterr().err

@@ -16,14 +16,19 @@ FROM_PAGE = {"origin": ORIGIN, "sec-fetch-site": "same-origin", "sec-fetch-mode"
 
 
 def ask(
-    app: Any, path: str, method: str = "GET", cookies: dict[str, str] | None = None, **settings: Any
+    app: Any,
+    path: str,
+    method: str = "GET",
+    cookies: dict[str, str] | None = None,
+    client: str = "127.0.0.1",
+    **settings: Any,
 ) -> httpx.Response:
-    """Send one request, and return the reply."""
+    """Send one request, from an address, and return the reply."""
 
     async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=cookies) as client:
-            return await client.request(method, path, **settings)
+        transport = httpx.ASGITransport(app, client=(client, 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=cookies) as session:
+            return await session.request(method, path, **settings)
 
     return asyncio.run(send())
 

@@ -54,6 +54,23 @@ def test_no_route_serves_a_foreign_host_name(page: Page, path: str) -> None:
         assert ask(page, path, "POST", headers={"host": host}).status_code == 421
 
 
+@pytest.mark.parametrize("path", ROUTES)
+def test_without_a_token_no_route_serves_another_machine_though_it_names_loopback(page: Page, path: str) -> None:
+    for client in ("10.0.0.7", "::ffff:10.0.0.7", "fe80::1%eth0", "not-an-address"):
+        assert ask(page, path, client=client).status_code == 403
+        assert ask(page, path, "POST", client=client).status_code == 403
+
+
+def test_without_a_token_this_machine_is_served(page: Page) -> None:
+    for client in ("127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", ""):  # a unix socket has no address
+        assert ask(page, "/", client=client).status_code == 200
+
+
+def test_another_machine_is_served_to_whom_a_token_or_the_app_around_lets_in(queue: RunAt, closed: Page) -> None:
+    assert ask(closed, "/", cookies=cookies(closed), client="10.0.0.7").status_code == 200
+    assert ask(app(queue, token=False), "/", client="10.0.0.7").status_code == 200
+
+
 def test_the_names_of_loopback_are_served(page: Page) -> None:
     for host in OURS:
         assert ask(page, "/", headers={"host": host}).status_code == 200
@@ -87,6 +104,12 @@ def test_no_route_serves_a_page_of_another_site(page: Page, path: str, site: str
     for mode, destination in (("no-cors", "script"), ("cors", "empty"), ("navigate", "iframe")):
         headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": destination}
         assert ask(page, path, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/search", *FILES])
+def test_a_reply_without_a_body_ends(page: Page, path: str) -> None:
+    reply = ask(page, path, "HEAD")
+    assert (reply.status_code, reply.content) == (200, b"")
 
 
 def test_a_person_may_follow_a_link_from_another_site(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -142,6 +143,8 @@ def test_without_the_token_nothing_is_done(queue: RunAt, page: Page) -> None:
         FROM_PAGE | {"origin": "http://localhost:8766"},
         FROM_PAGE | {"origin": "http://localhost:8765.evil.example"},
         FROM_PAGE | {"origin": "null"},
+        FROM_PAGE | {"origin": "http://["},
+        FROM_PAGE | {"origin": "http://[x]"},
         {"sec-fetch-site": "same-origin"},
         {},
         {"origin": FOREIGN},
@@ -200,6 +203,34 @@ def test_what_is_no_action_is_told(queue: RunAt, page: Page, body: bytes, status
 
 
 # What goes wrong.
+
+
+def test_who_leaves_in_the_middle_of_a_request_has_asked_for_nothing(queue: RunAt, page: Page) -> None:
+    queue.schedule("a", 100)
+    shown = "; ".join(f"{name}={value}" for name, value in cookies(page).items())
+    headers = FROM_PAGE | {"host": "localhost:8765", "cookie": shown, "content-type": "application/json"}
+    incoming: list[Any] = [
+        {"type": "http.request", "body": b'{"action": "cancel", "key": "a"}', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/act",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    asyncio.run(page(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert queue.size() == 1
 
 
 def test_an_outage_is_told(page: Page, faults: Faults) -> None:

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from rx_runat import RunAt
+from rx_runat.drawing import poller
 from rx_runat.drawing.scene import Scene
 from rx_runat.ui import stream
 from rx_runat.ui.feed import Feed, Viewer
@@ -48,6 +49,15 @@ async def next_of(viewer: Viewer, kind: str) -> Any:
         for each, value in events(await viewer.take() or b""):
             if each == kind:
                 return value
+
+
+async def first_of(viewer: Viewer) -> tuple[Any, Any]:
+    """Take events until a frame and tables have come, together or not, and return the first of each."""
+    found: dict[str, Any] = {}
+    while not {"frame", "tables"} <= found.keys():
+        for kind, value in events(await viewer.take() or b""):
+            found.setdefault(kind, value)
+    return found["frame"], found["tables"]
 
 
 def looks() -> int:
@@ -177,6 +187,27 @@ def test_a_viewer_who_comes_later_is_told_the_time_of_now(queue: RunAt) -> None:
     run(main())
 
 
+def test_what_a_look_brings_after_its_end_is_shown_to_nobody(queue: RunAt) -> None:
+    """A look that waits for Redis while the last viewer leaves brings its frame afterwards."""
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        first, second = Viewer(), Viewer()
+        feed.join(first)
+        frame, tables = await first_of(first)
+        feed.leave(first)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+        feed._show_frame({**frame, "title": "late"})
+        feed._show_tables({**tables, "next": "late"})
+        feed.join(second)
+        frame, tables = await first_of(second)
+        assert (frame["title"], tables["next"]) == ("jobs", [])
+        feed.leave(second)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
 def test_a_stream_ends_when_its_viewer_leaves(queue: RunAt) -> None:
     async def main() -> None:
         feed = feed_of(queue)
@@ -228,7 +259,7 @@ def test_close_ends_all_streams_and_those_that_come_later(queue: RunAt) -> None:
         await next_of(first, "frame")
         feed.close()
         feed.close()
-        assert not feed.is_looking
+        await until(lambda: not feed.is_looking, "it looks no more")
         while await first.take() is not None:
             pass
         feed.join(second)
@@ -252,6 +283,88 @@ def test_what_ails_the_queue_is_in_the_frame(make: Callable[..., RunAt], own_ser
             pass
         assert ("was stopped" in note) == (how == "stop")
         feed.leave(viewer)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_it_looks_for_as_long_as_there_are_viewers_though_nothing_answers(
+    make: Callable[..., RunAt], own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture in a notebook is looked at no more if it gives no sign for 70 s; here the open streams are the sign."""
+    monkeypatch.setattr(poller, "_BEAT", 0.0)  # seconds: each look is published
+    monkeypatch.setattr(poller, "_AWAY", 0.05)
+    queue = make(own_server.url)
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        viewer = Viewer()
+        feed.join(viewer)
+        await next_of(viewer, "tables")
+        own_server.kill()
+        while not (await next_of(viewer, "frame"))["note"]:
+            pass
+        assert feed._looks
+        looking = feed._looks[0]
+        looking.viewers._silent = 60  # as if the server had been away for a minute
+        frames = looking.frames
+        await until(lambda: looking.frames > frames + 1, "it looks on")
+        assert looking.viewers._silent < 10
+        feed.leave(viewer)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_viewers_who_come_and_go_while_redis_is_silent_take_no_more_than_two_threads_of_the_pool(
+    queue: RunAt,
+) -> None:
+    """Others need the pool, such as the app in which the page is mounted."""
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        with feed._switch:  # a look that has to end waits for Redis
+            for _ in range(100):
+                viewer = Viewer()
+                feed.join(viewer)
+                feed.leave(viewer)
+            taken = [each for each in threading.enumerate() if each.name.startswith("asyncio_")]
+            assert len(taken) <= 2
+        stays = Viewer()
+        feed.join(stays)
+        await until(lambda: feed.is_looking, "the last one is seen")
+        feed.leave(stays)
+        await until(lambda: not feed.is_looking, "nobody looks any more")
+
+    run(main())
+
+
+def test_close_does_not_block_the_event_loop(queue: RunAt) -> None:
+    """28: a look that is under way may wait for a Redis that is silent."""
+
+    async def main() -> None:
+        feed = feed_of(queue)
+        viewer = Viewer()
+        feed.join(viewer)
+        await next_of(viewer, "frame")
+        assert feed._looks
+        looking = feed._looks[0]
+        holds, closed = threading.Event(), threading.Event()
+        was_closed: list[bool] = []
+
+        def look() -> None:
+            with looking._lock:  # as a look holds it while it waits for a reply
+                holds.set()
+                was_closed.append(closed.wait(5))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        assert holds.wait(20)
+        feed.close()
+        closed.set()
+        thread.join()
+        assert was_closed == [True]
+        assert await viewer.take() is None
         await until(lambda: not feed.is_looking, "nobody looks any more")
 
     run(main())

@@ -20,6 +20,7 @@ from rx_runat import Job, RunAt
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.node import Node
 from tests.support.page import Command, View, shots_in
+from tests.support.permissions import forbidden, worker_url
 from tests.support.servers import Server
 
 pytestmark = [
@@ -202,6 +203,28 @@ def test_actions_ask_once_and_say_what_happened(
     assert "400 (Bad Request)" in seen.errors[0]
 
 
+def test_a_late_reply_leaves_the_next_question_alone(
+    queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
+) -> None:
+    queue.on_next([Job("mail:1", timedelta(hours=1)), Job("mail:2", timedelta(hours=2))])
+    seen = view()
+    seen.open(serve("--actions").address)
+    seen.wait_for(lambda: len(seen.buttons()) == 4, "each row has its actions")
+    held: list[Any] = []
+    seen.page.route("**/act", lambda route: held.append(route))
+    for status, said in ((200, "mail:1 was cancelled."), (400, "mail:1 is wrong.")):
+        seen.press("cancel mail:1")
+        seen.press("Yes, cancel")
+        seen.wait_for(lambda: seen.page.evaluate("1") and held, "the request is under way")
+        seen.page.keyboard.press("Escape")
+        seen.press("cancel mail:2")
+        held.pop().fulfill(status=status, content_type="application/json", body=json.dumps({"said": said}))
+        seen.wait_for(lambda text=said: seen.said() == text, "it is told")
+        assert seen.page.inner_text("#question") == "Cancel mail:2?"
+        assert not seen.page.is_visible("#problem")
+        seen.press("No, leave it")
+
+
 def test_without_permission_no_action_is_offered_or_done(
     queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
 ) -> None:
@@ -375,6 +398,25 @@ def test_redis_may_stop_and_come_back(
     seen.wait_for_state("live")
     queue.schedule("after", timedelta(hours=1))
     seen.wait_for(lambda: seen.keys("next") == ["after"], "the page goes on")
+
+
+def test_a_table_that_was_not_read_does_not_say_that_it_is_empty(
+    own_server: Server, queue: RunAt, serve: Callable[..., Command], view: Callable[..., View]
+) -> None:
+    queue.schedule("a", timedelta(hours=1), data=7)
+    command, seen = serve("--redis", worker_url(own_server)), view()
+    with own_server.client() as client, forbidden(client, "hget"):
+        seen.open(command.address)
+        seen.wait_for(lambda: "refuses" in seen.page.inner_text("#next .none"), "the table says why it is empty")
+        assert "hget" in seen.page.inner_text("#next .none")
+        assert seen.page.inner_text("#next .more") == ""
+        assert seen.page.inner_text("#out .none") == "No key is out."
+        assert seen.count("scheduled") == "1"
+    seen.wait_for(lambda: seen.keys("next") == ["a"], "it goes on")
+    seen.page.route("**/stream", lambda route: route.abort())
+    seen.page.reload()
+    seen.wait_for_state("lost")
+    assert seen.page.inner_text("#next .none") == "Not read yet."
 
 
 HIDE = """(state) => {

@@ -15,6 +15,8 @@ from rx_runat.ui import search, tables
 from rx_runat.ui.search import Search
 from rx_runat.ui.tables import Tables
 from tests.support.asking import ask
+from tests.support.permissions import forbidden, worker_url
+from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 Q = "RunAt~default"
@@ -116,6 +118,20 @@ def test_an_outage_is_survived_and_a_stop_is_the_end() -> None:
     assert len(seen) == 1
     queue.stop()
     assert not reading._look()
+
+
+def test_what_a_table_may_not_read_is_told_there_and_the_others_go_on(own_server: Server) -> None:
+    with own_server.client() as client, RunAt(worker_url(own_server)) as queue:
+        queue.schedule("a", 4e9, data=7)
+        client.hset("{RunAt~default}:dead", "odd", "nonsense")
+        with forbidden(client, "hscan"):
+            seen = read(queue)
+            assert "hscan" in seen["dead"]
+            assert [row["key"] for row in seen["next"]] == ["a"]
+        with forbidden(client, "hget"):
+            seen = read(queue)
+            assert "hget" in seen["next"]
+            assert [row["key"] for row in seen["dead"]] == ["odd"]
 
 
 def test_it_goes_on_reading(queue: RunAt) -> None:

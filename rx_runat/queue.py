@@ -60,9 +60,10 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     Temperature: hot; all subscribers see every key that is delivered while they are subscribed.
     Delivery:    at most once: a killed process loses the keys that it has claimed and not delivered. A claim takes one
                  key, or as many as its subscribers were measured to receive in a tenth of a second, and at most
-                 `limit`. Keys that no subscriber has received a tenth of a second after their claim go back to Redis,
-                 with their own run_at, even while an `on_next` blocks: all but the one key in delivery. So do those
-                 that are left when the source ends.
+                 `limit`. Of subscribers that receive two such claims in a twentieth of a second, the next claim is
+                 asked for while one is delivered. Keys that no subscriber has received a tenth of a second after their
+                 claim go back to Redis, with their own run_at, even while an `on_next` blocks: all but the one key in
+                 delivery. So do those that are left when the source ends.
     Order:       by run_at, then key, within a claim; all keys of one claim are delivered before the next claim; no
                  order between processes.
     Clock:       Redis's clock decides what is due, and delays count from it; this host's clock does not matter. With
@@ -89,7 +90,7 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
                  where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`; the hash `{Q}:data` with what its keys carry; and while a source ticks
-                 `{Q}:receipt:<source>`, its last claim. A tick is one
+                 `{Q}:receipt:<source>`, its last claim, with `:keys` behind it the keys of a large one. A tick is one
                  script: O(keys + log(size)). Sources that sleep are woken by `CLIENT TRACKING`, on one connection that
                  all of them share.
 

@@ -41,16 +41,31 @@ class Claimer(Protocol[_C_co]):
         """True if a claim was not replied to: it may have taken keys."""
         ...
 
-    def claim(self, limit: int) -> _C_co:
+    @property
+    def is_ahead(self) -> bool:
+        """True if the next claim is asked for already."""
+        ...
+
+    @property
+    def newer(self) -> Sequence[Entry]:
+        """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
+        ...
+
+    def claim(self, limit: int, ahead: int = 0) -> _C_co:
         """Take due keys, at most `limit`.
 
         After a lost reply the next call returns the same keys, whatever its limit; leased keys only while their lease
         lives.
+
+        Args:
+            limit: keys.
+            ahead: keys, for the claim after this one: if more are due, it is asked for before this returns, and the
+                next call returns it. 0: it is not asked for. A `Claimer[Leased]` asks for none.
         """
         ...
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim to the schedule, as they were."""
+        """Return entries of the last claim to the schedule, as they were; first all of one that was asked for ahead."""
         ...
 
     def close(self) -> list[Entry]:

@@ -15,12 +15,16 @@ deadline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest
+import redis
+
+from rx_runat.errors import OutcomeUnknown, StoreError
+from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest, to_entries
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
 from rx_runat.store import verbs
+from rx_runat.store.ahead import CAN_COPY, AheadLine
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS, ReceiptHolder, to_parts
@@ -38,15 +42,17 @@ class _Proof(NamedTuple):
 
     Attributes:
         receipt: the receipt key of the claim.
-        token: of the claim, which is in that receipt.
+        tokens: of the claim, and of what was done later under that receipt key: one of them is in the receipt.
         generation: of the primary, before the claim was sent.
-        back_token: of the last hand-back under the same receipt key, which took the place of the claim's; "": none.
     """
 
     receipt: str
-    token: str
+    tokens: str
     generation: int
-    back_token: str = ""
+
+    def later(self, receipt: str, token: str) -> _Proof:
+        """Returns the proof after something else was done, with this token, under a receipt key."""
+        return self._replace(tokens=self.tokens + token) if receipt == self.receipt else self
 
 
 class PlainClaimer(ReceiptHolder):
@@ -54,11 +60,32 @@ class PlainClaimer(ReceiptHolder):
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
         super().__init__(client, queue_name, keys, clock)
-        self._back_token: str | None = None  # of a hand-back that was not replied to
+        self._ahead = AheadLine(client, CLAIM)
+        self._may_copy = CAN_COPY
         self._proof = _Proof("", "", 0)  # of the last claim
+        self._newer: list[Entry] = []  # of a claim that was asked for ahead, on their way back
+        self._newer_proof = self._proof
+        self._back_token: str | None = None  # of a hand-back that was not replied to
 
-    def claim(self, limit: int) -> Claimed:
+    @property
+    def is_ahead(self) -> bool:
+        """True if the next claim is asked for already."""
+        return self._ahead.is_asked
+
+    @property
+    def newer(self) -> Sequence[Entry]:
+        """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
+        return self._newer
+
+    def claim(self, limit: int, ahead: int = 0) -> Claimed:
         """Take due keys, at most `limit` and at most `CLAIM_BYTES`; after a lost reply, the same keys again.
+
+        A claim that was asked for ahead comes as it was asked for, whatever its limit is now.
+
+        Args:
+            limit: keys.
+            ahead: keys, for the claim after this one: if more are due, it is asked for before this returns. So the
+                server works on it while the caller delivers this one. 0: it is not asked for.
 
         Redis: one round trip, `claim.lua`; after a lost reply one more for each further piece of the receipt.
 
@@ -67,42 +94,112 @@ class PlainClaimer(ReceiptHolder):
         """
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
         token = self._token = self._token or new_token()
-        keys = (self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases, self._keys.data)
-        receipt, generation = self._receipt, self._client.generation
-        settings = (limit, token, RECEIPT_TTL_MS, 0, CLAIM_BYTES, PIECE_BYTES)
-        words: list[Arg] = [len(keys), *keys, *settings, *verbs.virtual(self._now())]
-        now, wait, taken = self._send_claim(Request(words, tuple, CLAIM, resent_at=9))
-        parts = to_parts(taken, token)
-        if not parts:
+        receipt, generation, copied = self._receipt, self._client.generation, b""
+        answer = self._receive_ahead() if self._ahead.is_asked else None
+        if answer is None:
+            request = Request(self._words(limit, token), tuple, CLAIM, resent_at=10)
+            now, wait, taken = self._send_claim(request)
+        else:
+            reply, copies = answer
+            generation = self._ahead.generation
+            now, wait, taken = self._read_claim(reply, generation)
+            self._may_copy = self._may_copy and reply[5] >= 0
+            copied = token.encode().join(copies) if reply[5] == 1 else b""
+        if ahead and wait == 0 and (taken or copied):
+            self._ask_ahead(ahead)
+        if not taken and not copied:
             return Claimed([], [], now, wait)
         self._proof = _Proof(receipt, token, generation)
+        if copied:
+            parts = to_parts(copied, token)
+            return Claimed(parts[::2], parts[1::2], now, wait)
+        parts = to_parts(taken, token)
         width = int(parts[0])
         return Claimed(parts[1::width], parts[2::width], now, wait, parts[3::width] if width == 3 else ())
 
+    def _words(self, limit: int, token: str, is_ahead: bool = False) -> list[Arg]:
+        keys = (
+            self._keys.schedule,
+            self._receipt,
+            self._keys.claimed,
+            self._keys.leases,
+            self._keys.data,
+            self._copies,
+        )
+        settings = (limit, token, RECEIPT_TTL_MS, 3 if is_ahead else 0, CLAIM_BYTES, PIECE_BYTES)
+        copies = int(is_ahead and self._may_copy)
+        return [len(keys), *keys, *settings, copies, *verbs.virtual(self._now())]
+
+    def _ask_ahead(self, limit: int) -> None:
+        """Ask for the next claim. What goes wrong is left to that claim: it asks again, and raises."""
+        self._token = new_token()
+        self._sent_at, self._written = self._client.generation, True
+        try:
+            self._ahead.ask(self._words(limit, self._token, is_ahead=True), self._copies)
+        except OutcomeUnknown:
+            pass
+        except StoreError:
+            self._token = self._sent_at = None
+
+    def _receive_ahead(self) -> tuple[Sequence[Any], list[bytes]] | None:
+        """Returns the replies to a claim that was asked for ahead. None: it is to be asked for again."""
+        try:
+            answer = self._ahead.receive()
+        except OutcomeUnknown as error:
+            if isinstance(error.__cause__, redis.TimeoutError):  # see `RedisClient.resend_lost`
+                raise
+            return None
+        except StoreError:
+            answer = None
+        self._sent_at = None
+        return answer
+
     def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries to the schedule; a newer schedule of a key stands. After an error, call it with the same ones.
+        """Return entries of the last claim to the schedule; a newer schedule of a key stands.
+
+        What a claim that was asked for ahead took goes back first. After an error, call it with the same entries.
 
         A primary that took over after the claim may not know of it. Then the keys still wait there, unless somebody has
         claimed or cancelled them since, and so nothing is returned.
 
-        Redis: one round trip, `hand_back.lua`.
+        Redis: one round trip, `hand_back.lua`; one more if a claim was asked for ahead.
 
         Raises:
             StoreError: Redis did not reply.
         """
-        assert self._token is None, "a claim must be replied to before a hand-back: they share a receipt"
+        if self._token is not None:
+            proof, receipt, token = self._proof, self._receipt, self._token
+            self._newer = to_entries(self.claim(0))
+            self._newer_proof, self._proof = self._proof, proof.later(receipt, token)
+        if self._newer:
+            self._return(self._newer, self._newer_proof)
+            self._newer = []
+        if entries:
+            self._return(entries, self._proof)
+
+    def _return(self, entries: Sequence[Entry], proof: _Proof) -> None:
         token = self._back_token = self._back_token or new_token()
         width = 3 if any(entry.data for entry in entries) else 2
         items = [each for key, score, data in entries for each in (score, to_member(key), _to_bytes(data))[:width]]
-        proof = self._proof
-        keys = (self._keys.schedule, self._receipt, proof.receipt, self._keys.data)
-        words = (len(keys), *keys, token, RECEIPT_TTL_MS, 0, proof.token, proof.back_token, width, *items)
+        receipt = self._receipt
+        keys = (self._keys.schedule, receipt, proof.receipt, self._keys.data)
+        words = (len(keys), *keys, token, RECEIPT_TTL_MS, 0, proof.tokens, width, *items)
         self._send(Request(words, int, HAND_BACK, relies_on=proof.generation, moved_at=7))
-        if self._receipt == proof.receipt:
-            self._proof = proof._replace(back_token=token)
+        self._proof = self._proof.later(receipt, token)
         self._back_token = None
         self._written = True
         self._go_on()
+
+    def close(self) -> list[Entry]:
+        """Delete the receipts; or, if a claim was not replied to, return the entries that it took.
+
+        Raises:
+            StoreError: Redis did not reply; call it again.
+        """
+        taken = super().close()
+        if not taken:
+            self._ahead.close()
+        return taken
 
 
 class LeasingClaimer(ReceiptHolder):
@@ -131,7 +228,7 @@ class LeasingClaimer(ReceiptHolder):
         self._counting = counting
         self._last = ("", 0, 0)  # the fence, the deadline and the generation of the last claim
 
-    def claim(self, limit: int) -> Leased:
+    def claim(self, limit: int, ahead: int = 0) -> Leased:
         """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit` and `CLAIM_BYTES`.
 
         After a lost reply the same keys come again, whatever the limit is now. If their lease has ended meanwhile, none
@@ -142,6 +239,7 @@ class LeasingClaimer(ReceiptHolder):
         Raises:
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
+        assert not ahead, "a lease begins at its claim, and so before the delivery of the claim before"
         token = self._token = self._token or new_token()
         keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt, self._keys.data)
         bounds = (BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES)

@@ -315,8 +315,11 @@ class RedisClient:
                 pass  # Redis 6.2 has no channels of shards: there a message goes to all nodes
         self.call("PUBLISH", channel, "")
 
-    def open(self) -> DedicatedConnection:
+    def open(self, protocol: int | None = None) -> DedicatedConnection:
         """Returns a connection for one caller, made at its first command; `close` ends it too.
+
+        Args:
+            protocol: the version of RESP; None: that of all our connections.
 
         Raises:
             Unavailable: this client is closed, or this process can open no more files.
@@ -325,7 +328,7 @@ class RedisClient:
             raise self._gone()
         try:
             pool = self._route.pool()
-            return pool.dedicate(partial(self._exchange_apart, pool))
+            return pool.dedicate(partial(self._translate_apart, pool), protocol)
         except BROKEN as error:  # to make one, redis-py reads a file
             raise self._not_done(error) from error
 
@@ -388,8 +391,12 @@ class RedisClient:
         return Refused(self._forked) if self._forked else Unavailable(f"the connections to {self.where} are closed")
 
     def _exchange(self, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
+        return self._translate(connection, partial(exchange, connection, *command, pushed=pushed), command[0])
+
+    def _translate(self, connection: redis.Connection, act: Callable[[], T], name: Arg) -> T:
+        """Call a function that uses a connection, and raise what its error means, for a command of this name."""
         try:
-            return exchange(connection, *command, pushed=pushed)
+            return act()
         except BROKEN as error:
             # LOADING and NOAUTH are ConnectionErrors too.
             if isinstance(error, redis.ResponseError) or first_word(error):
@@ -398,12 +405,12 @@ class RedisClient:
                     connection.disconnect()  # after a failover this address may lead to another server
                 raise not_done from error
             connection.disconnect()
-            raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: {text_of(error)}") from error
+            raise OutcomeUnknown(f"{self.where} did not answer {name!r}: {text_of(error)}") from error
 
-    def _exchange_apart(self, pool: OwnPool, connection: redis.Connection, *command: Arg, pushed: bool = False) -> Any:
-        """As `_exchange`, on a dedicated connection: the next one is opened where the primary is."""
+    def _translate_apart(self, pool: OwnPool, connection: redis.Connection, act: Callable[[], T], name: Arg) -> T:
+        """As `_translate`, on a dedicated connection: the next one is opened where the primary is."""
         try:
-            return self._exchange(connection, *command, pushed=pushed)
+            return self._translate(connection, act, name)
         except Redirected as error:
             error.pool = pool
             self._note_move(error)

@@ -9,6 +9,7 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -81,9 +82,17 @@ class OwnPool(redis.ConnectionPool):
         self._in_use_connections: Any = weakref.WeakSet(self._in_use_connections)
         self._dedicated: weakref.WeakSet[DedicatedConnection] = weakref.WeakSet()
 
-    def dedicate(self, exchange: Callable[..., Any]) -> DedicatedConnection:
-        """Returns a connection for one caller, made at its first command. It ends with this pool."""
-        connection = DedicatedConnection(exchange, self.make_connection())
+    def dedicate(self, translate: Translate, protocol: int | None = None) -> DedicatedConnection:
+        """Returns a connection for one caller, made at its first command. It ends with this pool.
+
+        Args:
+            translate: see `DedicatedConnection`.
+            protocol: the version of RESP; None: that of the pool.
+        """
+        raw = self.make_connection()
+        if protocol is not None:
+            raw.protocol = protocol  # read when it connects
+        connection = DedicatedConnection(translate, raw)
         with self._lock:
             self._dedicated.add(connection)
         if self.has_ended:
@@ -182,6 +191,11 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
     """
     connection.replied_on = None
     connection.send_command(*command)
+    return receive(connection, pushed)
+
+
+def receive(connection: Any, pushed: bool = False) -> Any:
+    """Read the reply to the only command that was sent and not replied to. Arguments as for `exchange`."""
     try:
         reply = connection.read_response(push_request=pushed)
     except redis.ResponseError:
@@ -191,10 +205,14 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
     return reply
 
 
-def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterator[tuple[Any, Exception | None]]:
-    """Send commands together. Yields each reply, or the error that the server replied with, in order."""
+def _send(connection: Any, commands: Sequence[Sequence[Arg]]) -> None:
     connection.replied_on = None
     connection.send_packed_command(connection.pack_commands(commands))
+
+
+def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterator[tuple[Any, Exception | None]]:
+    """Send commands together. Yields each reply, or the error that the server replied with, in order."""
+    _send(connection, commands)
     for _ in commands:
         try:
             reply, refusal = connection.read_response(), None
@@ -204,6 +222,10 @@ def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterato
             reply, refusal = None, error
         yield reply, refusal
     connection.replied_on = connection._sock
+
+
+Translate = Callable[[Any, Callable[[], Any], Arg], Any]
+"""Calls a function that uses a connection, and raises what its error means; the last argument names the command."""
 
 
 class DedicatedConnection:
@@ -218,12 +240,12 @@ class DedicatedConnection:
     See `cut` for what would happen if `close` closed it.
 
     Args:
-        exchange: sends a command on a connection and returns the reply.
+        translate: called with each use of the connection.
         connection: ours to close.
     """
 
-    def __init__(self, exchange: Callable[..., Any], connection: Any) -> None:
-        self._exchange = exchange
+    def __init__(self, translate: Translate, connection: Any) -> None:
+        self._translate = translate
         self._connection = connection
         # A user sets the first and then reads the second; `close` does it the other way round. So of two that meet, at
         # least one sees the other.
@@ -238,11 +260,22 @@ class DedicatedConnection:
             pushed: True for a command whose reply is itself a push, as that of SUBSCRIBE; for any other, pushes that
                 come before the reply are dropped.
         """
+        return self._use(partial(exchange, self._connection, *command, pushed=pushed), command[0])
+
+    def send(self, *commands: tuple[Arg, ...]) -> None:
+        """Send commands together. Then `receive` must read each reply. Raises as `call`."""
+        self._use(partial(_send, self._connection, commands), commands[0][0])
+
+    def receive(self, name: Arg) -> Any:
+        """Read the reply to the next command that was sent. Raises as `call`; `name` is that of the command."""
+        return self._use(partial(receive, self._connection), name)
+
+    def _use(self, act: Callable[[], Any], name: Arg) -> Any:
         try:
             self._is_used = True
             if not self.is_open:
                 raise OutcomeUnknown("this connection was closed")
-            return self._exchange(self._connection, *command, pushed=pushed)
+            return self._translate(self._connection, act, name)
         except Refused:
             raise
         except BaseException:  # of a signal handler, too: the reply may still come, and is nobody's

@@ -2,6 +2,7 @@
 
     claim  --reply-->  claim  --reply-->  hand back  --reply-->  close     all under one receipt key
     claim  --(reply lost)--  claim, resent  --reply-->  go on under a new receipt key
+    claim  --reply, ask ahead ....... claim: its reply is there already           still under the same receipt key
 
 After a lost reply the first request may still be on its way. When it arrives it finds, under the receipt key that it
 names, a receipt with its own token, and so takes nothing. The claimer never uses that receipt key again, because a
@@ -11,6 +12,7 @@ later claim would overwrite the receipt.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from rx_runat.errors import OutcomeUnknown, StoreError
@@ -19,7 +21,7 @@ from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
 from rx_runat.store.client import RedisClient
-from rx_runat.store.keys import QueueKeys, receipt_key
+from rx_runat.store.keys import QueueKeys, copies_key, receipt_key
 from rx_runat.store.request import Request
 
 RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage through which a process waits for the reply to a claim
@@ -66,6 +68,7 @@ class ReceiptHolder:
     """
 
     _receipt: str  # the receipt key in use
+    _copies: str  # the key beside it
     _sent_at: int | None  # the generation before a request under that key whose reply was lost; None: none was lost
     _written: bool  # whether a receipt may exist under that key
 
@@ -83,7 +86,17 @@ class ReceiptHolder:
         """True if a claim was not replied to: it may have taken keys."""
         return self._token is not None
 
-    def claim(self, limit: int) -> Claimed | Leased:
+    @property
+    def is_ahead(self) -> bool:
+        """True if the next claim is asked for already."""
+        return False
+
+    @property
+    def newer(self) -> Sequence[Entry]:
+        """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
+        return ()
+
+    def claim(self, limit: int, ahead: int = 0) -> Claimed | Leased:
         """Take due keys; after a lost reply, the same keys again."""
         raise NotImplementedError
 
@@ -96,7 +109,7 @@ class ReceiptHolder:
         if self._token is not None:
             return to_entries(self.claim(0))
         if self._written:  # a new key from now on: a delayed DEL must not delete the receipt of a later claim
-            self._stale.append(self._receipt)
+            self._stale += self._receipt, self._copies
             self._renew()
         if self._stale:
             self._client.send(Request(("DEL", *self._stale), int))
@@ -108,16 +121,21 @@ class ReceiptHolder:
 
     def _send_claim(self, request: Request[Any]) -> ClaimReply:
         """Send a claim that has our token; after an error with a claim that may have been done, the token stays."""
-        assert self._token is not None
         generation = self._client.generation
         try:
-            now, wait_us, taken, left, odd = self._send(request)
+            reply = self._send(request)
         except OutcomeUnknown:
             raise
         except StoreError:
             if self._sent_at is None:
                 self._token = None
             raise
+        return self._read_claim(reply, generation)
+
+    def _read_claim(self, reply: Sequence[Any], generation: int) -> ClaimReply:
+        """Read a reply to a claim; `generation` is that before the claim was sent."""
+        assert self._token is not None
+        now, wait_us, taken, left, odd, *_ = reply
         if left:
             taken = self._rest_of_receipt(taken, left)
             if self._client.generation != generation:  # under this receipt key it may have an earlier claim
@@ -157,4 +175,5 @@ class ReceiptHolder:
 
     def _renew(self) -> None:
         self._receipt = receipt_key(self._queue_name, secrets.token_hex(8))
+        self._copies = copies_key(self._receipt)
         self._sent_at, self._written = None, False

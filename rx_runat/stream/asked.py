@@ -22,6 +22,8 @@ class Asked:
         slots: limit them as well, for claims; None: keys are taken for good.
     """
 
+    ahead = 0  # a tick asks for one claim
+
     def __init__(self, limit: int, slots: Slots | None = None) -> None:
         self.hold_seconds = HOLD_SECONDS if slots is None else slots.hold_seconds
         self._limit = limit

@@ -29,6 +29,11 @@ class Demand(Protocol):
         ...
 
     @property
+    def ahead(self) -> int:
+        """How many keys may be claimed ahead, while as many are delivered; 0: none."""
+        ...
+
+    @property
     def seconds_until_free(self) -> float | None:
         """The seconds until a claim may take keys again, where `keys` was 0; None: the source is woken then."""
         ...
@@ -74,20 +79,30 @@ class Pace:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._keys = 1
+        self._fits = 0  # so many keys the subscribers receive in a twentieth of a second
 
     @property
     def keys(self) -> int:
         """How many keys the next claim may take."""
         return self._keys
 
+    @property
+    def ahead(self) -> int:
+        """How many keys may be claimed ahead: those of a full claim, if two of them are received in time.
+
+        Of one key nothing waits behind an `on_next`; so with a limit of one none is claimed ahead.
+        """
+        return self._limit if 1 < self._limit == self._keys and 2 * self._limit <= self._fits else 0
+
     def note_claim(self) -> None:
         """Nothing: the pace is that of deliveries."""
 
     def note_delivery(self, keys: int, seconds: float) -> None:
         """Adapt the next claim to the pace at which these keys were delivered."""
-        fits = self._limit if seconds <= 0 else int(keys * _AIM_SECONDS / seconds)
-        self._keys = max(1, min(self._limit, fits, max(self._keys, keys * _GROWTH)))
+        self._fits = 2 * self._limit if seconds <= 0 else int(keys * _AIM_SECONDS / seconds)
+        self._keys = max(1, min(self._limit, self._fits, max(self._keys, keys * _GROWTH)))
 
     def reset(self) -> None:
         """Begin with one key again: the pace was that of subscribers that left."""
         self._keys = 1
+        self._fits = 0

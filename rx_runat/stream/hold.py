@@ -36,6 +36,34 @@ _PAUSE = 0.02  # seconds between two tries: a server that restarts is back withi
 _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)  # before Python 3.13 there always is one
 
 
+class _Turn:
+    """The time in which one claim is to be delivered.
+
+        asked ahead      | delivery of the claim before | its own delivery |
+        claimed as usual                                | its own delivery |
+        time             -------------------------------------------------->|  a tenth of a second, from `since` on
+
+    Attributes:
+        since: when its time began, on the clock of the source.
+        delivery: of the claim, while it is under way.
+        timed: what the timer is to call; None: the timer knows nothing of it.
+        is_over: True when its time is over.
+        has_ended: True after its delivery.
+    """
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.delivery: Delivery | None = None
+        self.timed: Callable[[], None] | None = None
+        self.is_over = False
+        self.has_ended = False
+
+    def disarm(self) -> None:
+        """Let the timer forget it."""
+        if self.timed is not None:
+            timer().disarm(self.timed)
+
+
 class Hold(Generic[C]):
     """Claims keys for a source, holds those that nobody received, and hands them back.
 
@@ -50,30 +78,38 @@ class Hold(Generic[C]):
 
     Attributes:
         break_off: makes a call to Redis that is under way fail, from another thread.
+        was_ahead: True if the last claim was asked for before the delivery of the one before it. So what it reports of
+            the next key may be old.
     """
 
     def __init__(
         self, store: Store, claiming: Claiming[C], interval: float, now: Callable[[], float], is_virtual: bool
     ) -> None:
         self.break_off = store.close
+        self.was_ahead = False
         self._claiming = claiming
         self._store = store
         self._now = now
-        self._is_virtual = is_virtual
         self._seconds = claiming.demand.hold_seconds
-        self._lock = threading.Lock()  # guards the four below; held during each call to Redis
+        self._is_virtual = is_virtual
+        self._lock = threading.Lock()  # guards the five below; held during each call to Redis
         self._claimer: Claimer[C] | None = None
-        self._delivery: Delivery | None = None  # the one whose rest the timer is to hand back
         self._undelivered: list[Entry] = []
-        self._returning: list[Entry] = []  # what the hand-back under way, or the one that failed last, returns
-        self._timed: Callable[[], None] | None = None
+        # What the hand-back under way, or the one that failed last, returns beside a claim that was asked for ahead.
+        self._returning: list[Entry] | None = None
+        self._turn = _Turn(now())
+        self._next: _Turn | None = None  # of the claim that was asked for ahead
         self._called_at: float | None = None  # when a look began to call Redis, or to wait for a call of the timer's
         self._stopped_at: float | None = None
         self._patience = min(interval, LONGEST_PATIENCE)
         self._longest_silence = max(self._patience, SHORTEST_SILENCE)
 
-    def claim(self, limit: int) -> C:
+    def claim(self, limit: int, ahead: int = 0) -> C:
         """Claim what is due, at most `limit` keys.
+
+        Args:
+            limit: keys.
+            ahead: keys: if more are due, ask for so many before this returns; the next call returns them. 0: do not.
 
         Raises:
             StoreError: Redis did not answer; the next call asks for the same claim again.
@@ -81,12 +117,26 @@ class Hold(Generic[C]):
         with self._calling():
             if self._claimer is None:
                 self._claimer = self._claiming.claimer()
-            return self._claimer.claim(limit)
+            self.was_ahead = self._claimer.is_ahead
+            claimed = self._claimer.claim(limit, ahead if self._has_timer else 0)
+            self._turn, self._next = self._next or _Turn(self._now()), None
+            if not claimed.keys:
+                self._turn.disarm()
+            if self._claimer.is_ahead:
+                self._next = _Turn(self._now())
+        if self._next is not None:
+            self._arm(self._next)
+        return claimed
+
+    @property
+    def is_ahead(self) -> bool:
+        """True if the next claim is asked for already."""
+        return self._next is not None
 
     # While a claim is delivered.
 
     def begin(self, delivery: Delivery) -> Callable[[], bool] | None:
-        """Begin to count the time of a delivery.
+        """Begin a delivery. Its time counts from here; from the asking, if the claim was asked for ahead.
 
         When it is over, the timer hands back what is undelivered, whoever is blocked. Where no timer can do that, the
         deliverer has to look at the clock after each key: in virtual time; where the system permits no further thread;
@@ -96,70 +146,89 @@ class Hold(Generic[C]):
             What tells the deliverer that the time is over; None if the timer does it, or if there is no limit: claims
             have none, and of a single key nothing waits behind an `on_next`.
         """
-        if delivery.size == 1 or math.isinf(self._seconds) or self._start_timer(delivery):
+        turn = self._turn
+        turn.delivery = delivery
+        if turn.is_over:  # since before it had a delivery
+            return lambda: True
+        if math.isinf(self._seconds) or (delivery.size == 1 and self._next is None):
             return None
-        until = self._now() + self._seconds
+        if turn.timed or self._arm(turn):
+            return None
+        until = turn.since + self._seconds
         return lambda: self._now() > until
 
-    def _start_timer(self, delivery: Delivery) -> bool:
-        if self._is_virtual or math.isinf(self._seconds) or not _has_gil():
+    @property
+    def _has_timer(self) -> bool:
+        return not self._is_virtual and math.isfinite(self._seconds) and _has_gil()
+
+    def _arm(self, turn: _Turn) -> bool:
+        """Let the timer end a turn. Returns False if it cannot."""
+        if not self._has_timer:
             return False
-        timed = partial(self._hand_back_in_time, delivery)
-        self._delivery, self._timed = delivery, timed
-        return timer().arm(timed)
+        timed = partial(self._end_in_time, turn)
+        if timer().arm(timed):
+            turn.timed = timed
+        return turn.timed is not None
 
     def keep(self, delivery: Delivery, entries: list[Entry]) -> None:
         """Hold keys of a delivery that nobody received."""
         with self._calling():
             self._keep(delivery, entries)
-        if self._timed is None:  # it was a single key, and the `on_error` of who did not receive it may block
-            self._start_timer(delivery)
+        if self._turn.timed is None:  # it was a single key, and the `on_error` of who did not receive it may block
+            self._arm(self._turn)
 
     def end(self, delivery: Delivery) -> None:
         """End a delivery, and hold its rest. Waits for the timer if that hands it back at the moment."""
-        if self._timed is None:  # no timer shares the keys, so nobody is to be waited for
+        turn = self._turn
+        if turn.timed is None:  # no timer shares the keys, so nobody is to be waited for
+            turn.delivery, turn.has_ended = None, True
             if rest := delivery.rest():
                 self._keep(delivery, rest)
             return
         with self._calling():
-            self._delivery = None
+            turn.delivery, turn.has_ended = None, True
             self._keep(delivery, delivery.rest())
-        timer().disarm(self._timed)  # after the lock, because a hand-back that failed arms it again
-        self._timed = None
+        turn.disarm()  # after the lock, because a hand-back that failed arms it again
 
     def _keep(self, delivery: Delivery, entries: list[Entry]) -> None:
         self._undelivered += entries
         delivery.left += entries
 
-    def _hand_back_in_time(self, delivery: Delivery, failures: int = 0) -> None:
-        """The time of a delivery is over: hand back what is undelivered. On a thread of the timer's.
+    def _end_in_time(self, turn: _Turn, failures: int = 0) -> None:
+        """The time of a claim is over: hand back what is undelivered. On a thread of the timer's.
 
-        If Redis does not answer, try again for as long as the delivery goes on; at its end the source does, and reports
-        the error.
+        A claim that was asked for ahead goes back as well: it was asked for later, but its time counts from before the
+        delivery of this one.
+
+        If Redis does not answer, try again for as long as the turn goes on; at its end the source does, and reports the
+        error.
         """
         with self._lock:
-            if self._delivery is not delivery:
+            if turn is not self._next and (turn is not self._turn or turn.has_ended):
                 return
-            self._keep(delivery, delivery.rest())
+            turn.is_over = True
+            delivery = self._turn.delivery
+            if delivery is not None:
+                self._keep(delivery, delivery.rest())
             try:
-                self._send_back()
+                self._send_back(with_next=True)
             except Refused:
                 return
             except StoreError:
-                self._timed = partial(self._hand_back_in_time, delivery, failures + 1)
-                timer().arm(self._timed, HOLD_SECONDS + backoff(failures))
+                turn.timed = partial(self._end_in_time, turn, failures + 1)
+                timer().arm(turn.timed, HOLD_SECONDS + backoff(failures))
 
     def leave_to_parent(self) -> None:
         """In a forked child: hold nothing, with a lock that is free."""
         self._lock = threading.Lock()
-        self._undelivered, self._returning = [], []
+        self._undelivered, self._returning, self._next = [], None, None
 
     # What goes back.
 
     @property
     def is_empty(self) -> bool:
         """True if there is nothing to hand back."""
-        return not self._undelivered and not self._returning
+        return not self._undelivered and self._returning is None
 
     def hand_back(self, closes: bool) -> bool:
         """Return what is undelivered to Redis.
@@ -181,23 +250,33 @@ class Hold(Generic[C]):
                 handed_back = self._send_back() or handed_back
                 if closes and self._claimer is not None:
                     self._undelivered = self._claimer.close()
+                    self._end_next()
                 if self._undelivered:
                     continue
                 if closes:
                     self._claimer = None
                 return handed_back
 
-    def _send_back(self) -> bool:
-        """Return what is undelivered, under the lock. After an error first the same keys again, in the same request."""
+    def _send_back(self, with_next: bool = False) -> bool:
+        """Return what is undelivered, under the lock. After an error first the same keys again, in the same request.
+
+        A claim that was asked for ahead goes back with it; `with_next`: also if nothing else does.
+        """
         sent = False
-        while self._returning or self._undelivered:
+        while self._undelivered or self._returning is not None or (with_next and self._next is not None):
             assert self._claimer is not None, "what is undelivered was claimed"
-            if not self._returning:
+            if self._returning is None:
                 self._returning, self._undelivered = self._undelivered, []
             self._claimer.hand_back(self._returning)
-            self._returning = []
+            self._returning = None
+            self._end_next()
             sent = True
         return sent
+
+    def _end_next(self) -> None:
+        if self._next is not None:
+            self._next.disarm()
+            self._next = None
 
     def hand_back_everything(self) -> NotReturned | None:
         """Hand back and close, and retry during an outage for as long as an interval.
@@ -217,7 +296,9 @@ class Hold(Generic[C]):
             threading.Event().wait(_PAUSE)
 
     def _not_returned(self, error: StoreError) -> NotReturned | None:
-        in_order = sorted(self._returning + self._undelivered, key=lambda entry: (float(entry.score), entry.key))
+        newer = () if self._claimer is None else self._claimer.newer
+        held = [*(self._returning or ()), *self._undelivered, *newer]
+        in_order = sorted(held, key=lambda entry: (float(entry.score), entry.key))
         keys = [entry.key for entry in in_order]
         if keys:
             return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)

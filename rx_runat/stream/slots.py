@@ -39,6 +39,7 @@ class Slots:
 
     # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
     hold_seconds = math.inf
+    ahead = 0
     looks_again = False
     ending: Callable[[], None] | None = None
 

@@ -164,8 +164,8 @@ class Source(Generic[C]):
                 if pause and self.subscribers:
                     return pause
                 while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
-                    wait = self._claim_and_deliver()
-                    if self._now() > look_ends:
+                    wait = self._claim_and_deliver(asks_ahead=self._now() < look_ends)
+                    if self._now() > look_ends and not self._hold.is_ahead:
                         break
                 return wait
             except Refused as error:
@@ -181,8 +181,13 @@ class Source(Generic[C]):
                     self._finish()
             return None
 
-    def _claim_and_deliver(self) -> float | None:
-        """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it."""
+    def _claim_and_deliver(self, asks_ahead: bool) -> float | None:
+        """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it.
+
+        If `asks_ahead`, the next claim may be asked for before this one is delivered, so that server and subscribers
+        work at the same time. What such a claim reports of the next key is older than the writes that came during the
+        delivery, so another look follows.
+        """
         self._sleep.look_begins()
         self._hand_back_held()
         if self._rests():
@@ -194,7 +199,7 @@ class Source(Generic[C]):
                 return 0.0  # look again at once: nobody subscribes any more
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
         self._asked_at = self._now()
-        claimed = self._hold.claim(keys)
+        claimed = self._hold.claim(keys, self._demand.ahead if asks_ahead else 0)
         self._demand.note_claim()
         self._sleep.plan_after(claimed)
         if not claimed.keys:
@@ -209,7 +214,7 @@ class Source(Generic[C]):
                 # heartbeat.
                 received_none = len(delivery.left) == delivery.size and delivery.given > 0
                 self._sleep.plan_after_hand_back(received_none and present is self.subscribers.present)
-        if not self.subscribers or self._demand.looks_again:
+        if not self.subscribers or self._demand.looks_again or self._hold.was_ahead:
             return 0.0  # look again at once: without subscribers that look hands back everything and ends the ticks
         return self._sleep.begin()
 

@@ -117,7 +117,11 @@ OPTIONAL = {"publish", "subscribe", "spublish", "ssubscribe", "info"}
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     ((rule, _),) = blocks("acl")
     allowed = set(re.findall(r"\+([a-z|]+)", rule))
-    assert allowed == used_commands() - {"client", *OPTIONAL} | {"client|tracking"}
+    assert allowed == used_commands() - {"client", "memory", "object", *OPTIONAL} | {
+        "client|tracking",
+        "memory|usage",
+        "object|encoding",
+    }
 
 
 def test_both_commands_stand_on_the_first_screen() -> None:

@@ -147,15 +147,14 @@ def test_what_is_closed_is_not_connected_anew(server: Server, client: redis.Redi
         own = ours.open()
         if connected:
             own.call("PING")
-        exchange = own._exchange
 
-        def close_and_exchange(*args: Any, _own: DedicatedConnection = own, _to: Any = exchange, **named: Any) -> Any:
+        def close_before(*args: Any, _own: DedicatedConnection = own, _to: Any = own._translate) -> Any:
             closing = threading.Thread(target=_own.close)
             closing.start()
             closing.join()
-            return _to(*args, **named)
+            return _to(*args)
 
-        own._exchange = close_and_exchange
+        own._translate = close_before
         with pytest.raises(StoreError):
             own.call("PING")
         wait_until(lambda: len(client.client_list()) == before, "no connection is left")

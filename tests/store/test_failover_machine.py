@@ -136,7 +136,7 @@ class Failovers(RuleBasedStateMachine):
         state = self.state = copy.deepcopy(self.state)
         self.past[len(self.past) - (not done.is_change) :] = [state]
         if command[:2] == ("EVAL", CLAIM.body):
-            limit, token, _, resent, _, _, now = args(command)
+            limit, token, _, resent, _, _, _, now = args(command)
             if token not in state.taken:
                 due = [each for each in state.in_order() if each[1] <= now // 1000][:limit]
                 if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
@@ -148,7 +148,7 @@ class Failovers(RuleBasedStateMachine):
             token, *_ = args(command)
             if token not in state.returned and self.claim_of[token] in state.taken:
                 state.returned.add(token)
-                _, _, _, _, _, width, *items = args(command)
+                _, _, _, _, width, *items = args(command)
                 for i in range(0, len(items), width):
                     score, member, text = items[i], items[i + 1], items[i + 2] if width == 3 else b""
                     if to_key(member) not in state.waiting:

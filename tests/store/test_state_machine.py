@@ -142,7 +142,7 @@ class Schedule(RuleBasedStateMachine):
         """Change the model as a command that was done changed Redis."""
         args = sent.args()
         if sent.is_claim() and sent.wish not in self.taken:
-            limit, _, _, resent, _, _, now = args
+            limit, _, _, resent, _, _, _, now = args
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
             if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
                 self.taken[sent.wish] = due
@@ -151,8 +151,8 @@ class Schedule(RuleBasedStateMachine):
                 self.data.pop(key, None)
         if sent.is_hand_back() and sent.wish not in self.returned:
             self.returned.add(sent.wish)
-            width = int(args[5])
-            for i in range(6, len(args), width):
+            width = int(args[4])
+            for i in range(5, len(args), width):
                 score, member, text = args[i], args[i + 1], args[i + 2] if width == 3 else b""
                 assert isinstance(member, bytes)
                 assert isinstance(text, bytes)

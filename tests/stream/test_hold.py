@@ -124,7 +124,7 @@ def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyCli
     store.schedule([Job(key, 1) for key in "abcd"], "last")
     hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
     delivery = claim(hold, 3)
-    timed = hold._timed
+    timed = hold._turn.timed
     assert timed is not None
     hold.end(delivery)
     sent = len(flaky.sent)

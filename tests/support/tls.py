@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import subprocess
@@ -69,14 +70,19 @@ class TLSProxy:
             near.settimeout(0.1)
             far.connect(self._path)
             while not self._has_ended.is_set():
-                try:
-                    request = near.recv(65_536)
-                except TimeoutError:
-                    continue
-                if not request:
-                    return
-                far.sendall(request)
-                near.sendall(far.recv(65_536))  # our connections send no request before the last reply
+                readable, _, _ = select.select([near, far], [], [], 0.1)
+                for source in readable:
+                    to = far if source is near else near
+                    while True:
+                        try:
+                            data = source.recv(65_536)
+                        except TimeoutError:  # a part of a record
+                            break
+                        if not data:
+                            return
+                        to.sendall(data)
+                        if source is far or not near.pending():
+                            break
 
     def end(self) -> None:
         """Close every connection, and wait for the threads."""

@@ -7,10 +7,9 @@
 -- ARGV  1 token   of this hand-back: random, so that it is no member
 --       2 ttl     of the receipt, ms
 --       3 moved   1 if this may be another primary than the one that replied to the claim, else 0
---       4 claim   the token of the claim
---       5 before  the token of the last hand-back from that claim under KEYS[3], or ''
---       6 width   2, or 3 if some of the keys have data
---       7.. score, key, score, key, ...; of width 3: score, key, data, score, ..., '' for a key without data
+--       4 proofs  tokens, one behind the other: of the claim, and of what was done later under KEYS[3]
+--       5 width   2, or 3 if some of the keys have data
+--       6.. score, key, score, key, ...; of width 3: score, key, data, score, ..., '' for a key without data
 -- ->    how many keys went back, 0 if the claim is not known here; -1 if this token did it before: its reply was lost, or
 --       this is a delayed duplicate
 -- cost  O(keys * log(size of Q))
@@ -27,12 +26,12 @@
 --
 -- A key that goes back without data has none afterwards: what lies there is of a later schedule that npm runat took.
 local Q, receipt, proofs, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local token, width = ARGV[1], tonumber(ARGV[6])
+local token, width = ARGV[1], tonumber(ARGV[5])
 if redis.call('GET', receipt) == token then return -1 end
 local is_known = ARGV[3] == '0'
-for i = 4, 5 do
-  local proof = ARGV[i]
-  is_known = is_known or (proof ~= '' and redis.call('GETRANGE', proofs, 0, #proof - 1) == proof)
+if not is_known then
+  local proof = redis.call('GETRANGE', proofs, 0, #token - 1)  -- all tokens have the same length
+  is_known = proof ~= '' and string.find(ARGV[4], proof, 1, true) ~= nil
 end
 local has_data = width == 3 or redis.call('EXISTS', data) == 1
 redis.call('ZREM', Q, token)
@@ -46,12 +45,12 @@ end
 redis.call('SET', receipt, token, 'PX', ARGV[2])
 local back = 0
 if not has_data then
-  for i = 7, #ARGV, 4000 do
+  for i = 6, #ARGV, 4000 do
     back = back + redis.call('ZADD', Q, 'NX', unpack(ARGV, i, math.min(i + 3999, #ARGV)))
   end
   return back
 end
-for i = 7, #ARGV, width do
+for i = 6, #ARGV, width do
   local key, text = ARGV[i + 1], width == 3 and ARGV[i + 2] or ''
   if redis.call('ZADD', Q, 'NX', ARGV[i], key) == 1 then
     back = back + 1

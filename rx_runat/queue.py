@@ -90,9 +90,10 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
                  where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`; the hash `{Q}:data` with what its keys carry; and while a source ticks
-                 `{Q}:receipt:<source>`, its last claim, with `:keys` behind it the keys of a large one. A tick is one
-                 script: O(keys + log(size)). Sources that sleep are woken by `CLIENT TRACKING`, on one connection that
-                 all of them share.
+                 `{Q}:receipt:<source>`, its last claim, with `:keys` behind it the keys of a large one. A claim is one
+                 script: O(keys + log(size)). A heartbeat reads the head of the schedule, and claims if that has come
+                 nearer, or if the last claim is 6 s old. Sources that sleep are woken by `CLIENT TRACKING`, on one
+                 connection that all of them share.
 
     Args:
         redis: a URL, a mapping or a client. None: `$REDIS_URL`, else `redis://localhost:6379`.
@@ -239,7 +240,7 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                      scheduler of a subscription is used as by the queue.
         Errors:      as with the queue itself; outages are reported on the queue's `errors`.
         Disposal:    does not block; claims that were delivered stay leased.
-        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A tick is one script. A source that
+        Redis:       `{Q}:claimed`, `{Q}:leases` and a receipt beside the queue. A claim is one script. A source that
                      sleeps is woken like the queue's own, and also when another process claims a key, because that
                      key's lease may end before anything else falls due. Where the server refuses `CLIENT TRACKING`,
                      the source finds such leases within 5 s, or at the heartbeat. The first claim for those who

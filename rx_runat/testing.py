@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from reactivex.testing import TestScheduler
@@ -9,7 +10,7 @@ from reactivex.testing import TestScheduler
 from rx_runat.errors import OutcomeUnknown, Refused, Unavailable
 from rx_runat.model.data import DATA_LIMIT
 from rx_runat.queue import RunAt
-from rx_runat.store.client import RedisClient
+from rx_runat.store.client import RedisClient, Sending
 from rx_runat.store.connect import Connected, connect
 from rx_runat.store.request import Arg
 from rx_runat.stream.ticks import Seconds
@@ -51,6 +52,11 @@ class FailingClient(RedisClient):
             self.lost -= 1
             raise OutcomeUnknown(f"{self.where} did not answer {command[0]!r}: lost on demand")
         return reply
+
+    def send_many(self, sendings: Sequence[Sending]) -> None:
+        """Send each by itself: a call each, which a fault may prevent."""
+        for sending in sendings:
+            super().send_many([sending])
 
 
 class Faults(FailingClient):

@@ -51,6 +51,10 @@ class Claimer(Protocol[_C_co]):
         """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
         ...
 
+    def head(self) -> float:
+        """Returns when a claim brings something, in epoch milliseconds; inf: nobody knows. It takes nothing."""
+        ...
+
     def claim(self, limit: int, ahead: int = 0) -> _C_co:
         """Take due keys, at most `limit`.
 

@@ -19,6 +19,7 @@ overview            the requests that look at a whole queue: stats, snapshot, lo
 scan                walks over all fields of a hash in bounded steps
 steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
+heads               when the next claim brings something: what sources and trackers read between claims
 ahead               asks for a claim before its reply is wanted
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests and plans on dead letters, one or all

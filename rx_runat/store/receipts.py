@@ -20,6 +20,7 @@ from rx_runat.model.batch import Claimed, Entry, Leased, to_entries
 from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
+from rx_runat.store import heads
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, copies_key, receipt_key
 from rx_runat.store.request import Request
@@ -95,6 +96,14 @@ class ReceiptHolder:
     def newer(self) -> Sequence[Entry]:
         """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
         return ()
+
+    def head(self) -> float:
+        """Read when the next claim brings something, in whole epoch milliseconds; inf: nobody knows. Redis: one ZRANGE.
+
+        Raises:
+            StoreError: not read.
+        """
+        return self._client.send(heads.head(self._keys))
 
     def claim(self, limit: int, ahead: int = 0) -> Claimed | Leased:
         """Take due keys; after a lost reply, the same keys again."""

@@ -128,6 +128,15 @@ class Hold(Generic[C]):
             self._arm(self._next)
         return claimed
 
+    def head(self) -> float:
+        """Returns when a claim brings something, in epoch milliseconds; -inf: only a claim can tell.
+
+        Raises:
+            StoreError: Redis did not answer.
+        """
+        with self._calling():
+            return -math.inf if self._claimer is None else self._claimer.head()
+
     @property
     def is_ahead(self) -> bool:
         """True if the next claim is asked for already."""

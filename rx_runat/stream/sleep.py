@@ -118,13 +118,14 @@ class Sleep:
         self._planned_at = 0.0
         self._seconds: float | None = None  # from `_planned_at`; 0.0: at once; None: at the next heartbeat
         self._until = math.inf  # the run_at to sleep for, in epoch milliseconds
+        self._is_asleep = False
 
     def plan_after(self, claimed: Claimed | Leased) -> None:
         """Plan to sleep until the next key falls due, as a claim has found."""
         self._planned_at = self._now()
         now = claimed.now / 1e3
         self._seconds = claimed.wait
-        self._until = math.inf if claimed.wait is None else now + claimed.wait * 1e3
+        self._until = math.inf if claimed.wait is None else round(now + claimed.wait * 1e3)  # as `wait` was counted
         self._contention.note_claim(now, bool(claimed.keys), self._until)
 
     def plan_after_hand_back(self, is_stuck: bool) -> None:
@@ -135,14 +136,29 @@ class Sleep:
 
     def look_begins(self) -> None:
         """Note that a look begins."""
+        self._is_asleep = False
         self.wake_filter.look_begins()
 
     def begin(self) -> float | None:
         """End the look. Returns the seconds that are left to sleep, since the delivery took some of them."""
         if self.wake_filter.look_ended(self._until):
             return 0.0
+        self._is_asleep = self._until != _UNTIL_WOKEN
+        return self.seconds_left
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds that are left to sleep; None: until the next heartbeat."""
         seconds = self._seconds
         return seconds and max(0.0, seconds + self._contention.seconds - (self._now() - self._planned_at))
+
+    def outlasts(self, head: Callable[[], float]) -> bool:
+        """True if the source sleeps, and what comes next is no earlier than what it sleeps for.
+
+        Args:
+            head: reads when the next claim brings something, in epoch milliseconds.
+        """
+        return self._is_asleep and head() >= self._until
 
     def begin_until_woken(self) -> bool:
         """End a look without a claim: no write is worth a look. Returns False if `Ticker.wake` was called during it."""

@@ -33,11 +33,15 @@ from rx_runat.stream.outage import Outage, Refusals
 from rx_runat.stream.sleep import ContentionDelay, Sleep
 from rx_runat.stream.subscribers import Subscribers
 from rx_runat.stream.taps import Taps
-from rx_runat.stream.ticks import Seconds, Ticker
+from rx_runat.stream.ticks import HEARTBEAT, Seconds, Ticker
 
 # Seconds. A backlog is claimed in one look, because to plan another tick takes a tenth as long as to claim a thousand
 # keys. A look ends after this time, because the scheduler may be the user's, and its other actions wait meanwhile.
 _LONGEST_LOOK = 0.05
+
+# Seconds. At an interval of 0.1 s the claims of an idle source then cost it one command a second, and at 5 s, where
+# every other heartbeat claims, it is less than one in all.
+_LONGEST_WITHOUT_CLAIM = 6.0
 
 
 class Source(Generic[C]):
@@ -108,10 +112,11 @@ class Source(Generic[C]):
         )
         self.loops = loops
         self.subscribers = Subscribers(self._ticker)
-        self._look_lock = LookLock()  # guards the three below
+        self._look_lock = LookLock()  # guards the four below
         self._delivery: Delivery | None = None
         self._is_finished = False
         self._asked_at = 0.0  # when the last call to Redis began
+        self._claimed_at = 0.0  # when the last claim began
 
     # From any thread.
 
@@ -150,8 +155,8 @@ class Source(Generic[C]):
 
     # A look, on the scheduler: tick -> claim -> deliver -> hand back the rest.
 
-    def _look(self, _: object) -> float | None:
-        """Claim and deliver until no more is due.
+    def _look(self, tick: object) -> float | None:
+        """Claim and deliver until no more is due. At a heartbeat, read first whether a claim is worth it.
 
         Returns:
             The seconds until the next look; 0.0: at once; None: none is planned, the heartbeat or a write causes it.
@@ -163,6 +168,8 @@ class Source(Generic[C]):
                 pause = self._outage.pause_after_refusal
                 if pause and self.subscribers:
                     return pause
+                if tick is HEARTBEAT and self._sleeps_on():
+                    return self._sleep.seconds_left
                 while wait == 0.0 and not self.subscribers.is_stopped:  # 0.0: more is due already
                     wait = self._claim_and_deliver(asks_ahead=self._now() < look_ends)
                     if self._now() > look_ends and not self._hold.is_ahead:
@@ -180,6 +187,18 @@ class Source(Generic[C]):
                 if self.subscribers.is_stopped:
                     self._finish()
             return None
+
+    def _sleeps_on(self) -> bool:
+        """True at a heartbeat that finds nothing new: the head of the schedule is what the source sleeps for.
+
+        So an idle source costs the server one command a heartbeat, instead of the six of a claim. A claim is made all
+        the same every few seconds: it also deletes, and so notices a server that is no primary any more.
+        """
+        is_fresh = self._now() - self._claimed_at < _LONGEST_WITHOUT_CLAIM
+        if not (is_fresh and self.subscribers and self._hold.is_empty) or self.subscribers.is_stopped:
+            return False
+        self._asked_at = self._now()
+        return self._sleep.outlasts(self._hold.head)
 
     def _claim_and_deliver(self, asks_ahead: bool) -> float | None:
         """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it.
@@ -200,6 +219,7 @@ class Source(Generic[C]):
             return self._demand.seconds_until_free if self._sleep.begin_until_woken() else 0.0
         self._asked_at = self._now()
         claimed = self._hold.claim(keys, self._demand.ahead if asks_ahead else 0)
+        self._claimed_at = self._asked_at
         self._demand.note_claim()
         self._sleep.plan_after(claimed)
         if not claimed.keys:

@@ -22,6 +22,10 @@ Seconds = float | timedelta
 _LONGEST = 86_400.0  # seconds; a longer wait could pass the last date of Rx's clocks, and a look a day costs little
 
 
+HEARTBEAT = "heartbeat"
+"""A tick of the interval's."""
+
+
 def to_seconds(interval: Seconds) -> float:
     """Returns an interval in seconds, as Rx's clocks count it."""
     return timedelta.total_seconds(interval) if isinstance(interval, timedelta) else float(interval)
@@ -51,9 +55,13 @@ def ticks(
     return rx.merge(  # the first tick is subscribed to last: the wait that it announces needs subscribers already
         _alarms(waits, scheduler),
         wake.pipe(ops.observe_on(scheduler)),
-        rx.never() if interval is None else rx.interval(min(to_seconds(interval), _LONGEST), scheduler=scheduler),
+        rx.never() if interval is None else _heartbeats(interval, scheduler),
         rx.timer(0.0, scheduler=scheduler),
     )
+
+
+def _heartbeats(interval: Seconds, scheduler: abc.SchedulerBase) -> Observable[Any]:
+    return rx.interval(min(to_seconds(interval), _LONGEST), scheduler=scheduler).pipe(ops.map(lambda _: HEARTBEAT))
 
 
 def _alarms(waits: Observable[float | None], scheduler: abc.SchedulerBase) -> Observable[Any]:
@@ -90,8 +98,8 @@ class Ticker:
           '---- alarm, heartbeat, wake-up ---------------'
 
     Args:
-        look: called at each tick, one at a time; returns the seconds until the next look, None if none is
-            planned before the heartbeat or a wake-up.
+        look: called with each tick, one at a time, HEARTBEAT among them; returns the seconds until the next look, None
+            if none is planned before the heartbeat or a wake-up.
         interval: seconds between heartbeats; None: no heartbeat.
         scheduler: where ticks come.
         heads: the head of the schedule whenever others may have changed it; subscribed to with the first sleep.

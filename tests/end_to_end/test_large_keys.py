@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import redis
 
+import rx_runat.stream.source
 from rx_runat import Claim, RunAt, StoreError, settle
 from rx_runat.store.client import TRIES
 from tests.support.proxy import Proxy
@@ -293,6 +294,12 @@ def test_a_piece_that_is_cut_again_and_again_brings_the_same_keys(
     """So often that the claim fails, and the next look at the queue asks for it."""
     queue = make(proxy.url, interval=0.05)
     receive_all_with_cuts(way, queue, proxy, client, SCHEDULES["one key"], [0, 2, *[0] * TRIES, 3, 1])
+
+
+@pytest.fixture(autouse=True)
+def each_heartbeat_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the cuts that are left when all keys have come do not wait for the next claim, which is seconds away."""
+    monkeypatch.setattr(rx_runat.stream.source, "_LONGEST_WITHOUT_CLAIM", 0.0)
 
 
 def receive_all_with_cuts(

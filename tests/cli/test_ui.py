@@ -10,22 +10,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.page import Command
+from tests.support.page import Command, commands
 from tests.support.servers import Server
 
 
 @pytest.fixture
 def serve(server: Server) -> Iterator[Callable[..., Command]]:
     """Starts the command on the real server."""
-    started: list[Command] = []
-
-    def serve(*args: str, **more: str) -> Command:
-        started.append(Command(server.url, *args, **more))
-        return started[-1]
-
-    yield serve
-    for each in started:
-        each.kill()
+    with commands(server.url) as serve:
+        yield serve
 
 
 def get(address: str, **settings: object) -> httpx.Response:

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +59,22 @@ class Command:
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
+
+
+@contextmanager
+def commands(redis: str) -> Iterator[Callable[..., Command]]:
+    """Gives a function that starts commands on a server, with the arguments of `Command`; they end with the block."""
+    started: list[Command] = []
+
+    def serve(*args: str, **more: Any) -> Command:
+        started.append(Command(redis, *args, **more))
+        return started[-1]
+
+    try:
+        yield serve
+    finally:
+        for each in started:
+            each.kill()
 
 
 class View:

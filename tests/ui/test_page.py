@@ -19,7 +19,7 @@ import pytest
 from rx_runat import Job, RunAt
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.node import Node
-from tests.support.page import Command, View, shots_in
+from tests.support.page import Command, View, commands, shots_in
 from tests.support.permissions import forbidden, worker_url
 from tests.support.servers import Server
 
@@ -71,15 +71,8 @@ def view(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., View]]:
 @pytest.fixture
 def serve(own_server: Server) -> Iterator[Callable[..., Command]]:
     """Starts the command on a server of the test's own."""
-    started: list[Command] = []
-
-    def serve(*args: str, **more: Any) -> Command:
-        started.append(Command(own_server.url, *args, **more))
-        return started[-1]
-
-    yield serve
-    for each in started:
-        each.kill()
+    with commands(own_server.url) as serve:
+        yield serve
 
 
 @pytest.fixture

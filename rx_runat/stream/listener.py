@@ -43,6 +43,7 @@ class HeadListener:
         heard           inf---10----9--9---9---------8-->
 
     A read is useless if no head in it is earlier than in the read before: what a source sleeps for has not come nearer.
+    While the pauses are long, most reads need no push, and cause none: see `store/tracking.py`.
     The pauses depend on the reads alone, and so are the same for one source and for a thousand.
 
     An outage is retried with backoff and not reported: the sources look at the same server and report it.

@@ -45,8 +45,8 @@ _LONGEST_WAIT = 1.0
 
 # Seconds: the longest pause of the listener (see `stream/listener.py`). A push that comes sooner after a read changes
 # nothing, once the pauses are that long.
-_SOON = 0.05
-_MANY = 10  # pushes in a row that come so soon: with each useless read the pause doubles, and 7 lead from 1 ms to 50
+_SOON = 0.08
+_MANY = 10  # pushes in a row that come so soon: with each useless read the pause doubles, and 8 lead from 1 ms to 80
 _POLLS = 9  # reads without a push, then one with it. More would save little: a tenth of the pushes is left
 
 

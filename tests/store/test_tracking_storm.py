@@ -89,14 +89,14 @@ def test_after_a_push_that_came_late_every_read_is_tracked(storm: Callable[..., 
     writes.reads(MANY)
     assert writes.reads(POLLS) == "-" * POLLS
     assert writes.is_tracked()
-    seconds[0] = 0.05
+    seconds[0] = 0.08
     writes.write()
     writes.tracker.wait(LONGEST)
     assert writes.reads(MANY - 1) == "t" * (MANY - 1)
 
 
 def test_pushes_that_come_one_in_a_while_are_all_waited_for(storm: Callable[..., Storm]) -> None:
-    assert storm(count(0.0, 0.06).__next__).reads(3 * MANY) == "t" * 3 * MANY
+    assert storm(count(0.0, 0.09).__next__).reads(3 * MANY) == "t" * 3 * MANY
 
 
 def test_a_head_that_came_nearer_makes_the_next_read_a_tracked_one(storm: Callable[..., Storm]) -> None:

@@ -6,7 +6,7 @@ to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -17,7 +17,7 @@ from rx_runat.model.data import NOT_NAMED, to_text
 from rx_runat.model.humanize import late, readable, span, spell
 from rx_runat.model.members import to_new_member
 from rx_runat.model.rich import cards
-from rx_runat.model.times import RunAtTime, from_milliseconds, to_time
+from rx_runat.model.times import RunAtTime, from_milliseconds, to_sent
 
 KeepOne: TypeAlias = Literal["last", "first", "earliest", "latest"]
 """Which of two schedules of a key stands; one always does."""
@@ -27,8 +27,11 @@ Keep: TypeAlias = KeepOne | Literal["absent"]
 
 KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest", "absent")
 
-Wire: TypeAlias = tuple[str, str | bytes] | tuple[str, str | bytes, bytes]
-"""A job as it is sent to Redis: its time, its key, and if it names data, that as JSON."""
+Wire: TypeAlias = tuple[int | str, str | bytes] | tuple[int | str, str | bytes, bytes]
+"""A job as it is sent to Redis: its time (see `to_sent`), its key, and if it names data, that as JSON."""
+
+
+_Set: TypeAlias = Callable[["_Sent", Any], None]
 
 
 class _Sent:
@@ -44,7 +47,7 @@ class _Sent:
             ...
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, init=False)
 class Job(_Sent):
     """A key, the moment for which it is scheduled, and what it carries.
 
@@ -75,8 +78,19 @@ class Job(_Sent):
     run_at: RunAtTime
     data: Any = field(default=NOT_NAMED, hash=False, kw_only=True)
 
+    def __init__(self, key: str, run_at: RunAtTime, *, data: Any = NOT_NAMED) -> None:
+        # As a frozen dataclass would write it, but for `object.__setattr__`, which takes twice the time of a setter.
+        _set_key(self, key)
+        _set_run_at(self, run_at)
+        _set_data(self, data)
+        self.__post_init__()
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wire", _wire(self.key, self.run_at, self.data))
+        key = self.key
+        if type(key) is str and key and key.isascii() and self.data is NOT_NAMED:  # the usual case, kept fast
+            _set_wire(self, (to_sent(self.run_at), key))
+        else:
+            _set_wire(self, _wire(key, self.run_at, self.data))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), {each.name: getattr(self, each.name) for each in fields(self)})
@@ -95,6 +109,13 @@ class Job(_Sent):
     def _data_text(self) -> str:
         """Returns the data as a part of a sentence; "" if it is not named, or None."""
         return "" if self.data is NOT_NAMED or self.data is None else f", data {readable(short(self.data), 60)}"
+
+
+# The setters of the slots: `Job` itself lets nobody set them.
+_set_key: _Set = vars(Job)["key"].__set__
+_set_run_at: _Set = vars(Job)["run_at"].__set__
+_set_data: _Set = vars(Job)["data"].__set__
+_set_wire: _Set = vars(_Sent)["wire"].__set__
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,7 +151,7 @@ class Due(Job):
     def __getattr__(self, name: str) -> Any:
         if name != "wire":  # made at its first use, because only a Due that is scheduled again needs it
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        object.__setattr__(self, "wire", _wire(self.key, self.run_at, self.data))
+        _set_wire(self, _wire(self.key, self.run_at, self.data))
         return self.wire
 
 
@@ -138,8 +159,8 @@ def _wire(key: str, run_at: RunAtTime, data: object) -> Wire:
     member = to_new_member(key)
     word = key if key.isascii() else member  # hiredis packs a str faster than bytes
     if data is NOT_NAMED:
-        return to_time(run_at), word
-    return to_time(run_at), word, to_text(data)
+        return to_sent(run_at), word
+    return to_sent(run_at), word, to_text(data)
 
 
 def _restore(kind: type[Job], values: dict[str, Any]) -> Job:

@@ -28,24 +28,48 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _FIRST_MS = (_FIRST - EPOCH) // timedelta(milliseconds=1)
 _LAST_MS = (_LAST - EPOCH) // timedelta(milliseconds=1)
+# Most moments are earlier, and their floats are rounded in a third of the time that `round` and `//` take:
+# ceil(round(m) / 1000) is ceil((m - 0.5) / 1000) for m microseconds, because `round` rounds a half to the even number,
+# which a multiple of 1,000 is. Below 2 ** 52 microseconds the difference is exact. The quotient is rounded, but cannot
+# lose what it has above a whole number: that is at least 1/1000 of a unit in the last place of the difference, and half
+# a unit in the last place of the quotient is at most 1/1024 of it.
+_QUICK_SECONDS = 4.5e9  # in the year 2112
 _TIMES = "an aware datetime, epoch seconds, or a timedelta from now"
 
 
 def to_time(run_at: object, field: str = "run_at") -> str:
-    """Returns a moment as a script takes it: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
-
-    A float is first rounded to the microsecond: the floats of epoch seconds are that precise, and no more.
+    """Returns a moment as a script takes it: the text of `to_sent`.
 
     >>> to_time(1700000000.0001)
     '1700000000001'
-    >>> to_time(timedelta(seconds=0.5))
+
+    Raises:
+        InvalidJob: as `to_sent`.
+    """
+    return str(to_sent(run_at, field))
+
+
+def to_sent(run_at: object, field: str = "run_at") -> int | str:
+    """Returns a moment as it is sent: epoch milliseconds, or `+` and a delay in milliseconds; both rounded up.
+
+    A float is first rounded to the microsecond: the floats of epoch seconds are that precise, and no more.
+
+    >>> to_sent(1700000000.0001)
+    1700000000001
+    >>> to_sent(timedelta(seconds=0.5))
     '+500'
 
     Raises:
         InvalidJob: `run_at` is no moment: naive, not finite, a bool, outside a datetime's range, or of another type.
     """
+    # The usual types first: `Job` calls this for each job. An int costs less than its text, even with what hiredis
+    # takes longer to pack it.
+    if type(run_at) is float and 0.0 <= run_at < _QUICK_SECONDS:
+        return math.ceil((run_at * 1e6 - 0.5) / 1000)
+    if type(run_at) is int and 0 <= run_at < _QUICK_SECONDS:
+        return run_at * 1000
     if isinstance(run_at, datetime):
-        return str(_from_datetime(run_at, field))
+        return _from_datetime(run_at, field)
     if isinstance(run_at, timedelta):
         length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(run_at, _MICROSECOND)
         delay = _round_up(length)
@@ -55,7 +79,7 @@ def to_time(run_at: object, field: str = "run_at") -> str:
     seconds = run_at if type(run_at) is float else to_number(run_at)
     if seconds is None:
         raise InvalidJob(f"{field}: got {show(run_at)}; it must be {_TIMES}{hint(run_at)}")
-    return str(_from_seconds(seconds, field))
+    return int(_from_seconds(seconds, field))  # the operators of a subclass of int may return another kind of it
 
 
 def from_milliseconds(value: object, field: str = "runAt") -> datetime:
@@ -112,6 +136,11 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def _from_datetime(run_at: datetime, field: str) -> int:
+    if type(run_at) is datetime:
+        try:  # the usual case, kept fast: a naive one cannot be subtracted from an aware one
+            return _round_up((run_at - EPOCH) // _MICROSECOND)
+        except Exception:  # as below, where the reason is found
+            pass
     try:
         if run_at.utcoffset() is None:
             raise InvalidJob(

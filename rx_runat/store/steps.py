@@ -9,7 +9,9 @@ A full step holds the server for 50 to 100 ms, in which all others wait.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from operator import add
+from typing import cast
 
 from rx_runat.errors import InvalidJob
 from rx_runat.model.checks import short
@@ -26,11 +28,15 @@ DELAYS = 20_000
 BYTES = 512 * 1024**2
 
 
-def cut(words: list[str | bytes], most: int, width: int = 2) -> Iterator[tuple[range, list[str | bytes]]]:
+Word = int | str | bytes
+"""A time, a key or data, as it is sent."""
+
+
+def cut(words: list[Word], most: int, width: int = 2) -> Iterator[tuple[range, list[Word]]]:
     """Yields the words in steps, each with the places of its jobs; words that fit into one step are not copied.
 
-    >>> list(cut(["1", "a", "2", "b", "3", "c"], 2))
-    [(range(0, 2), ['1', 'a', '2', 'b']), (range(2, 3), ['3', 'c'])]
+    >>> list(cut([1, "a", 2, "b", 3, "c"], 2))
+    [(range(0, 2), [1, 'a', 2, 'b']), (range(2, 3), [3, 'c'])]
 
     Args:
         words: time, key, time, key, ...; a key in ASCII as a str, any other as bytes.
@@ -40,11 +46,9 @@ def cut(words: list[str | bytes], most: int, width: int = 2) -> Iterator[tuple[r
     Raises:
         InvalidJob: a key is longer than Redis takes. Raised before the first step.
     """
-    keys = words[1::width]
-    sizes = list(map(len, keys))
-    if width == 3:
-        sizes = list(map(add, sizes, map(len, words[2::3])))
-    if sum(sizes) <= BYTES:
+    keys = cast("list[str | bytes]", words[1::width])
+    data = cast("list[bytes]", words[2::3]) if width == 3 else []
+    if sum(map(len, keys)) + sum(map(len, data)) <= BYTES:
         if len(keys) <= most:
             yield range(len(keys)), words
             return
@@ -53,7 +57,7 @@ def cut(words: list[str | bytes], most: int, width: int = 2) -> Iterator[tuple[r
         return
     check_lengths(keys)
     start = size = 0
-    for place, more in enumerate(sizes):
+    for place, more in enumerate(map(add, map(len, keys), map(len, data) if data else repeat(0))):
         size += more
         if place - start == most or (size > BYTES and place > start):
             yield range(start, place), words[width * start : width * place]

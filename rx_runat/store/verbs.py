@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from rx_runat.errors import InvalidJob
 from rx_runat.model.batch import Cursor, Page, SettleReply, SettleRequest
@@ -75,7 +75,8 @@ def schedule(
     """Write jobs in steps: with each request all jobs of the step or none. Yields a step's places in the list, too.
 
     The result of a request: the earliest run_at that its keys now have, in epoch milliseconds; None: none of them
-    waits. If a key is twice in the list, the result may be its first run_at, which the second has replaced.
+    waits. Of a step it may be that of the whole list. If a key is twice in the list, the result may be its first
+    run_at, which the second has replaced.
 
     A lost reply: written once more, which is harmless but for one case: a key that was claimed between the two writes
     comes a second time.
@@ -86,12 +87,11 @@ def schedule(
     policies, and for a list with a delay or data in it, 20,000 in a step; see `steps.py`.
     """
     width = len(jobs[0])
-    words: list[str | bytes] = [*chain.from_iterable(jobs)]  # time, key, time, key, ...
-    times = cast("list[str]", words[::width])
-    if keep == "last" and not only_waiting and width == 2 and min(times)[0] != "+":
+    words: list[steps.Word] = [*chain.from_iterable(jobs)]  # time, key, time, key, ...
+    earliest = _first_moment(words[::2]) if keep == "last" and not only_waiting and width == 2 else None
+    if earliest is not None:
         for places, step in steps.cut(words, steps.MOMENTS):
-            own = times if step is words else cast("list[str]", step[::2])
-            yield places, Request(("ZADD", keys.schedule, *step), partial(_earliest, own))
+            yield places, Request(("ZADD", keys.schedule, *step), partial(_constant, earliest))
         return
     for places, step in steps.cut(words, steps.DELAYS, width):
         yield places, _by_script(keys, keep, only_waiting, now, width, step)
@@ -102,13 +102,13 @@ def schedule_one(keys: QueueKeys, job: Wire, keep: Keep, only_waiting: bool, now
     time, member = job[:2]
     if len(member) > steps.BYTES:
         steps.check_lengths([member])
-    if keep == "last" and not only_waiting and time[0] != "+" and len(job) == 2:
-        return Request(("ZADD", keys.schedule, time, member), partial(_earliest, (time,)))
+    if keep == "last" and not only_waiting and isinstance(time, int) and len(job) == 2:
+        return Request(("ZADD", keys.schedule, time, member), partial(_constant, float(time)))
     return _by_script(keys, keep, only_waiting, now, len(job), job)
 
 
 def _by_script(
-    keys: QueueKeys, keep: Keep, only_waiting: bool, now: int | None, width: int, words: Sequence[str | bytes]
+    keys: QueueKeys, keep: Keep, only_waiting: bool, now: int | None, width: int, words: Sequence[steps.Word]
 ) -> Request[float | None]:
     names = (keys.schedule, keys.leases, keys.claimed, keys.data)
     policy, clock = "" if keep == "last" else keep, "" if now is None else now
@@ -196,10 +196,17 @@ def virtual(now: int | None) -> tuple[int, ...]:
     return () if now is None else (now,)
 
 
-def _earliest(times: Sequence[str], _: int) -> float:
-    if len(set(map(len, times))) == 1 and "-" not in (first := min(times)):
-        return float(first)  # of numbers with equally many digits, the text tells which is less, in half the time
-    return float(min(map(int, times)))
+def _constant(earliest: float, _: Any) -> float:
+    return earliest
+
+
+def _first_moment(times: Sequence[Any]) -> float | None:
+    """Returns the earliest of times as they are sent; None if one of them is a delay."""
+    try:
+        earliest = min(times)
+    except TypeError:  # a delay is a str, which is not compared with an int
+        return None
+    return float(earliest) if isinstance(earliest, int) else None
 
 
 def _who_took(key: str, was_there: bool) -> str | None:

@@ -20,7 +20,7 @@ def lists(bench: Bench) -> Iterator[Row]:
     ready = _row(bench, count, ours=list(map(_jobs, many)), reference=list(map(_mapping, many)))
     yield Row("schedule in lists of 1,000", "keys/s", *ready, target="ratio >= 0.85")
     made = _row(bench, count, ours=_Each(_jobs, many), reference=_Each(_mapping, many))
-    yield Row("schedule in lists of 1,000, and make the jobs", "keys/s", *made)
+    yield Row("schedule in lists of 1,000, and make the jobs", "keys/s", *made, target="ratio >= 0.6")
 
 
 def single(bench: Bench) -> Iterator[Row]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
+import inspect
 import math
+import pickle
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -44,6 +47,36 @@ def test_a_job_is_a_value() -> None:
 def test_a_job_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Job("a", 1).key = "b"  # type: ignore[misc]
+
+
+def test_a_job_is_a_dataclass() -> None:
+    job = Job("a", 1.5, data=[1])
+    assert [field.name for field in dataclasses.fields(job)] == ["key", "run_at", "data"]
+    assert str(inspect.signature(Job)) == "(key: 'str', run_at: 'RunAtTime', *, data: 'Any' = <not named>) -> 'None'"
+    assert dataclasses.replace(job, key="b") == Job("b", 1.5, data=[1])
+    assert to_jobs(dataclasses.replace(job, key="b"))[0].wire == (1500, "b", b"[1]")
+    with pytest.raises(InvalidJob, match=r"^key: got ''"):
+        dataclasses.replace(job, key="")
+    match job:
+        case Job(key, run_at):
+            assert (key, run_at) == ("a", 1.5)
+
+
+@pytest.mark.parametrize("job", [Job("a", 1.5), Job("é", NOON, data=None), Due("a", NOON, 2.0, data=[1])], ids=repr)
+def test_a_job_can_be_copied_and_pickled(job: Job) -> None:
+    for same in (copy.copy(job), copy.deepcopy(job), pickle.loads(pickle.dumps(job))):
+        assert (type(same), same, same.wire, repr(same)) == (type(job), job, job.wire, repr(job))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tagged(Job):
+    tag: str
+
+
+def test_a_dataclass_that_derives_from_job_is_checked_when_it_is_made() -> None:
+    assert Tagged("a", 1, "t").wire == (1000, "a")
+    with pytest.raises(InvalidJob, match=r"^key: got ''"):
+        Tagged("", 1, "t")
 
 
 def test_a_due_is_a_job_that_can_be_scheduled_again() -> None:

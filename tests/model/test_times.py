@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_runat import InvalidJob
-from rx_runat.model.times import EPOCH, from_milliseconds, from_score, to_microseconds, to_time
+from rx_runat.model.times import EPOCH, from_milliseconds, from_score, to_microseconds, to_sent, to_time
 from tests.support.awkward_values import NoOffsetZone, RaisingRepr, RaisingZone, name_of
 
 quick = settings(deadline=None, max_examples=100)
@@ -91,6 +91,35 @@ def test_a_float_that_means_a_millisecond_is_that_millisecond(milliseconds: int)
 def test_a_float_is_rounded_up_after_the_microsecond(seconds: float) -> None:
     late = int(to_time(seconds)) * 1000 - Fraction(seconds) * 1_000_000
     assert -1 < late < 1001
+
+
+def beside(milliseconds: int, microseconds: float, steps: int) -> float:
+    """Returns a float of epoch seconds near a whole millisecond: so many floats away from a time beside it."""
+    seconds = (milliseconds * 1000 + microseconds) / 1_000_000
+    for _ in range(abs(steps)):
+        seconds = math.nextafter(seconds, math.copysign(math.inf, steps))
+    return seconds
+
+
+eras = st.sampled_from([0, 10**12, 1_700_000_000_000, 4_499_999_999_000, 4_600_000_000_000, -(10**12)])
+whole = st.builds(int.__add__, eras, st.integers(-2000, 2000))
+
+
+@settings(deadline=None, max_examples=2000)
+@given(st.floats(-1e9, 6e9) | st.builds(beside, whole, st.sampled_from([0.0, 0.5, 1.0, 999.5]), st.integers(-3, 3)))
+def test_a_float_is_rounded_to_the_nearest_microsecond_and_then_up(seconds: float) -> None:
+    assert to_sent(seconds) == -(-round(seconds * 1_000_000) // 1000)
+
+
+class Epoch(int):
+    def __mul__(self, other: object) -> Epoch:
+        return Epoch(int(self) * int(other))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("run_at", [Epoch(5), 5, 5.0, EPOCH + timedelta(seconds=5)], ids=repr)
+def test_a_moment_is_sent_as_a_plain_int(run_at: datetime | float) -> None:
+    sent = to_sent(run_at)
+    assert (type(sent), sent) == (int, 5000)
 
 
 def test_a_moment_in_the_past_is_written_unchanged() -> None:

@@ -385,7 +385,7 @@ def test_26_a_list_without_data_is_one_bare_zadd(store: RedisStore, flaky: Flaky
     write(store, key="other")
     flaky.sent.clear()
     store.schedule([Job("a", 1), Job("b", 2)], "last")
-    assert flaky.sent == [("ZADD", Q, "1000", "a", "2000", "b")]
+    assert flaky.sent == [("ZADD", Q, 1000, "a", 2000, "b")]
 
 
 def test_26_gc_deletes_the_data_of_keys_that_are_gone_and_no_other(

@@ -133,8 +133,8 @@ class Work:
             self._release(assignment)
 
     def _call(self, assignment: Assignment) -> bool:
-        call = Call(assignment, assignment.thread.now(), threading.current_thread())
-        monitor = assignment.monitor
+        call = Call(assignment, assignment.manager.now(), threading.current_thread())
+        monitor = assignment.manager.taps.monitor
         if monitor is None:
             return self._run(call)
         call.monitor = monitor.begin_work(assignment.claims)
@@ -143,7 +143,7 @@ class Work:
     def _run(self, call: Call) -> bool:
         self._calls.add(call)
         if self._limit is not None:
-            self._limit.watch(call.assignment.thread)
+            self._limit.watch(call.assignment.manager.thread)
         result, error = None, None
         try:
             result = self._function(call.assignment.value)
@@ -210,7 +210,7 @@ class Work:
             is_cancelling = self._is_cancelling or call not in self._calls
         if is_cancelling or not call.assignment.is_ours:
             run.cancel(Cancelled())
-        is_over = run.start(result, call.assignment.scheduler, self._loop)
+        is_over = run.start(result, call.assignment.manager.scheduler, self._loop)
         with self._lock:
             is_written_off = call.thread is None
             call.thread = None
@@ -231,7 +231,7 @@ class Work:
         return True
 
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
-        seconds = call.assignment.thread.now() - call.began
+        seconds = call.assignment.manager.now() - call.began
         if call.monitor is not None:
             call.monitor.end(seconds, error)
         for claim in call.assignment.claims:
@@ -252,7 +252,7 @@ class Work:
         if is_inside:
             self._write_off(call)
             return
-        call.grace = call.assignment.thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
+        call.grace = call.assignment.manager.thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
         if call not in self._calls:  # its work ended at this moment, and saw no `grace` to dispose of
             call.grace.dispose()
         self._threads().run(partial(self._break_off, call))

@@ -142,8 +142,8 @@ class Acks:
         left: list[Ack] = []
         # A request that Redis may have carried out already is sent in a call of its own, with `sent_at`: it holds
         # for the whole call, and would be false for the other requests.
-        sure = [ack for ack in acks if not ack.lease.is_unsure]
-        for part in [*parts(sure), *([ack] for ack in acks if ack.lease.is_unsure)]:
+        sure = [ack for ack in acks if ack.lease.sent_at is None]
+        for part in [*parts(sure), *([ack] for ack in acks if ack.lease.sent_at is not None)]:
             if left:  # Redis is away: the other parts would fare no better
                 left += part
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rx_runat.model.claim import Claim, Lease, lease_of
-from rx_runat.stream.leases import manager_of
+from rx_runat.stream.leases import LeaseManager, manager_of
 
 
 class Assignment:
@@ -17,29 +17,30 @@ class Assignment:
     Args:
         claims: one; or those of a list, at least one.
         is_list: True if the work gets a list.
-        since: when they came, in seconds of the leases thread's clock.
+        manager: of the first one's lease. Its clock, its scheduler and its monitor count for this work, also if claims
+            of several queues were merged into a list.
+        since: when they came, in seconds of that clock.
+        is_suspect: True if one of the keys perhaps killed its process before.
 
     Attributes:
         claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
             Perhaps none is left.
-        is_suspect: True if one of the keys that came perhaps killed its process before. It stays as it is when that
-            claim is left out: the limiter knows this work as a suspect until its end.
-        manager: of the first one's lease. Its clock, its scheduler and its monitor count for this work, also if claims
-            of several queues were merged into a list.
+        is_suspect: as above. It stays as it is when that claim is left out: the limiter knows this work as a suspect
+            until its end.
+        manager: as above.
         since: as above.
     """
 
     __slots__ = ("_came", "_is_list", "claims", "is_suspect", "manager", "since")
 
-    def __init__(self, claims: list[Claim], is_list: bool, since: float) -> None:
+    def __init__(
+        self, claims: list[Claim], is_list: bool, manager: LeaseManager, since: float, is_suspect: bool
+    ) -> None:
         self.claims = self._came = claims
-        self.manager = manager_of(lease_of(claims[0]))
+        self.manager = manager
         self.since = since
+        self.is_suspect = is_suspect
         self._is_list = is_list
-        self.is_suspect = False
-        for claim in claims:
-            if lease_of(claim).counts == "suspect":
-                self.is_suspect = True
 
     @property
     def value(self) -> Any:

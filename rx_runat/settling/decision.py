@@ -156,15 +156,11 @@ def _next_run(claim: Claim) -> datetime | None:
     return None if score is None else from_score(score)
 
 
-def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
-    """Decide about a claim before its work begins.
+def unrun(attempt: int, policy: Policy) -> Decision:
+    """Returns what becomes of a claim that comes after its last attempt: it is buried, and its work does not begin.
 
-    Returns:
-        None if the work is to be done. Otherwise `bury`: all attempts were made, and the key came once more. Without
-        this, a key whose work kills its process would come back for ever.
+    Without this, a key whose work kills its process would come back for ever.
     """
-    if attempt <= policy.max_attempts:
-        return None
     return Decision(
         "bury",
         f"attempt {attempt - 1} was not settled before its lease ended (perhaps its process died), "

@@ -186,8 +186,9 @@ class Limiter(Generic[_T]):
             raise
 
     def _may_start(self) -> bool:
-        has_next = self._waiting or (self._suspects and self.suspect is None)
-        return bool(has_next) and len(self._results) < self._most_results
+        if not self._waiting and (not self._suspects or self.suspect is not None):
+            return False
+        return len(self._results) < self._most_results
 
     def _arrive(self) -> None:
         with self._lock:
@@ -203,11 +204,12 @@ class Limiter(Generic[_T]):
                 if not self._may_start():
                     self._under_way -= 1
                     break
+                suspect = None
                 if self._suspects and self.suspect is None:
                     suspect, item = self._suspects.popleft()
                     self.suspect = suspect
                 else:
-                    suspect, item = None, self._waiting.popleft()
+                    item = self._waiting.popleft()
                 wakes = not self._is_waking and self._wakes()  # for the next item, because this one may take long
             if wakes:
                 self.threads.run(self._arrive)

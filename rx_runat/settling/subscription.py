@@ -127,11 +127,21 @@ class Subscription:
         try:
             early: list[Claim] = []
             ready: list[Claim] = []
+            is_suspect = False
             for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.renew(lease, self)
-                (early if self._counts_too_early(lease, claim.attempt) else ready).append(claim)
-            is_queued = bool(ready) and self._queue(ready, is_list)
+                # The first claim of a source is made before the source knows that `settle` takes its claims, so its
+                # attempts count already; later ones should count only when the work begins. After a crash the key may
+                # be one whose work ended the process: it must be known as a suspect.
+                if claim.attempt > self.counts_up_to and lease.counts == "now":
+                    early.append(claim)
+                else:
+                    ready.append(claim)
+                    is_suspect = is_suspect or lease.counts == "suspect"
+            manager = manager_of(lease_of(claims[0]))
+            assignment = Assignment(ready, is_list, manager, manager.now(), is_suspect)
+            is_queued = bool(ready) and self._limiter.put(assignment, assignment if is_suspect else None)
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
             for claim in claims:
                 lease = lease_of(claim)
@@ -140,11 +150,6 @@ class Subscription:
             raise
         for claim in early if is_queued else claims:
             self._settle(claim, Decision("back"))
-
-    def _queue(self, claims: list[Claim], is_list: bool) -> bool:
-        """Let work on claims begin when it may. Returns False if none begins any more."""
-        assignment = Assignment(claims, is_list, manager_of(lease_of(claims[0])).now())
-        return self._limiter.put(assignment, assignment if assignment.is_suspect else None)
 
     def _refuse(self, value: object, stranger: object) -> None:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
@@ -181,14 +186,6 @@ class Subscription:
         for manager in new:
             self._leave.append(manager.register(self))
         return True
-
-    def _counts_too_early(self, lease: Lease, attempt: int) -> bool:
-        """True if the attempt counts already, and should count only when its work begins.
-
-        The first claim of a source is made before the source knows that `settle` takes its claims. After a crash the
-        key of that claim may be one whose work ended the process: it must be known as a suspect.
-        """
-        return attempt > self.counts_up_to and lease.counts == "now"
 
     def _add(self, manager: LeaseManager) -> None:
         """With the lock held. The first claim shows whether time is real; if it is, threads are needed."""

@@ -133,8 +133,8 @@ class Acks:
                 self._thread.run_after(seconds, self._call)
                 return
             self._failures = 0
-            if not self._thread.is_virtual:  # a renewal that is due runs between two calls, however many acks come
-                self._thread.run(self._call)
+            if not self._thread.is_virtual and self._waiting:
+                self._thread.run(self._call)  # a renewal that is due runs between two calls, however many acks come
                 return
 
     def _settle(self, acks: list[Ack]) -> list[Ack]:

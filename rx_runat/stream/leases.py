@@ -47,6 +47,7 @@ from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
 _ENDINGS: dict[Verb, str] = {"ack": ACKED, "nack": NACKED, "bury": BURIED, "back": HANDED_BACK}
+_NEAR = 0.001  # seconds from the end of a lease; rounded off is less than a microsecond
 _STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `sent_at`
 
 
@@ -168,7 +169,10 @@ class LeaseManager:
 
     def lives(self, lease: Lease) -> bool:
         """True if a lease is ours, as far as this process knows."""
-        return not lease.ending and self._end(lease.deadline_ms) > self.now()
+        if lease.ending:
+            return False
+        # To round takes longer than the rest, and matters only near the end.
+        return lease.deadline_ms / 1e3 + self._ahead - self.now() > _NEAR or self.left(lease) > 0
 
     def settle(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """Begin, end or extend leases in one round trip; see `Manager.settle`.

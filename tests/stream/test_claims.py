@@ -513,6 +513,15 @@ def test_slots() -> None:
     assert slots.keys == 2
 
 
+def test_one_claim_leaves_some_of_many_slots_for_the_next() -> None:
+    """So that the server makes it while the workers are busy with the one before."""
+    slots = Slots(1000, lambda: 0.0, lambda: None)
+    slots.take([0], 10)
+    assert slots.keys == 250
+    slots.take(range(1, 850), 10)
+    assert slots.keys == 150
+
+
 def test_a_source_takes_no_more_than_is_wanted_and_looks_again_when_more_is() -> None:
     wanted = 3.0
     freed: list[float] = []

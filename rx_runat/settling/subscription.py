@@ -114,16 +114,10 @@ class Subscription:
         )
 
     def _on_next(self, value: Claim | list[Claim]) -> None:
-        is_list = isinstance(value, list)
-        claims = value if isinstance(value, list) else [value]
-        for claim in claims:
-            if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-                self._refuse(value, claim)
-                return
-        if is_list:
-            claims = _once(claims)
+        claims = [value] if type(value) is Claim else self._checked(value)
         if not claims or not self._open_claims(claims):
             return
+        is_list = claims[0] is not value
         try:
             early: list[Claim] = []
             ready: list[Claim] = []
@@ -150,6 +144,15 @@ class Subscription:
             raise
         for claim in early if is_queued else claims:
             self._settle(claim, Decision("back"))
+
+    def _checked(self, value: object) -> list[Claim]:
+        """Returns the claims that came, each once; none if a stranger came, or was in the list."""
+        came = cast("list[object]", value) if isinstance(value, list) else [value]
+        for each in came:
+            if not isinstance(each, Claim):
+                self._refuse(came, each)
+                return []
+        return _once(cast("list[Claim]", came))
 
     def _refuse(self, value: object, stranger: object) -> None:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""

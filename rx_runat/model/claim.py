@@ -13,10 +13,11 @@ from rx_runat.errors import InvalidSetting, OutcomeUnknown, Stopped, Unavailable
 from rx_runat.model.again import AS_PLANNED, Again, NextRun, Planned, to_next_run
 from rx_runat.model.batch import Counts, SettleReply, Verb
 from rx_runat.model.checks import show
+from rx_runat.model.data import from_text
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
 from rx_runat.model.rich import cards
-from rx_runat.model.times import from_score, to_ms
+from rx_runat.model.times import from_score, lateness, to_ms
 
 ACKED, NACKED, BURIED, HANDED_BACK = "acked", "nacked", "buried", "handed back"
 NACKED_AND_NEWER = "nacked, and scheduled again"
@@ -61,10 +62,13 @@ class Lease:
         next_run: when the key's next run is due, as `settle` planned it and `to_time` spells it; "": there is none. It
             is written where the lease ends by an `ack` or a `bury` that names no other.
         next_run_ms: when the next run is due that was written, epoch milliseconds; None: none was.
+        score: the run_at of the run that was claimed, as Redis spelled it.
+        claimed_at: Redis's clock at the claim, epoch microseconds.
         worked: how long the work of `settle` took, in seconds; None: it was not run, or is not over.
     """
 
     __slots__ = (
+        "claimed_at",
         "counts",
         "data",
         "deadline_ms",
@@ -76,6 +80,7 @@ class Lease:
         "manager",
         "next_run",
         "next_run_ms",
+        "score",
         "sent_at",
         "worked",
     )
@@ -89,6 +94,8 @@ class Lease:
         counts: Counts = "now",
         generation: int = 0,
         data: str = "",
+        score: str = "0",
+        claimed_at: int = 0,
     ) -> None:
         self.key = key
         self.fence = fence
@@ -100,6 +107,8 @@ class Lease:
         self.counts = counts
         self.is_counted = counts == "now"
         self.data = data
+        self.score = score
+        self.claimed_at = claimed_at
         self.next_run = ""
         self.next_run_ms: float | None = None
         self.worked: float | None = None
@@ -196,6 +205,20 @@ class Claim(Due):
     attempt: int = 1
     lease: float = 0.0
     _lease: Lease = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        # Worked out at the first use, because most functions read few of them, and hundreds of claims may wait for
+        # their work: a datetime costs as much time as all the rest of a claim, and JSON costs more.
+        if name == "run_at":
+            value: Any = from_score(self._lease.score)
+        elif name == "lateness":
+            value = lateness(self._lease.score, self._lease.claimed_at)
+        elif name == "data":
+            value = from_text(self._lease.data, self.key)
+        else:
+            return Due.__getattr__(self, name)
+        object.__setattr__(self, name, value)
+        return value
 
     def __repr__(self) -> str:
         return f"<Claim {self.key!r}, {self._state()}>"
@@ -376,6 +399,28 @@ def _check_reason(reason: object) -> str:
     if not isinstance(reason, str):
         raise InvalidSetting(f"reason: got {show(reason)}; it must be a str")
     return reason
+
+
+# What assigns the fields of a claim. The `__init__` of a frozen dataclass takes three times as long.
+_set_key, _set_attempt, _set_length, _set_lease = (
+    getattr(Claim, name).__set__ for name in ("key", "attempt", "lease", "_lease")
+)
+
+
+def to_claim(lease: Lease, attempt: int, seconds: float) -> Claim:
+    """Returns the claim of a lease.
+
+    Args:
+        lease: what is known of it.
+        attempt: the number of the attempt, from 1.
+        seconds: the length of the lease.
+    """
+    claim: Claim = object.__new__(Claim)
+    _set_key(claim, lease.key)
+    _set_attempt(claim, attempt)
+    _set_length(claim, seconds)
+    _set_lease(claim, lease)
+    return claim
 
 
 lease_of: Callable[[Claim], Lease] = attrgetter("_lease")

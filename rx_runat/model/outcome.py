@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from rx_runat.model.checks import short
 from rx_runat.model.claim import Claim, lease_of
@@ -12,6 +12,9 @@ from rx_runat.model.humanize import readable, span, spell
 from rx_runat.model.rich import cards
 
 R = TypeVar("R")
+
+
+Verdict: TypeAlias = Literal["acked", "nacked", "superseded", "buried", "lost", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Outcome(Generic[R]):
     """
 
     claim: Claim
-    verdict: Literal["acked", "nacked", "superseded", "buried", "lost", "unknown"]
+    verdict: Verdict
     result: R | None = None
     error: BaseException | None = None
     delay: float | None = None
@@ -68,3 +71,28 @@ class Outcome(Generic[R]):
         given = self.result if self.error is None else self.error
         what = "" if given is None else f": {readable(short(given), 80)}"
         return f"attempt {self.claim.attempt}, {self.verdict}{again}{what}"
+
+
+# What assigns the fields of an outcome. The `__init__` of a frozen dataclass takes twice as long.
+_set_claim, _set_verdict, _set_result, _set_error, _set_delay, _set_next = (
+    getattr(Outcome, name).__set__ for name in ("claim", "verdict", "result", "error", "delay", "next")
+)
+
+
+def to_outcome(
+    claim: Claim,
+    verdict: Verdict,
+    result: Any = None,
+    error: BaseException | None = None,
+    delay: float | None = None,
+    next_run: datetime | None = None,
+) -> Outcome[Any]:
+    """Returns an outcome of these fields."""
+    outcome: Outcome[Any] = object.__new__(Outcome)  # pyright: ignore[reportUnknownVariableType]
+    _set_claim(outcome, claim)
+    _set_verdict(outcome, verdict)
+    _set_result(outcome, result)
+    _set_error(outcome, error)
+    _set_delay(outcome, delay)
+    _set_next(outcome, next_run)
+    return outcome

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reactivex import abc
-
 from rx_runat.model.claim import Claim, Lease, lease_of
-from rx_runat.stream.lease_thread import LeaseThread
-from rx_runat.stream.leases import manager_of
-from rx_runat.stream.taps import Monitor
+from rx_runat.stream.leases import LeaseManager, manager_of
 
 
 class Assignment:
@@ -21,23 +17,30 @@ class Assignment:
     Args:
         claims: one; or those of a list, at least one.
         is_list: True if the work gets a list.
+        manager: of the first one's lease. Its clock, its scheduler and its monitor count for this work, also if claims
+            of several queues were merged into a list.
+        since: when they came, in seconds of that clock.
+        is_suspect: True if one of the keys perhaps killed its process before.
 
     Attributes:
         claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
             Perhaps none is left.
-        is_suspect: True if one of the keys that came perhaps killed its process before. It stays as it is when that
-            claim is left out: the limiter knows this work as a suspect until its end.
+        is_suspect: as above. It stays as it is when that claim is left out: the limiter knows this work as a suspect
+            until its end.
+        manager: as above.
+        since: as above.
     """
 
-    __slots__ = ("_came", "_is_list", "claims", "is_suspect")
+    __slots__ = ("_came", "_is_list", "claims", "is_suspect", "manager", "since")
 
-    def __init__(self, claims: list[Claim], is_list: bool) -> None:
+    def __init__(
+        self, claims: list[Claim], is_list: bool, manager: LeaseManager, since: float, is_suspect: bool
+    ) -> None:
         self.claims = self._came = claims
-        self.is_suspect = False
+        self.manager = manager
+        self.since = since
+        self.is_suspect = is_suspect
         self._is_list = is_list
-        for claim in claims:
-            if lease_of(claim).is_suspect:
-                self.is_suspect = True
 
     @property
     def value(self) -> Any:
@@ -58,21 +61,6 @@ class Assignment:
     def seconds(self) -> float:
         """The length of the shortest lease of the claims that came."""
         return min(claim.lease for claim in self._came)
-
-    @property
-    def scheduler(self) -> abc.SchedulerBase | None:
-        """The one of virtual time; None: time is real."""
-        return manager_of(lease_of(self.claims[0])).scheduler
-
-    @property
-    def thread(self) -> LeaseThread:
-        """A leases thread, whose clock counts for this work."""
-        return manager_of(lease_of(self.claims[0])).thread
-
-    @property
-    def monitor(self) -> Monitor | None:
-        """Who measures the work. If claims of several queues were merged into a list, the first one's queue counts."""
-        return manager_of(lease_of(self.claims[0])).taps.monitor
 
     def __str__(self) -> str:
         """The keys, for the log."""

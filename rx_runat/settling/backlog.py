@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 from rx_runat.model.claim import Claim
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.limiter import Limiter
-
-# Work, and since when it waits, in seconds of the leases thread's clock. One is made per claim: a plain tuple.
-Waiting: TypeAlias = tuple[Assignment, float]
 
 _SOON = 0.25  # of a lease: work that begins within this shows that as many claims as now wait are not too many
 
@@ -46,27 +42,26 @@ class Backlog:
 
     Args:
         limiter: where they wait.
+
+    Attributes:
+        is_limited: True once claims had to go back: then `note_begun` wants to know, and a source may wait to be woken.
     """
 
-    def __init__(self, limiter: Limiter[Waiting]) -> None:
+    def __init__(self, limiter: Limiter[Assignment]) -> None:
+        self.is_limited = False
         self._limiter = limiter
         self._allowance = Allowance()
         self._suspect: object | None = None  # the one that a check found under way, and at which check first
         self._suspect_since = 0.0
 
     @property
-    def is_limited(self) -> bool:
-        """True once claims had to go back: then `note_begun` wants to know, and a source may wait to be woken."""
-        return self._allowance.claims < math.inf
-
-    @property
     def wanted(self) -> float:
         """How many more claims a source may take: those that begin at once, and some that wait."""
         return self._allowance.claims + self._limiter.spare
 
-    def note_begun(self, waiting: Waiting, now: float) -> None:
+    def note_begun(self, waiting: Assignment, now: float) -> None:
         """Note that work begins."""
-        self._allowance.note_begun(now - waiting[1], waiting[0].seconds)
+        self._allowance.note_begun(now - waiting.since, waiting.seconds)
 
     def take_overdue(self, now: float) -> list[Claim]:
         """Returns the claims that have waited for as long as their lease, behind work or a subscriber that is stuck.
@@ -74,10 +69,11 @@ class Backlog:
         They would be renewed for ever, and kept from other processes.
         """
         self._check_suspect(now)
-        overdue = self._limiter.take_back(lambda waiting: now - waiting[1] >= waiting[0].seconds)
+        overdue = self._limiter.take_back(lambda waiting: now - waiting.since >= waiting.seconds)
         if overdue:
             self._allowance.note_given_back()
-        return [claim for assignment, _ in overdue for claim in assignment.claims]
+            self.is_limited = True
+        return [claim for assignment in overdue for claim in assignment.claims]
 
     def _check_suspect(self, now: float) -> None:
         """Let a suspect work beside one that is under way for a lease: else work that is stuck would stop them all."""

@@ -45,38 +45,22 @@ class Calls:
     """The calls whose work is not over, in the order in which they began.
 
     Whoever removes a call decides what becomes of its claims: the end of the work, or the timeout that gives it up.
-    Without a lock, because CPython puts an item in a dict and takes it out in one step each.
+    Without a lock, because CPython puts an item in a dict, takes it out, and copies the dict in one step each.
+
+    Attributes:
+        open: the calls, each with True: `open.pop(call, False)` removes one, and tells whether it was there.
     """
 
     def __init__(self) -> None:
-        self._open: dict[Call, bool] = {}
-
-    def add(self, call: Call) -> None:
-        """Add a call that begins."""
-        self._open[call] = True
-
-    def remove(self, call: Call) -> bool:
-        """Remove a call. Returns False if it was removed before."""
-        return self._open.pop(call, False)
-
-    def clear(self) -> None:
-        """Remove all calls."""
-        self._open.clear()
-
-    def __contains__(self, call: Call) -> bool:
-        return call in self._open
-
-    def open(self) -> list[Call]:
-        """Returns those that are open now."""
-        return list(self._open)
+        self.open: dict[Call, bool] = {}
 
     def runs(self) -> list[Run]:
         """Returns the work that goes on after its call."""
-        return [call.run for call in self.open() if call.run is not None]
+        return [call.run for call in list(self.open) if call.run is not None]
 
     def runs_without_lease(self) -> list[Run]:
         """Returns such work of which no lease is ours any more, as far as this process knows."""
-        return [call.run for call in self.open() if call.run is not None and not call.assignment.is_ours]
+        return [call.run for call in list(self.open) if call.run is not None and not call.assignment.is_ours]
 
 
 class TimeLimit:
@@ -127,7 +111,7 @@ class TimeLimit:
         with self._lock:
             self._plan = None
             now = thread.now()
-            for call in self._calls.open():  # a call that is added after this sees no plan, and makes one
+            for call in list(self._calls.open):  # a call that is added after this sees no plan, and makes one
                 left = call.began + self._seconds - now
                 if left > _LEAST:
                     if not self._is_ended:

@@ -22,7 +22,7 @@ from rx_runat.model.again import Again, to_next_run
 from rx_runat.model.batch import SUPERSEDED, Verb
 from rx_runat.model.checks import show
 from rx_runat.model.claim import ACKED, BURIED, NACKED, NACKED_AND_NEWER, Claim, lease_of
-from rx_runat.model.outcome import Outcome
+from rx_runat.model.outcome import Outcome, to_outcome
 from rx_runat.model.safe_log import unhandled
 from rx_runat.model.times import from_score, to_ms
 from rx_runat.settling.backoff import Backoff
@@ -79,15 +79,18 @@ class Decision(NamedTuple):
             claim: the claim.
             answer: of Redis; as in `SettleReply`.
         """
+        if answer == 1 and self.verb is not None:  # the usual case first
+            return to_outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay, _next_run(claim))
         # Redis says 0 where a call by hand, on another thread, was quicker than the end of the work.
         by_hand = _BY_HAND.get(lease_of(claim).ending) if self.verb is None or answer == 0 else None
         if by_hand is not None:
             return Outcome(claim, by_hand, self.result, self.error, next=_next_run(claim))
         if answer == SUPERSEDED:
             return Outcome(claim, "superseded", self.result, self.error)
-        if answer and self.verb is not None:
-            return Outcome(claim, _VERDICTS[self.verb], self.result, self.error, self.delay, _next_run(claim))
         return Outcome(claim, "unknown" if answer is None else "lost", self.result, self.error)
+
+
+_ACK = Decision("ack")
 
 
 def decide(attempt: int, result: Any, error: BaseException | None, policy: Policy, is_ours: bool = True) -> Decision:
@@ -104,7 +107,11 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
     """
     if error is None:
         unrun = None if result is None else generator_error(result)
-        return Decision("ack", "", result) if unrun is None else Decision("back", failure=unrun)
+        return (
+            (_ACK if result is None else Decision("ack", "", result))
+            if unrun is None
+            else Decision("back", failure=unrun)
+        )
     kind = type(error)  # `isinstance` would ask the error for its `__class__`, which may be a property that raises
     if issubclass(kind, Cancelled):
         return Decision("back" if is_ours else None)
@@ -149,15 +156,11 @@ def _next_run(claim: Claim) -> datetime | None:
     return None if score is None else from_score(score)
 
 
-def decide_unrun(attempt: int, policy: Policy) -> Decision | None:
-    """Decide about a claim before its work begins.
+def unrun(attempt: int, policy: Policy) -> Decision:
+    """Returns what becomes of a claim that comes after its last attempt: it is buried, and its work does not begin.
 
-    Returns:
-        None if the work is to be done. Otherwise `bury`: all attempts were made, and the key came once more. Without
-        this, a key whose work kills its process would come back for ever.
+    Without this, a key whose work kills its process would come back for ever.
     """
-    if attempt <= policy.max_attempts:
-        return None
     return Decision(
         "bury",
         f"attempt {attempt - 1} was not settled before its lease ended (perhaps its process died), "

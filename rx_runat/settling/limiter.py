@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
 from rx_runat.model.safe_log import unhandled
@@ -32,7 +32,9 @@ class Limiter(Generic[_T]):
         max_concurrent: the most items that are served at once.
         serve: serves one item. Returns False if its work goes on after the call, or if the thread is not to go on;
             then `release` will be called.
-        can_start: returns True if another item may start. When that changes to True, call `start`.
+        results: what came of the items, until somebody takes it. While there are too many, no item starts; when there
+            are fewer again, call `start`.
+        most_results: how many are too many.
         freed: called when a thread has found no further item to serve.
 
     Attributes:
@@ -44,13 +46,15 @@ class Limiter(Generic[_T]):
         self,
         max_concurrent: int,
         serve: Callable[[_T], bool],
-        can_start: Callable[[], bool],
+        results: Sized,
+        most_results: int,
         freed: Callable[[], None],
     ) -> None:
         self.threads: Pool | Inline = Inline()
         self._max_concurrent = max_concurrent
         self._serve = serve
-        self._can_start = can_start
+        self._results = results
+        self._most_results = most_results
         self._freed = freed
         self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[_T] = deque()
@@ -71,7 +75,7 @@ class Limiter(Generic[_T]):
         if self._is_stopped:
             return math.inf
         return (
-            (self._max_concurrent - self._under_way if self._can_start() else 0)
+            (self._max_concurrent - self._under_way if len(self._results) < self._most_results else 0)
             - len(self._waiting)
             - len(self._suspects)
         )
@@ -93,7 +97,7 @@ class Limiter(Generic[_T]):
                 self._waiting.append(item)
             else:
                 self._suspects.append((suspect, item))
-            wakes = self._wakes()
+            wakes = not self._is_waking and self._wakes()
         if wakes:
             try:
                 self._wake()
@@ -182,8 +186,9 @@ class Limiter(Generic[_T]):
             raise
 
     def _may_start(self) -> bool:
-        has_next = self._waiting or (self._suspects and self.suspect is None)
-        return bool(has_next) and self._can_start()
+        if not self._waiting and (not self._suspects or self.suspect is not None):
+            return False
+        return len(self._results) < self._most_results
 
     def _arrive(self) -> None:
         with self._lock:
@@ -199,12 +204,13 @@ class Limiter(Generic[_T]):
                 if not self._may_start():
                     self._under_way -= 1
                     break
+                suspect = None
                 if self._suspects and self.suspect is None:
                     suspect, item = self._suspects.popleft()
                     self.suspect = suspect
                 else:
-                    suspect, item = None, self._waiting.popleft()
-                wakes = self._wakes()  # for the next item, because this one may take long
+                    item = self._waiting.popleft()
+                wakes = not self._is_waking and self._wakes()  # for the next item, because this one may take long
             if wakes:
                 self.threads.run(self._arrive)
             if not self._serve(item):

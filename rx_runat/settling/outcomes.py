@@ -14,7 +14,7 @@ from rx_runat.settling.threads import Inline, Pool
 from rx_runat.stream.hot import Subscriber
 from rx_runat.stream.rendezvous import NotReceived
 
-_FULL = 100  # outcomes that wait for a slow subscriber: no work begins then, so that the backlog waits in Redis
+MOST = 100  # outcomes that wait for a slow subscriber: no work begins then, so that the backlog waits in Redis
 
 
 class Outcomes:
@@ -27,6 +27,7 @@ class Outcomes:
         failed: called with what the subscriber raised.
 
     Attributes:
+        waiting: those that the subscriber has not received yet.
         thread: runs the subscriber's `on_next`, and the other callbacks that must not run at the same time.
     """
 
@@ -42,24 +43,23 @@ class Outcomes:
         self._max_attempts = max_attempts
         self._received = received
         self._failed = failed
-        self._lock = threading.Lock()  # guards the attributes below
-        self._waiting: deque[Outcome[Any]] = deque()
+        self.waiting: deque[Outcome[Any]] = deque()
         self._giving: Iterator[Outcome[Any]] = iter(())
+        self._lock = threading.Lock()  # over changes of the two below
         self._is_giving = False
         self._is_silent = False
 
-    @property
-    def is_full(self) -> bool:
-        """True if so many outcomes wait that no more work should begin."""
-        return len(self._waiting) >= _FULL
-
     def put(self, outcome: Outcome[Any]) -> None:
         """Give the subscriber an outcome, after those that wait."""
-        with self._lock:
-            self._waiting.append(outcome)
-            begins, self._is_giving = not self._is_giving, True
-        if begins:
+        self.waiting.append(outcome)
+        if not self._is_giving and self._begins():  # whoever resets `_is_giving` looks at `waiting` after that
             self.thread.run(self._give)
+
+    def _begins(self) -> bool:
+        with self._lock:
+            begins = not self._is_giving and bool(self.waiting)
+            self._is_giving = self._is_giving or begins
+        return begins
 
     def silence(self) -> bool:
         """Drop all outcomes from now on. Returns False if they were dropped before already."""
@@ -72,17 +72,18 @@ class Outcomes:
         self._lock = threading.Lock()
         self._is_silent = True
         deque(self._giving, maxlen=0)
-        while len(self._waiting) > 1:  # the first one is still to be removed
-            self._waiting.pop()
+        while len(self.waiting) > 1:  # the first one is still to be removed
+            self.waiting.pop()
         self.thread.leave_to_parent()
 
     def _give(self) -> None:
         while True:
-            with self._lock:
-                outcomes = list(self._waiting)
-                if not outcomes:
-                    self._is_giving = False
-                    return
+            outcomes = self.waiting.copy()  # one step, which no append of another thread disturbs
+            if not outcomes:
+                self._is_giving = False
+                if self._begins():
+                    continue
+                return
             self._giving = iter(outcomes)
             for outcome in self._giving:
                 if outcome.verdict != "acked":
@@ -97,5 +98,5 @@ class Outcomes:
                             unhandled(error)
                         else:
                             self._failed(error)
-                self._waiting.popleft()
+                self.waiting.popleft()
             self._received(len(outcomes))

@@ -21,10 +21,10 @@ from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.assignment import Assignment
-from rx_runat.settling.backlog import Backlog, Waiting
+from rx_runat.settling.backlog import Backlog
 from rx_runat.settling.decision import Decision, Policy
 from rx_runat.settling.limiter import Limiter
-from rx_runat.settling.outcomes import Outcomes
+from rx_runat.settling.outcomes import MOST, Outcomes
 from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
@@ -83,8 +83,8 @@ class Subscription:
             lambda assignment: self._limiter.release(assignment if assignment.is_suspect else None),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
-        self._limiter: Limiter[Waiting] = Limiter(
-            max_concurrent, self._begin, lambda: not self._outcomes.is_full, self._wake_sources
+        self._limiter: Limiter[Assignment] = Limiter(
+            max_concurrent, self._begin, self._outcomes.waiting, MOST, self._wake_sources
         )
         self._backlog = Backlog(self._limiter)
         self._lock = threading.Lock()  # guards the attributes below
@@ -114,27 +114,28 @@ class Subscription:
         )
 
     def _on_next(self, value: Claim | list[Claim]) -> None:
-        is_list = isinstance(value, list)
-        claims = value if isinstance(value, list) else [value]
-        for claim in claims:
-            if not isinstance(claim, Claim):  # pyright: ignore[reportUnnecessaryIsInstance]
-                self._refuse(value, claim)
-                return
-        if is_list:
-            claims = _once(claims)
+        claims = [value] if type(value) is Claim else self._checked(value)
         if not claims or not self._open_claims(claims):
             return
+        is_list = claims[0] is not value
         try:
+            early: list[Claim] = []
+            ready: list[Claim] = []
+            is_suspect = False
             for claim in claims:
                 lease = lease_of(claim)
                 manager_of(lease).renewals.renew(lease, self)
-            early = [claim for claim in claims if self._counts_too_early(claim)]
-            ready = [claim for claim in claims if not self._counts_too_early(claim)] if early else claims
-            assignment = Assignment(ready, is_list)
-            since = manager_of(lease_of(claims[0])).thread.now()
-            is_queued = bool(ready) and self._limiter.put(
-                (assignment, since), assignment if assignment.is_suspect else None
-            )
+                # The first claim of a source is made before the source knows that `settle` takes its claims, so its
+                # attempts count already; later ones should count only when the work begins. After a crash the key may
+                # be one whose work ended the process: it must be known as a suspect.
+                if claim.attempt > self.counts_up_to and lease.counts == "now":
+                    early.append(claim)
+                else:
+                    ready.append(claim)
+                    is_suspect = is_suspect or lease.counts == "suspect"
+            manager = manager_of(lease_of(claims[0]))
+            assignment = Assignment(ready, is_list, manager, manager.now(), is_suspect)
+            is_queued = bool(ready) and self._limiter.put(assignment, assignment if is_suspect else None)
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
             for claim in claims:
                 lease = lease_of(claim)
@@ -143,6 +144,15 @@ class Subscription:
             raise
         for claim in early if is_queued else claims:
             self._settle(claim, Decision("back"))
+
+    def _checked(self, value: object) -> list[Claim]:
+        """Returns the claims that came, each once; none if a stranger came, or was in the list."""
+        came = cast("list[object]", value) if isinstance(value, list) else [value]
+        for each in came:
+            if not isinstance(each, Claim):
+                self._refuse(came, each)
+                return []
+        return _once(cast("list[Claim]", came))
 
     def _refuse(self, value: object, stranger: object) -> None:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
@@ -154,9 +164,13 @@ class Subscription:
 
     def _open_claims(self, claims: list[Claim]) -> bool:
         """Count claims as open. Returns False if the stream ends already; then they go back."""
-        managers = [manager_of(lease_of(claims[0]))]
-        if len(claims) > 1:
-            managers = list(dict.fromkeys(manager_of(lease_of(claim)) for claim in claims))
+        manager = manager_of(lease_of(claims[0]))
+        if len(claims) == 1:
+            with self._lock:
+                if manager in self._managers and not self._is_ending:  # nearly always
+                    self._open += 1
+                    return True
+        managers = list(dict.fromkeys(manager_of(lease_of(claim)) for claim in claims))
         with self._lock:
             is_over = self._is_ending
             new = [] if is_over else [manager for manager in managers if manager not in self._managers]
@@ -176,14 +190,6 @@ class Subscription:
             self._leave.append(manager.register(self))
         return True
 
-    def _counts_too_early(self, claim: Claim) -> bool:
-        """True if the attempt counts already, and should count only when its work begins.
-
-        The first claim of a source is made before the source knows that `settle` takes its claims. After a crash the
-        key of that claim may be one whose work ended the process: it must be known as a suspect.
-        """
-        return lease_of(claim).counts == "now" and claim.attempt > self.counts_up_to
-
     def _add(self, manager: LeaseManager) -> None:
         """With the lock held. The first claim shows whether time is real; if it is, threads are needed."""
         if not self._managers and manager.scheduler is None:
@@ -194,11 +200,10 @@ class Subscription:
             self._limiter.threads = Pool("rx_runat work", self._max_concurrent)
         self._managers[manager] = None
 
-    def _begin(self, waiting: Waiting) -> bool:
+    def _begin(self, assignment: Assignment) -> bool:
         """On a work thread; see `Work.begin`."""
-        assignment = waiting[0]
         if self._backlog.is_limited:
-            self._backlog.note_begun(waiting, assignment.thread.now())
+            self._backlog.note_begun(assignment, assignment.manager.now())
             self._wake_sources()
         return self._work.begin(assignment)
 
@@ -337,7 +342,7 @@ class Subscription:
             except BaseException as error:  # a bug of an operator before `settle`
                 unhandled(error)
         self._work.begin_no_more()
-        for assignment, _ in self._limiter.stop():
+        for assignment in self._limiter.stop():
             for claim in assignment.claims:
                 self._settle(claim, Decision("back"))
 

@@ -13,11 +13,10 @@ from rx_runat.model.humanize import span
 from rx_runat.model.safe_log import unhandled, warn
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.calls import Call, Calls, TimeLimit
-from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun, plan_next_run
+from rx_runat.settling.decision import Decision, Policy, decide, plan_next_run, unrun
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
-from rx_runat.stream.leases import manager_of
 from rx_runat.stream.rendezvous import running_loop
 
 # Seconds for the clean-up of work that was cancelled because it takes too long: enough to close a connection. Without
@@ -78,40 +77,44 @@ class Work:
         If an attempt does not count yet, the work begins when Redis has answered that it counts now. If it counted only
         afterwards, a key whose work kills its process would come back for ever.
         """
-        ready: list[Claim] = []
-        uncounted: list[Claim] = []
         for claim in assignment.claims:
-            if self._is_to_be_worked_on(claim):
-                ready.append(claim)
-                if not lease_of(claim).is_counted:
-                    uncounted.append(claim)
-        assignment.claims = ready
-        if uncounted:
-            answers = _Answers(len(uncounted), partial(self._counted, assignment))
-            for claim in uncounted:
-                self._count(claim, partial(answers.add, lease_of(claim)))
-            return False
+            lease = lease_of(claim)
+            if not (
+                lease.is_counted
+                and self._begins
+                and claim.attempt <= self._policy.max_attempts
+                and lease.manager.lives(lease)
+            ):  # seldom
+                if self._sift(assignment):
+                    return False
+                break
         if self._policy.again is not None:
-            broken = next(filter(None, [plan_next_run(claim, self._policy) for claim in ready]), None)
+            broken = next(filter(None, [plan_next_run(claim, self._policy) for claim in assignment.claims]), None)
             if broken is not None:
-                for claim in ready:
+                for claim in assignment.claims:
                     self._settle(claim, broken)
                 return True
-        return not ready or self._call(assignment)
+        return not assignment.claims or self._call(assignment)
 
-    def _is_to_be_worked_on(self, claim: Claim) -> bool:
-        """Returns False if a claim is settled before its work, or lost."""
-        lease = lease_of(claim)
-        if not self._begins:
-            self._settle(claim, Decision("back"))
-            return False
-        if not manager_of(lease).lives(lease):  # lost while it waited, or while the process was suspended
-            self._settle(claim, None)
-            return False
-        unrun = decide_unrun(claim.attempt, self._policy)
-        if unrun is not None:
-            self._settle(claim, plan_next_run(claim, self._policy) or unrun)
-        return unrun is None
+    def _sift(self, assignment: Assignment) -> bool:
+        """Settle claims that are not to be worked on. Returns True if attempts are to be counted before the work."""
+        ready: list[Claim] = []
+        for claim in assignment.claims:
+            lease = lease_of(claim)
+            if not self._begins:
+                self._settle(claim, Decision("back"))
+            elif not lease.manager.lives(lease):  # lost while it waited, or while the process was suspended
+                self._settle(claim, None)
+            elif claim.attempt > self._policy.max_attempts:
+                self._settle(claim, plan_next_run(claim, self._policy) or unrun(claim.attempt, self._policy))
+            else:
+                ready.append(claim)
+        assignment.claims = ready
+        uncounted = [claim for claim in ready if not lease_of(claim).is_counted]
+        answers = _Answers(len(uncounted), partial(self._counted, assignment))
+        for claim in uncounted:
+            self._count(claim, partial(answers.add, lease_of(claim)))
+        return bool(uncounted)
 
     def _counted(self, assignment: Assignment, answers: dict[Lease, int | None]) -> None:
         """Redis has answered whether attempts count. On the leases thread, so no code of the user's runs here."""
@@ -133,17 +136,17 @@ class Work:
             self._release(assignment)
 
     def _call(self, assignment: Assignment) -> bool:
-        call = Call(assignment, assignment.thread.now(), threading.current_thread())
-        monitor = assignment.monitor
+        call = Call(assignment, assignment.manager.now(), threading.current_thread())
+        monitor = assignment.manager.taps.monitor
         if monitor is None:
             return self._run(call)
         call.monitor = monitor.begin_work(assignment.claims)
         return call.monitor.run(partial(self._run, call))
 
     def _run(self, call: Call) -> bool:
-        self._calls.add(call)
+        self._calls.open[call] = True
         if self._limit is not None:
-            self._limit.watch(call.assignment.thread)
+            self._limit.watch(call.assignment.manager.thread)
         result, error = None, None
         try:
             result = self._function(call.assignment.value)
@@ -177,7 +180,7 @@ class Work:
         thread, loop = threading.current_thread(), running_loop()
         return [
             lease
-            for call in self._calls.open()
+            for call in list(self._calls.open)
             if call.thread is thread or (loop is not None and call.run is not None and call.run.loop is loop)
             for lease in call.assignment.leases
         ]
@@ -186,7 +189,7 @@ class Work:
         """Log each call once that is under way for longer than ten leases, if there is no timeout."""
         if self._limit is not None:
             return
-        for call in self._calls.open():
+        for call in list(self._calls.open):
             seconds = now - call.began
             if not call.is_late and seconds >= _LONG * call.assignment.seconds:
                 call.is_late = True
@@ -200,17 +203,17 @@ class Work:
     def leave_to_parent(self) -> None:
         """In a forked child: decide about no claim any more, also not about that of the work which forked."""
         self._lock = threading.Lock()
-        self._calls.clear()
+        self._calls.open.clear()
 
     def _follow(self, call: Call, result: Any) -> bool:
         self.has_followed = True
         run = Run(partial(self._finished, call))
         with self._lock:
             call.run = run
-            is_cancelling = self._is_cancelling or call not in self._calls
+            is_cancelling = self._is_cancelling or call not in self._calls.open
         if is_cancelling or not call.assignment.is_ours:
             run.cancel(Cancelled())
-        is_over = run.start(result, call.assignment.scheduler, self._loop)
+        is_over = run.start(result, call.assignment.manager.scheduler, self._loop)
         with self._lock:
             is_written_off = call.thread is None
             call.thread = None
@@ -222,7 +225,7 @@ class Work:
 
     def _over(self, call: Call, result: Any, error: BaseException | None) -> bool:
         """Decide about claims whose work is over. Returns False if the work was written off before."""
-        if not self._calls.remove(call):
+        if not self._calls.open.pop(call, False):
             with self._lock:  # the pool must know that this thread is written off before this thread returns to it
                 return False
         if call.grace is not None:
@@ -231,7 +234,7 @@ class Work:
         return True
 
     def _decide(self, call: Call, result: Any, error: BaseException | None) -> None:
-        seconds = call.assignment.thread.now() - call.began
+        seconds = call.assignment.manager.now() - call.began
         if call.monitor is not None:
             call.monitor.end(seconds, error)
         for claim in call.assignment.claims:
@@ -240,7 +243,7 @@ class Work:
             if lease.ending and lease.is_settled:  # by hand
                 decision = Decision(None, result=result, error=error)
             else:
-                is_ours = error is None or manager_of(lease).lives(lease)
+                is_ours = error is None or lease.manager.lives(lease)
                 decision = decide(claim.attempt, result, error, self._policy, is_ours)
             self._settle(claim, decision)
 
@@ -252,15 +255,15 @@ class Work:
         if is_inside:
             self._write_off(call)
             return
-        call.grace = call.assignment.thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
-        if call not in self._calls:  # its work ended at this moment, and saw no `grace` to dispose of
+        call.grace = call.assignment.manager.thread.run_after(GRACE_SECONDS, partial(self._write_off, call))
+        if call not in self._calls.open:  # its work ended at this moment, and saw no `grace` to dispose of
             call.grace.dispose()
         self._threads().run(partial(self._break_off, call))
 
     def _break_off(self, call: Call) -> None:
         """Cancel the work, on a work thread. If the user's clean-up hangs in that, this thread is written off, too."""
         with self._lock:
-            if call not in self._calls or call.run is None:
+            if call not in self._calls.open or call.run is None:
                 return
             call.thread = threading.current_thread()
         is_cancelled = call.run.cancel(self._timeout_error())
@@ -272,7 +275,7 @@ class Work:
     def _write_off(self, call: Call) -> None:
         """Wait for the work no longer. A thread that is in the user's code for it is replaced."""
         with self._lock:
-            if not self._calls.remove(call):
+            if not self._calls.open.pop(call, False):
                 return  # before `thread` is touched: `_follow` would read there that this thread is written off
             thread, call.thread = call.thread, None
             if thread is not None:

@@ -133,8 +133,8 @@ class Acks:
                 self._thread.run_after(seconds, self._call)
                 return
             self._failures = 0
-            if not self._thread.is_virtual:  # a renewal that is due runs between two calls, however many acks come
-                self._thread.run(self._call)
+            if not self._thread.is_virtual and self._waiting:
+                self._thread.run(self._call)  # a renewal that is due runs between two calls, however many acks come
                 return
 
     def _settle(self, acks: list[Ack]) -> list[Ack]:
@@ -142,8 +142,8 @@ class Acks:
         left: list[Ack] = []
         # A request that Redis may have carried out already is sent in a call of its own, with `sent_at`: it holds
         # for the whole call, and would be false for the other requests.
-        sure = [ack for ack in acks if not ack.lease.is_unsure]
-        for part in [*parts(sure), *([ack] for ack in acks if ack.lease.is_unsure)]:
+        sure = [ack for ack in acks if ack.lease.sent_at is None]
+        for part in [*parts(sure), *([ack] for ack in acks if ack.lease.sent_at is not None)]:
             if left:  # Redis is away: the other parts would fare no better
                 left += part
                 continue

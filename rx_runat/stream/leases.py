@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import attrgetter
 
 from reactivex import abc
 
@@ -28,10 +30,10 @@ from rx_runat.model.claim import (
     Lease,
     WithNextRun,
     lease_of,
+    to_claim,
 )
-from rx_runat.model.data import from_text
 from rx_runat.model.protocols import Claimer, Plan, Store
-from rx_runat.model.times import from_score, lateness, to_ms
+from rx_runat.model.times import to_ms
 from rx_runat.stream.acks import Acks
 from rx_runat.stream.asked import Asked
 from rx_runat.stream.delivery import Delivery
@@ -45,6 +47,7 @@ from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
 _ENDINGS: dict[Verb, str] = {"ack": ACKED, "nack": NACKED, "bury": BURIED, "back": HANDED_BACK}
+_NEAR = 0.001  # seconds from the end of a lease; rounded off is less than a microsecond
 _STAYS = ("begin", "extend")  # the verbs after which the lease goes on, and that may be asked again without `sent_at`
 
 
@@ -66,6 +69,7 @@ class LeaseManager:
         taps: of the queue.
         has_leases: True; see `Claiming`.
         slots: how many claims may be out, and how many are.
+        now: monotonic seconds; virtual seconds in virtual time.
         asked: what ticks of the user's ask for; None: the source claims by itself.
         thread: settles and renews leases for `settle`.
         acks: the leases to settle next.
@@ -94,7 +98,7 @@ class LeaseManager:
         self._store = store
         self._writes = writes
         self._sources = sources
-        self._now = sources.now
+        self.now = sources.now
         self._lease = lease
         self._lease_ms = to_ms(lease, "lease", 0)
         self._source: Source[Leased] | None = None
@@ -135,27 +139,20 @@ class LeaseManager:
     def delivery(self, claimed: Leased) -> Delivery:
         """Returns the delivery of one claim; each of its keys takes a slot."""
         # Our clock is read after Redis's, so a slot is never free before its lease has ended.
-        self._ahead = self._now() - claimed.now / 1e6
-        claims = [
-            Claim(
-                key,
-                from_score(score),
-                lateness(score, claimed.now),
-                attempt,
-                self._lease,
-                Lease(key, claimed.fence, claimed.deadline, self, counts, claimed.generation, text),
-                data=from_text(text, key),
-            )
-            for key, score, attempt, counts, text in zip(
+        self._ahead = self.now() - claimed.now / 1e6
+        fence, deadline, generation, now = claimed.fence, claimed.deadline, claimed.generation, claimed.now
+        leases = [
+            Lease(key, fence, deadline, self, counts, generation, text, score, now)
+            for key, score, counts, text in zip(
                 claimed.keys,
                 claimed.scores,
-                claimed.attempts,
                 claimed.counts,
                 claimed.data or [""] * len(claimed.keys),
                 strict=True,
             )
         ]
-        self.slots.take(map(lease_of, claims), self._end(claimed.deadline))
+        self.slots.take(leases, self._end(deadline))
+        claims = list(map(to_claim, leases, claimed.attempts, repeat(self._lease)))
         delivery = self._delivery = _Claims(claimed, claims, self.slots)
         return delivery
 
@@ -168,11 +165,14 @@ class LeaseManager:
 
     def left(self, lease: Lease) -> float:
         """The seconds until a lease ends, on our own clock; less than 0 after its end."""
-        return self._end(lease.deadline_ms) - self._now()
+        return self._end(lease.deadline_ms) - self.now()
 
     def lives(self, lease: Lease) -> bool:
         """True if a lease is ours, as far as this process knows."""
-        return not lease.ending and self.left(lease) > 0
+        if lease.ending:
+            return False
+        # To round takes longer than the rest, and matters only near the end.
+        return lease.deadline_ms / 1e3 + self._ahead - self.now() > _NEAR or self.left(lease) > 0
 
     def settle(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> SettleReply:
         """Begin, end or extend leases in one round trip; see `Manager.settle`.
@@ -188,7 +188,7 @@ class LeaseManager:
 
     def _plan(self, requests: Sequence[tuple[Lease, Verb, Argument]]) -> tuple[Plan[SettleReply], int | None]:
         """Returns the plan, and the generation before an earlier sending of the request."""
-        earlier = [lease.sent_at for lease, verb, _ in requests if lease.is_unsure and verb not in _STAYS]
+        earlier = [lease.sent_at for lease, verb, _ in requests if lease.sent_at is not None and verb not in _STAYS]
         assert len(requests) == 1 or not earlier
         steps = self._steps(requests)
         monitor = self.taps.monitor
@@ -217,9 +217,12 @@ class LeaseManager:
             requests[place][0].next_run_ms = run_at
         ended: list[Lease] = []
         for (lease, verb, _), answer in zip(requests, reply.answers, strict=True):
-            if answer == REFUSED:
+            if answer == 1 and verb in _ENDINGS:  # nearly always
+                lease.sent_at, lease.ending = None, lease.ending or _ENDINGS[verb]
+                ended.append(lease)
+            elif answer == REFUSED:
                 continue
-            if verb == "extend" and answer:
+            elif verb == "extend" and answer:
                 lease.deadline_ms, lease.generation = answer, generation
                 self.slots.extend(lease, self._end(answer))
             elif verb == "begin" and answer:
@@ -230,7 +233,7 @@ class LeaseManager:
             else:
                 if answer is not None:
                     lease.sent_at = None
-                lease.ending = lease.ending or (LOST if answer == 0 else _ENDINGS[verb] if answer else UNSURE)
+                lease.ending = lease.ending or (LOST if answer == 0 else UNSURE)
                 ended.append(lease)
         self.slots.free(ended)
         return reply
@@ -275,11 +278,8 @@ class LeaseManager:
         return round(deadline_ms / 1e3 + self._ahead, 6)
 
 
-def manager_of(lease: Lease) -> LeaseManager:
-    """The manager of a lease that came from `queue.claims()`; no other lease exists outside of tests."""
-    manager = lease.manager
-    assert isinstance(manager, LeaseManager)
-    return manager
+manager_of: Callable[[Lease], LeaseManager] = attrgetter("manager")
+"""The manager of a lease that came from `queue.claims()`; no other lease exists outside of tests."""
 
 
 class _Claims(Delivery):

@@ -37,15 +37,18 @@ class Renewals:
         self._thread = thread
         self._lease_ms = to_ms(lease, "lease", 0)
         self._period = lease / _RENEWALS
-        # A pair may be put in and taken out on any thread, without a lock: CPython does each of the two in one step.
-        self._kept: dict[tuple[Lease, LeaseHolder], None] = {}
+        # A lease may be put in and taken out on any thread, without a lock: CPython does each of the two in one step.
+        self._kept: dict[LeaseHolder, dict[Lease, None]] = {}
         self._lock = threading.Lock()  # over the two below
         self._plan: SingleAssignmentDisposable | None = None  # of the next renewal, or of the one under way
         self._is_renewing = False
 
     def renew(self, lease: Lease, holder: LeaseHolder) -> None:
         """Renew a lease from now on, until the holder releases it or it is lost."""
-        self._kept[lease, holder] = None
+        kept = self._kept.get(holder)
+        if kept is None:
+            kept = self._kept.setdefault(holder, {})
+        kept[lease] = None
         if self._plan is None:  # whoever resets `_plan` looks at `_kept` after that, so this lease is not missed
             with self._lock:
                 if self._plan is None:
@@ -53,21 +56,27 @@ class Renewals:
 
     def release(self, lease: Lease, holder: LeaseHolder) -> None:
         """Renew a lease no longer for this holder, and do not tell the holder if it is lost."""
-        self._kept.pop((lease, holder), None)
+        kept = self._kept.get(holder)
+        if kept is not None:
+            kept.pop(lease, None)
 
     def leave(self, holder: LeaseHolder) -> None:
         """Release all leases of a holder. If no other holder keeps any, nothing remains planned and the thread ends."""
         with self._lock:
-            for lease, each in list(self._kept):
-                if each is holder:
-                    self._kept.pop((lease, each), None)
+            self._kept.pop(holder, None)
             if self._is_renewing:
                 return  # the end of the renewal looks whether leases are left
             plan, self._plan = self._plan, None
-            if self._kept:
+            if self._keeps_any():
                 self._plan = plan
             elif plan is not None:
                 plan.dispose()
+
+    def _keeps_any(self) -> bool:
+        return any(list(self._kept.values()))
+
+    def _pairs(self) -> list[tuple[Lease, LeaseHolder]]:
+        return [(lease, holder) for holder, leases in list(self._kept.items()) for lease in list(leases)]
 
     def _plan_next(self, seconds: float) -> None:
         """With the lock held."""
@@ -86,7 +95,7 @@ class Renewals:
             if plan is not self._plan:
                 return  # `leave` disposed of it when it had begun already
             self._plan = None
-            kept = list(self._kept)
+            kept = self._pairs()
             if not kept:
                 return
             self._plan, self._is_renewing = plan, True
@@ -94,7 +103,7 @@ class Renewals:
         try:
             for holder in dict.fromkeys(holder for _, holder in kept):
                 holder.check(began)
-            kept = list(self._kept)  # without those that went back
+            kept = self._pairs()  # without those that went back
             done = self._extend(list(dict.fromkeys(lease for lease, _ in kept)))
             self._tell_lost(kept)
             wait -= self._thread.now() - began
@@ -106,7 +115,7 @@ class Renewals:
         finally:
             with self._lock:
                 self._plan, self._is_renewing = None, False
-                if self._kept:
+                if self._keeps_any():
                     self._plan_next(max(0.0, wait))
 
     def _extend(self, leases: list[Lease]) -> bool:
@@ -123,5 +132,5 @@ class Renewals:
 
     def _tell_lost(self, kept: list[tuple[Lease, LeaseHolder]]) -> None:
         for lease, holder in kept:
-            if not self._manager.lives(lease) and self._kept.pop((lease, holder), self) is None:
+            if not self._manager.lives(lease) and self._kept.get(holder, {}).pop(lease, self) is None:
                 holder.lost(lease)  # unless the holder has released it meanwhile: then the lease may have been settled

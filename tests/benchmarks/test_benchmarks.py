@@ -57,7 +57,7 @@ def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path
         "lease",
     ):
         assert each in names
-    on_each_server = 1 + 2 + 5  # drain, settle, the server's time
+    on_each_server = 1 + 6 + 5  # drain, settle, the server's time
     assert len(rows) == len({row[0] for row in rows}) == 28 + on_each_server * len(binaries())
     for binary in binaries():
         product = "Valkey" if "valkey" in binary else "Redis"

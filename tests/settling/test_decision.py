@@ -9,7 +9,7 @@ import pytest
 
 from rx_runat import InvalidSetting
 from rx_runat.model.batch import Verb
-from rx_runat.settling.decision import Decision, Policy, decide, decide_unrun
+from rx_runat.settling.decision import Decision, Policy, decide, unrun
 from rx_runat.settling.run import Cancelled, NoLoop
 
 POLICY = Policy(3, lambda attempt: 10 * attempt)
@@ -62,8 +62,7 @@ def test_what_was_done_is_worth_asking_about_though_the_lease_seems_lost(
 
 
 def test_a_claim_beyond_the_last_attempt_is_not_run() -> None:
-    assert [decide_unrun(attempt, POLICY) for attempt in (1, 3)] == [None, None]
-    assert decide_unrun(4, POLICY) == Decision(
+    assert unrun(4, POLICY) == Decision(
         "bury",
         "attempt 3 was not settled before its lease ended (perhaps its process died), "
         "or it was nacked although max_attempts is 3",

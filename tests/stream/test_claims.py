@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,26 @@ def test_a_claim_tells_its_attempt_and_its_deadline() -> None:
     (claim,) = got
     assert (claim.key, claim.run_at.timestamp(), claim.attempt, claim.lease) == ("a", 5, 1, 30)
     assert (claim.deadline.timestamp(), claim.lateness) == (35, 0)
+
+
+def test_a_claim_tells_the_same_each_time_and_also_after_its_lease() -> None:
+    """Its moment and its data are worked out when they are first read."""
+    queue, scheduler = virtual_queue()
+    got: list[Claim] = []
+    queue.claims().subscribe(got.append)
+    queue.claims().subscribe(got.append)
+    queue.schedule("a", 5, data={"to": ["ann"]})
+    scheduler.advance_to(5)
+    (claim,) = got
+    claim.ack()
+    queue.stop()
+    assert (claim.data, claim.run_at.timestamp(), claim.lateness) == ({"to": ["ann"]}, 5, 0)
+    assert claim.data is claim.data
+    assert claim.run_at is claim.run_at
+    assert claim == replace(claim, lateness=3.0)
+    assert hash(claim) == hash(replace(claim))
+    with pytest.raises(AttributeError, match="'Claim' object has no attribute 'when'"):
+        claim.when  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_an_acked_key_is_gone(faults: Faults) -> None:
@@ -490,6 +511,15 @@ def test_slots() -> None:
     assert slots.keys == 1
     now = 30.0
     assert slots.keys == 2
+
+
+def test_one_claim_leaves_some_of_many_slots_for_the_next() -> None:
+    """So that the server makes it while the workers are busy with the one before."""
+    slots = Slots(1000, lambda: 0.0, lambda: None)
+    slots.take([0], 10)
+    assert slots.keys == 250
+    slots.take(range(1, 850), 10)
+    assert slots.keys == 150
 
 
 def test_a_source_takes_no_more_than_is_wanted_and_looks_again_when_more_is() -> None:

@@ -133,6 +133,40 @@ def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyCli
     assert not hold.is_empty
 
 
+def test_22_the_time_of_a_claim_whose_reply_is_late_begins_when_it_comes(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for ahead, and the timer waited for the same reply. Far from the server, that is each one."""
+
+    class Timer:
+        def arm(self, action: object) -> bool:
+            return True
+
+        def disarm(self, action: object) -> None:
+            pass
+
+    def late(claimer: PlainClaimer, limit: int, ahead: int = 0) -> Any:
+        clock[0] += 0.2
+        return claim_in_time(claimer, limit, ahead)
+
+    clock, claim_in_time = [0.0], PlainClaimer.claim
+    monkeypatch.setattr(rx_runat.stream.hold, "timer", Timer)
+    store.schedule([Job(key, 1) for key in "abcdefg"], "last")
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: clock[0], is_virtual=False)
+    first = Delivery(hold.claim(2, 3))
+    hold.begin(first)
+    assert list(first.keys) == ["a", "b"]
+    hold.end(first)
+    assert hold._next is not None
+    timed = hold._next.timed
+    assert timed is not None
+    monkeypatch.setattr(PlainClaimer, "claim", late)
+    second = Delivery(hold.claim(2))
+    assert hold.begin(second) is None
+    timed()
+    assert list(second.keys) == ["c", "d", "e"]
+
+
 # Who looks at the clock: the timer, or the deliverer after each key.
 
 

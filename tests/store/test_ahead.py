@@ -184,6 +184,21 @@ def test_closing_returns_what_was_asked_for_ahead(claimer: PlainClaimer, client:
     assert client.keys("*:receipt:*") == []
 
 
+def test_closing_leaves_no_receipt_where_another_source_was_quicker(claimer: PlainClaimer, client: redis.Redis) -> None:
+    write(client, 20)
+    ask = claimer._ask_ahead
+
+    def ask_too_late(limit: int) -> None:
+        client.zremrangebyrank(Q, 0, -1)
+        ask(limit)
+
+    claimer._ask_ahead = ask_too_late  # type: ignore[method-assign]
+    claimer.claim(10, 10)
+    assert claimer.is_owed
+    assert claimer.close() == []
+    assert client.keys("*:receipt:*") == []
+
+
 def test_receipt_and_copies_expire(claimer: PlainClaimer, client: redis.Redis) -> None:
     write(client)
     claimer.claim(100, 300)

@@ -309,6 +309,8 @@ class Hold(Generic[C]):
                 return None
             except StoreError as error:
                 if isinstance(error, Refused) or monotonic() >= deadline:
+                    with self._calling():
+                        self._end_next()  # else the timer would try for ever
                     return self._not_returned(error)
             threading.Event().wait(_PAUSE)
 
@@ -317,10 +319,13 @@ class Hold(Generic[C]):
         held = [*(self._returning or ()), *self._undelivered, *newer]
         in_order = sorted(held, key=lambda entry: (float(entry.score), entry.key))
         keys = [entry.key for entry in in_order]
+        lost = "what the last claim took is unknown, its answer was lost"
+        is_owed = self._claimer is not None and self._claimer.is_owed
         if keys:
-            return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)
-        if self._claimer is not None and self._claimer.is_owed:
-            return NotReturned(f"stopped, and what the last claim took is unknown, its answer was lost: {error}", ())
+            also = f", and {lost}" if is_owed else ""
+            return NotReturned(f"stopped, and could not hand back {keys}{also}: {error}", keys)
+        if is_owed:
+            return NotReturned(f"stopped, and {lost}: {error}", ())
         return None  # only the receipt is left, of keys that were delivered, and it expires
 
     # Calls that hang.

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 import rx_runat.stream.hold
-from rx_runat import RunAt, Unavailable
+from rx_runat import OutcomeUnknown, RunAt, Unavailable
 from rx_runat.model.batch import Entry
 from rx_runat.model.job import Job
 from rx_runat.store.claimers import PlainClaimer
 from rx_runat.store.client import TRIES
+from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Pace
 from rx_runat.stream.hold import Hold
+from rx_runat.stream.hold_timer import timer
 from tests.support.blocking import QUICK, Blocker, timers
 from tests.support.jobs import overdue_jobs
 from tests.support.stores import FlakyClient
@@ -84,6 +86,29 @@ def test_the_keys_that_could_not_go_back_are_told_in_their_order(hold: Hold[Any]
     notice = hold.hand_back_everything()
     assert notice is not None
     assert notice.keys == ("a", "b", "c")
+
+
+def test_keys_in_hand_do_not_hide_that_another_claim_is_unknown(
+    store: RedisStore, flaky: FlakyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for ahead, and may have taken as many keys again."""
+
+    def lose(connection: DedicatedConnection, name: str) -> None:
+        raise OutcomeUnknown(f"the reply to {name} was lost")
+
+    monkeypatch.setattr(DedicatedConnection, "receive", lose)
+    store.schedule([Job(key, 1) for key in "abcd"], "last")
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
+    delivery = Delivery(hold.claim(2, 2))
+    hold.begin(delivery)
+    flaky.fates = ["away"] * 1000
+    hold.end(delivery)
+    notice = hold.hand_back_everything()
+    assert notice is not None
+    assert notice.keys == ("a", "b")
+    assert "could not hand back" in str(notice)
+    assert "what the last claim took is unknown" in str(notice)
+    assert not timer()._armed, "nobody tries any more"
 
 
 # Beside the timer.

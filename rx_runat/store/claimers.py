@@ -135,7 +135,7 @@ class PlainClaimer(ReceiptHolder):
         self._token = new_token()
         self._sent_at, self._written = self._client.generation, True
         try:
-            self._ahead.ask(self._words(limit, self._token, is_ahead=True), self._copies)
+            self._ahead.ask(self._words(limit, self._token, is_ahead=True), self._copies, RECEIPT_TTL_MS)
         except OutcomeUnknown:
             pass
         except StoreError:

@@ -115,8 +115,8 @@ class ReceiptHolder:
         Raises:
             StoreError: Redis did not reply; call it again.
         """
-        if self._token is not None:
-            return to_entries(self.claim(0))
+        if self._token is not None and (taken := to_entries(self.claim(0))):
+            return taken
         if self._written:  # a new key from now on: a delayed DEL must not delete the receipt of a later claim
             self._stale += self._receipt, self._copies
             self._renew()

@@ -31,6 +31,10 @@ from rx_runat.stream.outage import backoff
 # take over, it waits for so long whatever the interval: Sentinel and clusters need some seconds for that.
 LONGEST_PATIENCE = 5.0
 SHORTEST_SILENCE = 1.0  # seconds; a server or host that is only busy may be silent for longer than a short interval
+# Seconds. Who waits longer for a claim that was asked for ahead had none of its keys until then, so their time begins
+# anew: where a reply takes a tenth of a second, it would be over before any key is delivered. After a shorter wait the
+# time still suffices: two deliveries of a twentieth of a second, both together, and this.
+_SHORT_WAIT = HOLD_SECONDS / 4
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
 _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)  # before Python 3.13 there always is one
@@ -44,7 +48,7 @@ class _Turn:
         time             -------------------------------------------------->|  a tenth of a second, from `since` on
 
     Attributes:
-        since: when its time began, on the clock of the source.
+        since: when its time began, on the clock of the source; for a claim whose reply was late, when that came.
         delivery: of the claim, while it is under way.
         timed: what the timer is to call; None: the timer knows nothing of it.
         is_over: True when its time is over.
@@ -118,8 +122,12 @@ class Hold(Generic[C]):
             if self._claimer is None:
                 self._claimer = self._claiming.claimer()
             self.was_ahead = self._claimer.is_ahead
+            began = self._now()
             claimed = self._claimer.claim(limit, ahead if self._has_timer else 0)
-            self._turn, self._next = self._next or _Turn(self._now()), None
+            arrived = self._now()
+            if self._next is not None and arrived - began > _SHORT_WAIT:
+                self._end_next()
+            self._turn, self._next = self._next or _Turn(arrived), None
             if not claimed.keys:
                 self._turn.disarm()
             if self._claimer.is_ahead:
@@ -301,6 +309,8 @@ class Hold(Generic[C]):
                 return None
             except StoreError as error:
                 if isinstance(error, Refused) or monotonic() >= deadline:
+                    with self._calling():
+                        self._end_next()  # else the timer would try for ever
                     return self._not_returned(error)
             threading.Event().wait(_PAUSE)
 
@@ -309,10 +319,13 @@ class Hold(Generic[C]):
         held = [*(self._returning or ()), *self._undelivered, *newer]
         in_order = sorted(held, key=lambda entry: (float(entry.score), entry.key))
         keys = [entry.key for entry in in_order]
+        lost = "what the last claim took is unknown, its answer was lost"
+        is_owed = self._claimer is not None and self._claimer.is_owed
         if keys:
-            return NotReturned(f"stopped, and could not hand back {keys}: {error}", keys)
-        if self._claimer is not None and self._claimer.is_owed:
-            return NotReturned(f"stopped, and what the last claim took is unknown, its answer was lost: {error}", ())
+            also = f", and {lost}" if is_owed else ""
+            return NotReturned(f"stopped, and could not hand back {keys}{also}: {error}", keys)
+        if is_owed:
+            return NotReturned(f"stopped, and {lost}: {error}", ())
         return None  # only the receipt is left, of keys that were delivered, and it expires
 
     # Calls that hang.

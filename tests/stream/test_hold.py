@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 import rx_runat.stream.hold
-from rx_runat import RunAt, Unavailable
+from rx_runat import OutcomeUnknown, RunAt, Unavailable
 from rx_runat.model.batch import Entry
 from rx_runat.model.job import Job
 from rx_runat.store.claimers import PlainClaimer
 from rx_runat.store.client import TRIES
+from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.claiming import PlainClaiming
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Pace
 from rx_runat.stream.hold import Hold
+from rx_runat.stream.hold_timer import timer
 from tests.support.blocking import QUICK, Blocker, timers
 from tests.support.jobs import overdue_jobs
 from tests.support.stores import FlakyClient
@@ -86,6 +88,29 @@ def test_the_keys_that_could_not_go_back_are_told_in_their_order(hold: Hold[Any]
     assert notice.keys == ("a", "b", "c")
 
 
+def test_keys_in_hand_do_not_hide_that_another_claim_is_unknown(
+    store: RedisStore, flaky: FlakyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for ahead, and may have taken as many keys again."""
+
+    def lose(connection: DedicatedConnection, name: str) -> None:
+        raise OutcomeUnknown(f"the reply to {name} was lost")
+
+    monkeypatch.setattr(DedicatedConnection, "receive", lose)
+    store.schedule([Job(key, 1) for key in "abcd"], "last")
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
+    delivery = Delivery(hold.claim(2, 2))
+    hold.begin(delivery)
+    flaky.fates = ["away"] * 1000
+    hold.end(delivery)
+    notice = hold.hand_back_everything()
+    assert notice is not None
+    assert notice.keys == ("a", "b")
+    assert "could not hand back" in str(notice)
+    assert "what the last claim took is unknown" in str(notice)
+    assert not timer()._armed, "nobody tries any more"
+
+
 # Beside the timer.
 
 
@@ -131,6 +156,40 @@ def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyCli
     timed()
     assert len(flaky.sent) == sent
     assert not hold.is_empty
+
+
+def test_22_the_time_of_a_claim_whose_reply_is_late_begins_when_it_comes(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked for ahead, and the timer waited for the same reply. Far from the server, that is each one."""
+
+    class Timer:
+        def arm(self, action: object) -> bool:
+            return True
+
+        def disarm(self, action: object) -> None:
+            pass
+
+    def late(claimer: PlainClaimer, limit: int, ahead: int = 0) -> Any:
+        clock[0] += 0.2
+        return claim_in_time(claimer, limit, ahead)
+
+    clock, claim_in_time = [0.0], PlainClaimer.claim
+    monkeypatch.setattr(rx_runat.stream.hold, "timer", Timer)
+    store.schedule([Job(key, 1) for key in "abcdefg"], "last")
+    hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: clock[0], is_virtual=False)
+    first = Delivery(hold.claim(2, 3))
+    hold.begin(first)
+    assert list(first.keys) == ["a", "b"]
+    hold.end(first)
+    assert hold._next is not None
+    timed = hold._next.timed
+    assert timed is not None
+    monkeypatch.setattr(PlainClaimer, "claim", late)
+    second = Delivery(hold.claim(2))
+    assert hold.begin(second) is None
+    timed()
+    assert list(second.keys) == ["c", "d", "e"]
 
 
 # Who looks at the clock: the timer, or the deliverer after each key.

@@ -12,7 +12,7 @@
 --       4 resent  0; 1 or 2 if an earlier reply to this token was lost, as in settle.lua; 3 if it is asked for ahead
 --       5 bytes   the most that `taken` may have, but for tokens, unless it is one key
 --       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
---       7 copy    1: a large claim may be copied to KEYS[6], because ZRANGE of it follows; else 0
+--       7 copy    1: a large claim may be copied to KEYS[6], because ZRANGE and PEXPIRE of it follow; else 0
 --       8 now     epoch us; given in virtual time only, else Redis's own clock
 -- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd, copied}
 --       taken: the receipt: the width, then key, score, key, ... with the token before each; '' or the token alone if
@@ -31,6 +31,12 @@
 -- Lua costs a server more than to copy them to KEYS[6] and to remove them. The client sends `ZRANGE KEYS[6] 0 -1
 -- WITHSCORES` in the same round trip, and the server spells that reply without Lua. The receipt is then the token and
 -- `+`. If such a claim is resent, the receipt becomes one of the other kind.
+--
+-- The copy does not expire before it is read. A full server that evicts what expires does that before each command, and
+-- the copy may be all that expires there: ZRANGE would find nothing. So the client sends PEXPIRE behind it.
+--
+-- What follows the copied keys is read before they are removed: this user may have lost the permission for ZRANGE, and
+-- an error after the removal would lose them.
 --
 -- A delayed duplicate of a resent request must find a receipt and do nothing. So a resent claim always writes one, even
 -- if it takes no key; and the source then goes on under another receipt key. A claim that is asked for ahead always
@@ -51,6 +57,7 @@ local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
 local now = now_us(ARGV[8])
 local taken, left, odd, copied = '', 0, false, 0
 local marks, records, forgotten, over           -- only where there are leases
+local rest                                      -- what follows the keys that were copied: the head when they are gone
 
 local function sort_out(parts, width, ms)
   local free = {}
@@ -91,9 +98,10 @@ local function copy_first(due, bytes)
     if used / size * due > bytes then return end
   end
   local done = used
-  if type(done) == 'number' then done = redis.pcall('ZRANGESTORE', copies, Q, 0, due - 1) end
   if type(done) == 'number' then done = redis.pcall('PEXPIRE', copies, ARGV[3]) end
-  copied = type(done) == 'number' and 1 or -1
+  if type(done) == 'number' then rest = redis.pcall('ZRANGE', Q, due, due, 'WITHSCORES') end
+  if rest and not rest.err then done = redis.pcall('ZRANGESTORE', copies, Q, 0, due - 1) end
+  copied = type(done) == 'number' and rest and not rest.err and 1 or -1
   if copied == -1 then redis.call('DEL', copies) end
 end
 
@@ -167,7 +175,7 @@ else
   end
 end
 
-local head = redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES')[2]
+local head = (copied == 1 and rest or redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES'))[2]
 local wait = -1
 if head and tonumber(head) < 1e15 then wait = math.max(0, math.ceil(tonumber(head)) * 1000 - now) end
 if copied == 1 then taken = token end

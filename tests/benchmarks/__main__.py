@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -40,26 +41,45 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "herd": herd,
     "storm": storm,
 }
-ON_EACH_SERVER = {"drain", "settle", "server"}  # the others run on the first one only
+ON_EACH_SERVER = {"drain", "operators", "settle", "server"}  # the others run on the first one only
 PICTURE = Path(__file__).parent / "lateness.svg"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the benchmarks that the arguments name."""
+    """Run the benchmarks that the arguments name.
+
+    Raises:
+        SystemExit: a benchmark failed. The others have run, and all rows that were measured have been printed.
+    """
     options = _options(argv)
     with ExitStack() as stack:
         benches = [_bench(stack, binary, options) for binary in binaries()]
         rows: list[Row] = []
-        for name in options.names or BENCHMARKS:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            if name in ON_EACH_SERVER:
-                for bench in benches:
-                    rows += [replace(row, name=f"{row.name}; {_short(bench)}") for row in BENCHMARKS[name](bench)]
-            else:
-                rows += BENCHMARKS[name](benches[0])
-        print(f"{origin([version(bench.client) for bench in benches])}\n\n{table(rows)}")
+        failed: list[str] = []
+        try:
+            for name in options.names or BENCHMARKS:
+                print(f"{name} ...", file=sys.stderr, flush=True)
+                try:
+                    for row in _rows(name, benches):
+                        rows.append(row)  # noqa: PERF402 (one by one: what came before an error stays)
+                except Exception:
+                    traceback.print_exc()
+                    failed.append(name)
+        finally:  # also after Ctrl-C
+            print(f"{origin([version(bench.client) for bench in benches])}\n\n{table(rows)}")
         if options.picture and benches[0].lateness:
             draw(benches[0].lateness, options.picture)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _rows(name: str, benches: Sequence[Bench]) -> Iterator[Row]:
+    if name in ON_EACH_SERVER:
+        for bench in benches:
+            for row in BENCHMARKS[name](bench):
+                yield replace(row, name=f"{row.name}; {_short(bench)}")
+    else:
+        yield from BENCHMARKS[name](benches[0])
 
 
 def _bench(stack: ExitStack, binary: str, options: argparse.Namespace) -> Bench:

@@ -34,7 +34,7 @@ def operators(bench: Bench) -> Iterator[Row]:
 
 
 def _row(bench: Bench, name: str, pipeline: Callable[[RunAt], Observable[Any]], target: str) -> Row:
-    count = bench.pick(200_000, 3_000)
+    count = bench.pick(300_000, 3_000)
 
     def ours() -> float:
         load(bench, count)

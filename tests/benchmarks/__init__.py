@@ -18,6 +18,7 @@ backlog      what one due key costs while a million others wait
 memory       bytes a key in Redis
 idle         round trips and CPU of a source without work, and of plain polling
 herd         many sleeping sources, and one key at a time
+peers        beside rx_runat, other job queues: a folder
 storm        many sleeping sources, and ten thousand writes a second
 table        the figures as a table
 picture      lateness as a picture

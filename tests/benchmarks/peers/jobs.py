@@ -1,7 +1,7 @@
 """What all apps share: where the server is, and the one job that all of them run. Standard library only.
 
 The job appends a line of fixed length to a file, in one write, which is whole whichever process or thread does it. That
-costs each queue the same 3 us or so.
+costs each queue the same microsecond or two.
 """
 
 from __future__ import annotations

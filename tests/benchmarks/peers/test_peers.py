@@ -105,6 +105,7 @@ def test_a_name_that_is_no_queue_is_refused(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # some 7 s for each app that is installed, most of it waits
 def test_the_command_measures_what_is_installed_and_tells_what_is_not() -> None:
     """All apps that can run, in tiny sizes."""
     _, absent = find(PEERS, command.default_python())

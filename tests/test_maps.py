@@ -14,6 +14,8 @@ FOLDERS = [
     *sorted(path.parent for path in PACKAGE.glob("*/__init__.py")),
     ROOT / "tests/support",
     ROOT / "tests/benchmarks",
+    ROOT / "tests/benchmarks/peers",
+    ROOT / "tests/benchmarks/peers/apps",
 ]
 
 

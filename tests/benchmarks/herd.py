@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from tests.benchmarks.bench import Bench, Q, Row, percentile
 from tests.benchmarks.process import workers
@@ -37,10 +38,31 @@ def _run(bench: Bench, processes: int, each: int) -> tuple[float, float, float]:
             bench.client.zadd(Q, {f"job:{number}": due[f"job:{number}"]})
         wait_until(lambda: bench.client.zcard(Q) == 0, "all keys are taken")
         claims = _claims(bench) - before
-        got = [pair for receiver in receivers for pair in receiver.request("keys")]
+        got = received(receivers, count)
     assert sorted(key for key, _ in got) == sorted(due)
     late = [seconds * 1000 - due[key] for key, seconds in got]
     return claims / (processes * each * count), percentile(late, 50), percentile(late, 99)
+
+
+class Receiver(Protocol):
+    """A process that replies to `keys` with each key that it has received, and when."""
+
+    def request(self, line: str) -> list[tuple[str, float]]: ...
+
+
+def received(receivers: Sequence[Receiver], count: int) -> list[tuple[str, float]]:
+    """Wait until `count` keys have been received, and return each with the wall clock at its `on_next`.
+
+    A source takes a key from Redis before it delivers the key, so an empty queue does not say that all have come.
+    """
+    got: list[tuple[str, float]] = []
+
+    def ask() -> bool:
+        got[:] = [pair for receiver in receivers for pair in receiver.request("keys")]
+        return len(got) >= count
+
+    wait_until(ask, f"{count} keys are received")
+    return got
 
 
 def _claims(bench: Bench) -> int:

@@ -15,8 +15,12 @@ HEAD = ("what", "unit", "rx_runat", "reference", "compared", "target")
 
 def table(rows: Sequence[Row]) -> str:
     """Returns the table: medians, with ranges in brackets. A comparison is the median of the pairs' comparisons."""
-    cells = [HEAD, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+    return aligned([HEAD, *map(_cells, rows)])
+
+
+def aligned(cells: Sequence[tuple[str, ...]]) -> str:
+    """Returns a Markdown table of these rows, the first of which is its head."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
     padded.insert(1, ["-" * width for width in widths])
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,9 +15,10 @@ import pytest
 import redis
 
 from rx_runat import Job, RunAt
-from tests.benchmarks import bare
+from tests.benchmarks import bare, poller
 from tests.benchmarks.__main__ import BENCHMARKS, main
-from tests.benchmarks.bench import Row
+from tests.benchmarks.bench import Bench, Row
+from tests.benchmarks.herd import received
 from tests.benchmarks.picture import draw
 from tests.benchmarks.servers import binaries
 from tests.benchmarks.table import HEAD, table
@@ -57,11 +59,11 @@ def test_the_command_prints_a_row_for_each_figure_and_draws_the_picture(tmp_path
         "lease",
     ):
         assert each in names
-    on_each_server = 1 + 6 + 5  # drain, settle, the server's time
-    assert len(rows) == len({row[0] for row in rows}) == 28 + on_each_server * len(binaries())
+    on_each_server = 1 + 1 + 6 + 5  # drain, operators, settle, the server's time
+    assert len(rows) == len({row[0] for row in rows}) == 29 + on_each_server * len(binaries())
     for binary in binaries():
         product = "Valkey" if "valkey" in binary else "Redis"
-        for each in ("drain", "settle", "the server's time: claim"):
+        for each in ("drain of", "scan", "settle", "the server's time: claim"):
             assert re.search(rf"{each} .*; {product} \d", "\n".join(row[0] for row in rows))
 
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
@@ -80,6 +82,44 @@ def test_a_name_that_is_no_benchmark_is_refused_with_the_names_that_are(capsys: 
     with pytest.raises(SystemExit):
         main(["drain", "settel"])
     assert f"'settel' is none of {', '.join(BENCHMARKS)}" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_fails_loses_no_row_that_was_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(bench: Bench) -> Iterator[Row]:
+        yield Row("before the error", "1/s", ours=(1,))
+        raise AssertionError("a key is missing")
+
+    monkeypatch.setitem(BENCHMARKS, "single", breaks)
+    monkeypatch.setitem(BENCHMARKS, "lists", lambda bench: iter([Row("another one", "1/s", ours=(2,))]))
+    with pytest.raises(SystemExit, match=r"^failed: single$"):
+        main(["single", "lists", "--quick"])
+    printed = capsys.readouterr()
+    assert "AssertionError: a key is missing" in printed.err
+    *_, before, after = printed.out.splitlines()
+    assert (_cells(before)[0], _cells(after)[0]) == ("before the error", "another one")
+
+
+def test_the_herd_waits_for_keys_that_are_taken_and_not_yet_delivered() -> None:
+    class Slow:
+        """A process that has received its second key when it is asked again."""
+
+        def __init__(self) -> None:
+            self._got: list[tuple[str, float]] = []
+
+        def request(self, line: str) -> list[tuple[str, float]]:
+            assert line == "keys"
+            self._got.append((f"job:{len(self._got)}", 0.0))
+            return self._got
+
+    assert received([Slow()], 2) == [("job:0", 0.0), ("job:1", 0.0)]
+
+
+def test_the_poller_takes_what_is_due_and_leaves_the_rest(client: redis.Redis) -> None:
+    client.zadd(Q, {"b": 2, "a": 1, "far": 4_000_000_000_000})
+    assert poller.take(client, Q) == [b"a", b"b"]
+    assert client.zrange(Q, 0, -1) == [b"far"]
 
 
 def test_the_leanest_loop_takes_what_is_due_and_leaves_the_rest(client: redis.Redis) -> None:

@@ -84,8 +84,8 @@ WAYS_OUT = [
     (np.float32(1.5), "pass float(value)"),
     (np.datetime64("2026-01-01"), "pass value.astype('datetime64[us]').item().replace(tzinfo=timezone.utc)"),
     (np.timedelta64(5, "s"), "pass value.astype('timedelta64[us]').item()"),
-    (np.datetime64("NaT"), "leave it out"),
-    (np.timedelta64("NaT"), "leave it out"),
+    (np.datetime64("NaT", "s"), "leave it out"),
+    (np.timedelta64("NaT", "s"), "leave it out"),
     (NotATime(2026, 1, 1), "leave it out"),
 ]
 

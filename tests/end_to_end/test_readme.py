@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.readme import README, blocks
 from tests.support.scripts import used_commands
 from tests.support.servers import Server
 
+PROJECT = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
@@ -127,6 +129,31 @@ def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
 def test_both_commands_stand_on_the_first_screen() -> None:
     first_screen = README.read_text().splitlines()[:30]
     assert sum(line.startswith("python3 -m venv .venv && .venv/bin/pip install") for line in first_screen) == 2
+
+
+def test_the_changes_begin_with_the_version_of_the_package() -> None:
+    changes = README.read_text().split("\n## Changes\n")[1]
+    assert re.findall(r"^\*\*(\d+\.\d+\.\d+)\*\*", changes, re.MULTILINE)[0] == PROJECT["version"]
+
+
+def test_the_extras_are_those_that_the_package_has_and_all_is_what_users_can_want() -> None:
+    extras = PROJECT["optional-dependencies"]
+    told = README.read_text().split("\nExtras: ")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(extras)
+    (everything,) = extras["all"]
+    assert everything == f"rx-runat[{','.join(sorted(set(extras) - {'all', 'bench', 'test'}))}]"
+    assert "rx-runat[all,bench]" in extras["test"]
+
+
+def test_the_lines_for_uvx_and_pipx_name_what_there_is() -> None:
+    """CI runs them; here it is only seen that the extra and the command exist."""
+    lines = re.findall(
+        r"^printf .*\| (?:uvx --from|pipx run --spec) '\.\[(\w+)\]' ([\w-]+)$", README.read_text(), re.MULTILINE
+    )
+    assert len(lines) == 2
+    for extra, command in lines:
+        assert extra in PROJECT["optional-dependencies"]
+        assert command in PROJECT["scripts"]
 
 
 def test_the_tests_that_the_table_names_exist() -> None:

@@ -16,6 +16,7 @@ from rx_runat.otel.gauges import Reading
 from rx_runat.otel.guard import Guard
 from rx_runat.testing import Faults, virtual_queue
 from tests.support.telemetry import Telemetry
+from tests.support.waiting import wait_until
 
 NAMES = ("scheduled", "due", "claimed", "dead", "lateness")
 QUEUE = "messaging.destination.name"
@@ -134,6 +135,7 @@ def test_a_queue_that_is_gone_leaves_nothing_even_if_nobody_collects() -> None:
 def test_they_show_a_real_queue(queue: RunAt, telemetry: Telemetry) -> None:
     instrument(queue, **telemetry.providers)
     queue.schedule("a", timedelta(hours=-1))
+    wait_until(lambda: queue.stats().lateness > 0, "the millisecond has passed in which it was scheduled")
     (values,) = shown(telemetry).values()
     assert (values["scheduled"], values["due"]) == (1, 1)
     assert values["lateness"] > 0

@@ -30,14 +30,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Any
 
 from rx_runat.errors import Refused
 from rx_runat.model.monotonic import monotonic
+from rx_runat.store import heads
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.eviction import EvictionCheck
-from rx_runat.store.keys import claimed_key, wake_channel
+from rx_runat.store.keys import queue_keys, wake_channel
 
 # Seconds. A primary that is silent and not dead pushes nothing, and only a read shows that. Where another primary takes
 # its place, a source that sleeps is to be there within 2 s of it: a read each second, and the timeout of the last one.
@@ -70,6 +70,7 @@ class RedisHeadTracker:
         self._eviction = eviction
         self._client = client
         self._queue_name = queue_name
+        self._keys = queue_keys(queue_name)
         self._connection: DedicatedConnection | None = None
         self._tracks = True  # whether the server tracks our reads; False: we subscribe to the channel
         self._closed = False
@@ -97,7 +98,8 @@ class RedisHeadTracker:
         self._read_at = self._now()
         # Some servers forbid other commands on a connection that subscribes: then a pooled connection reads.
         call = connection.call if self._tracks and not self._is_polled else self._client.call
-        head = _score(call("ZRANGE", self._queue_name, 0, 0, "WITHSCORES"))
+        request = heads.head(self._keys)
+        head = request.read(call(*request.words))
         if head < self._head:  # the listener makes no pause, so it needs a push
             self._soon = self._polls = 0
         self._head = head
@@ -112,7 +114,7 @@ class RedisHeadTracker:
         Raises:
             StoreError: not read.
         """
-        return _score(self._client.call("ZRANGE", claimed_key(self._queue_name), 0, 0, "WITHSCORES"))
+        return self._client.send(heads.lease_end(self._keys))
 
     def wait(self, seconds: float) -> None:
         """Return when the schedule may have changed since `head`, or after so many seconds, or sooner.
@@ -168,14 +170,3 @@ class RedisHeadTracker:
 
     def _subscribe_to_shard(self, connection: DedicatedConnection) -> None:
         connection.call("SSUBSCRIBE", wake_channel(self._queue_name), pushed=True)
-
-
-def _score(found: list[Any]) -> float:
-    """Returns the score in a reply to ZRANGE WITHSCORES, in whole milliseconds, rounded up; inf if there is none."""
-    if not found:
-        return math.inf
-    first: Any = found[0]
-    # RESP3 nests each pair.
-    pair: Any = first if isinstance(first, list) else found  # pyright: ignore[reportUnknownVariableType]
-    score = float(pair[1])
-    return math.ceil(score) if math.isfinite(score) else score

@@ -11,6 +11,7 @@ later claim would overwrite the receipt.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
 from rx_runat.store import heads
-from rx_runat.store.client import RedisClient
+from rx_runat.store.client import RedisClient, Sending
 from rx_runat.store.keys import QueueKeys, copies_key, receipt_key
 from rx_runat.store.request import Request
 
@@ -98,12 +99,32 @@ class ReceiptHolder:
         return ()
 
     def head(self) -> float:
-        """Read when the next claim brings something, in whole epoch milliseconds; inf: nobody knows. Redis: one ZRANGE.
+        """Read when the next claim brings something, in whole epoch milliseconds.
+
+        The clock of Redis may have been set forward since the last claim, so it is read as well.
+
+        Returns:
+            -inf: now; inf: nobody knows.
+
+        Redis: ZRANGE, and TIME but in virtual time, in one round trip.
 
         Raises:
             StoreError: not read.
         """
-        return self._client.send(heads.head(self._keys))
+        return self._first(heads.head(self._keys))
+
+    def _first(self, *moments: Request[float]) -> float:
+        now = self._now()
+        sendings = [Sending(each) for each in moments]
+        if now is None:
+            sendings.append(Sending(heads.clock()))
+        self._client.send_many(sendings)
+        for each in sendings:
+            if each.error is not None:
+                raise each.error
+        first = min(each.result for each in sendings[: len(moments)])
+        ms = sendings[-1].result if now is None else now / 1e3
+        return -math.inf if first <= ms else first
 
     def claim(self, limit: int, ahead: int = 0) -> Claimed | Leased:
         """Take due keys; after a lost reply, the same keys again."""

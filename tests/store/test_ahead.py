@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -355,6 +356,16 @@ def test_11_where_only_the_script_was_done_its_keys_come_later(
     claims += [claimer.claim(10), claimer.claim(COUNT)]
     assert [len(each.keys) for each in claims] == [10, 300, COUNT - 310]
     assert list(taken(*claims)) == list(wrote)
+
+
+def test_3_a_key_that_has_fallen_due_by_the_clock_of_redis_is_worth_a_claim_now(
+    claimer: PlainClaimer, client: redis.Redis
+) -> None:
+    """That clock may be set forward while a source sleeps; its own alarm does not know."""
+    client.zadd(Q, {"later": 7e12})
+    assert claimer.head() == 7e12
+    client.zadd(Q, {"due": PAST})
+    assert claimer.head() == -math.inf
 
 
 # Another primary.

@@ -98,33 +98,36 @@ class ReceiptHolder:
         """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
         return ()
 
-    def head(self) -> float:
-        """Read when the next claim brings something, in whole epoch milliseconds.
+    def has_earlier(self, until: float) -> bool:
+        """Read whether a claim brings something before a moment, or now. It takes nothing.
 
-        The clock of Redis may have been set forward since the last claim, so it is read as well.
+        The clock of Redis may have been set forward, so that a key is due already for which the source still sleeps.
+        Where nothing was scheduled, any head is news, and the clock need not be read.
 
-        Returns:
-            -inf: now; inf: nobody knows.
+        Args:
+            until: epoch milliseconds; inf: nothing was scheduled.
 
-        Redis: ZRANGE, and TIME but in virtual time, in one round trip.
+        Redis: one ZRANGE, two for claims; and TIME, if `until` is finite and time is not virtual. One round trip.
 
         Raises:
             StoreError: not read.
         """
-        return self._first(heads.head(self._keys))
-
-    def _first(self, *moments: Request[float]) -> float:
         now = self._now()
-        sendings = [Sending(each) for each in moments]
-        if now is None:
-            sendings.append(Sending(heads.clock()))
+        reads = [Sending(each) for each in self._heads()]
+        reads_clock = now is None and math.isfinite(until)
+        sendings = [*reads, Sending(heads.clock())] if reads_clock else reads
         self._client.send_many(sendings)
         for each in sendings:
             if each.error is not None:
                 raise each.error
-        first = min(each.result for each in sendings[: len(moments)])
-        ms = sendings[-1].result if now is None else now / 1e3
-        return -math.inf if first <= ms else first
+        first = min(each.result for each in reads)
+        if first < until:
+            return True
+        return first <= (sendings[-1].result if reads_clock else -math.inf if now is None else now / 1e3)
+
+    def _heads(self) -> Sequence[Request[float]]:
+        """Returns what reads when a claim brings something."""
+        return (heads.head(self._keys),)
 
     def claim(self, limit: int, ahead: int = 0) -> Claimed | Leased:
         """Take due keys; after a lost reply, the same keys again."""

@@ -51,8 +51,8 @@ class Claimer(Protocol[_C_co]):
         """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
         ...
 
-    def head(self) -> float:
-        """Returns when a claim brings something, in epoch milliseconds; inf: nobody knows. It takes nothing."""
+    def has_earlier(self, until: float) -> bool:
+        """Returns True if a claim brings something before `until`, in epoch milliseconds, or now. It takes nothing."""
         ...
 
     def claim(self, limit: int, ahead: int = 0) -> _C_co:
@@ -69,7 +69,10 @@ class Claimer(Protocol[_C_co]):
         ...
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
-        """Return entries of the last claim to the schedule, as they were; first all of one that was asked for ahead."""
+        """Return entries of the last claim to the schedule, as they were.
+
+        If a claim was asked for ahead, all its keys go back first.
+        """
         ...
 
     def close(self) -> list[Entry]:

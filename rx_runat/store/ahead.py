@@ -14,8 +14,8 @@ from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.request import Arg, Script
 
 CAN_COPY = HIREDIS_AVAILABLE
-"""Whether a large claim is copied, and so comes as a list: redis-py's own parser needs longer for 2,000 strings
-than the server saves."""
+"""Whether to let the server copy large claims. Their reply is a list, and redis-py's own parser loses more time on
+2,000 strings than the copy saves."""
 
 
 class AheadLine:

@@ -23,9 +23,10 @@ from rx_runat.errors import OutcomeUnknown, StoreError
 from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest, to_entries
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
+from rx_runat.model.safe_log import warn
 from rx_runat.store import heads, verbs
 from rx_runat.store.ahead import CAN_COPY, AheadLine
-from rx_runat.store.client import RedisClient, Sending
+from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS, ReceiptHolder, to_parts
 from rx_runat.store.request import Arg, Request, Script, new_token
@@ -42,7 +43,8 @@ class _Proof(NamedTuple):
 
     Attributes:
         receipt: the receipt key of the claim.
-        tokens: of the claim, and of what was done later under that receipt key: one of them is in the receipt.
+        tokens: of the claim, and of what was done later under that receipt key. The receipt holds the latest of them
+            that the primary knows.
         generation: of the primary, before the claim was sent.
     """
 
@@ -105,6 +107,8 @@ class PlainClaimer(ReceiptHolder):
             now, wait, taken = self._read_claim(reply, generation)
             self._may_copy = self._may_copy and reply[5] >= 0
             copied = token.encode().join(copies) if reply[5] == 1 else b""
+            if reply[5] == 1 and not copies:
+                warn("the keys of the last claim are lost: another client or an eviction removed %r", self._copies)
         if ahead and wait == 0 and (taken or copied):
             self._ask_ahead(ahead)
         if not taken and not copied:
@@ -131,7 +135,7 @@ class PlainClaimer(ReceiptHolder):
         return [len(keys), *keys, *settings, copies, *verbs.virtual(self._now())]
 
     def _ask_ahead(self, limit: int) -> None:
-        """Ask for the next claim. What goes wrong is left to that claim: it asks again, and raises."""
+        """Ask for the next claim. Errors are not raised here: the next `claim` asks again, and raises."""
         self._token = new_token()
         self._sent_at, self._written = self._client.generation, True
         try:
@@ -228,14 +232,8 @@ class LeasingClaimer(ReceiptHolder):
         self._counting = counting
         self._last = ("", 0, 0)  # the fence, the deadline and the generation of the last claim
 
-    def head(self) -> float:
-        """As `ReceiptHolder.head`; the end of a lease counts as well. Redis: two ZRANGE, in one round trip."""
-        both = Sending(heads.head(self._keys)), Sending(heads.lease_end(self._keys))
-        self._client.send_many(both)
-        for each in both:
-            if each.error is not None:
-                raise each.error
-        return min(each.result for each in both)
+    def _heads(self) -> Sequence[Request[float]]:
+        return heads.head(self._keys), heads.lease_end(self._keys)
 
     def claim(self, limit: int, ahead: int = 0) -> Leased:
         """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit` and `CLAIM_BYTES`.

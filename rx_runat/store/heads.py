@@ -21,6 +21,16 @@ def lease_end(keys: QueueKeys) -> Request[float]:
     return Request(("ZRANGE", keys.claimed, 0, 0, "WITHSCORES"), first_score)
 
 
+def clock() -> Request[float]:
+    """Read the clock of Redis, in epoch milliseconds. Redis: `TIME`."""
+    return Request(("TIME",), _to_ms)
+
+
+def _to_ms(time: list[bytes]) -> float:
+    seconds, microseconds = map(int, time)
+    return seconds * 1e3 + microseconds / 1e3
+
+
 def first_score(found: list[Any]) -> float:
     """Returns the score in a reply to ZRANGE WITHSCORES, in whole milliseconds, rounded up; inf if there is none.
 

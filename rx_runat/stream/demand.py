@@ -88,7 +88,7 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """How many keys may be claimed ahead: those of a full claim, if two of them are received in time.
+        """How many keys may be claimed ahead: `limit`, if two full claims are received in a twentieth of a second.
 
         Of one key nothing waits behind an `on_next`; so with a limit of one none is claimed ahead.
         """

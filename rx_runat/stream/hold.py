@@ -45,7 +45,9 @@ class _Turn:
 
         asked ahead      | delivery of the claim before | its own delivery |
         claimed as usual                                | its own delivery |
-        time             -------------------------------------------------->|  a tenth of a second, from `since` on
+        time             -------------------------------------------------->|  a tenth of a second
+
+    The time begins when the claim is asked for ahead, else with its delivery.
 
     Attributes:
         since: when its time began, on the clock of the source; for a claim whose reply was late, when that came.
@@ -99,7 +101,8 @@ class Hold(Generic[C]):
         self._lock = threading.Lock()  # guards the five below; held during each call to Redis
         self._claimer: Claimer[C] | None = None
         self._undelivered: list[Entry] = []
-        # What the hand-back under way, or the one that failed last, returns beside a claim that was asked for ahead.
+        # What the hand-back under way, or the one that failed last, returns; keys of a claim that was asked for ahead
+        # are not in it.
         self._returning: list[Entry] | None = None
         self._turn = _Turn(now())
         self._next: _Turn | None = None  # of the claim that was asked for ahead
@@ -130,20 +133,20 @@ class Hold(Generic[C]):
             self._turn, self._next = self._next or _Turn(arrived), None
             if not claimed.keys:
                 self._turn.disarm()
-            if self._claimer.is_ahead:
+            if self._claimer.is_owed:  # it was asked for ahead, or perhaps was: then it is asked for again
                 self._next = _Turn(self._now())
         if self._next is not None:
             self._arm(self._next)
         return claimed
 
-    def head(self) -> float:
-        """Returns when a claim brings something, in epoch milliseconds; -inf: only a claim can tell.
+    def has_earlier(self, until: float) -> bool:
+        """Returns True if a claim brings something before `until`, in epoch milliseconds, or now.
 
         Raises:
             StoreError: Redis did not answer.
         """
         with self._calling():
-            return -math.inf if self._claimer is None else self._claimer.head()
+            return self._claimer is None or self._claimer.has_earlier(until)
 
     @property
     def is_ahead(self) -> bool:
@@ -214,8 +217,8 @@ class Hold(Generic[C]):
     def _end_in_time(self, turn: _Turn, failures: int = 0) -> None:
         """The time of a claim is over: hand back what is undelivered. On a thread of the timer's.
 
-        A claim that was asked for ahead goes back as well: it was asked for later, but its time counts from before the
-        delivery of this one.
+        A claim that was asked for ahead goes back as well. Both times end together, because it was asked for just
+        before this delivery began.
 
         If Redis does not answer, try again for as long as the turn goes on; at its end the source does, and reports the
         error.

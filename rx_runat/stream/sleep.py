@@ -152,13 +152,13 @@ class Sleep:
         seconds = self._seconds
         return seconds and max(0.0, seconds + self._contention.seconds - (self._now() - self._planned_at))
 
-    def outlasts(self, head: Callable[[], float]) -> bool:
-        """True if the source sleeps, and what comes next is no earlier than what it sleeps for.
+    def goes_on(self, has_earlier: Callable[[float], bool]) -> bool:
+        """True if the source sleeps, and nothing comes earlier than what it sleeps for.
 
         Args:
-            head: reads when the next claim brings something, in epoch milliseconds.
+            has_earlier: returns True if a claim brings something before a moment in epoch milliseconds, or now.
         """
-        return self._is_asleep and head() >= self._until
+        return self._is_asleep and not has_earlier(self._until)
 
     def begin_until_woken(self) -> bool:
         """End a look without a claim: no write is worth a look. Returns False if `Ticker.wake` was called during it."""

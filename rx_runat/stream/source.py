@@ -191,14 +191,15 @@ class Source(Generic[C]):
     def _sleeps_on(self) -> bool:
         """True at a heartbeat that finds nothing new: the head of the schedule is what the source sleeps for.
 
-        So an idle source costs the server one command a heartbeat, instead of the six of a claim. A claim is made all
-        the same every few seconds: it also deletes, and so notices a server that is no primary any more.
+        So an idle source costs the server one command a heartbeat where nothing is scheduled, and two where keys wait,
+        instead of the six of a claim. A claim is made all the same every few seconds: it also deletes, and so notices a
+        server that is no primary any more.
         """
         is_fresh = self._now() - self._claimed_at < _LONGEST_WITHOUT_CLAIM
         if not (is_fresh and self.subscribers and self._hold.is_empty) or self.subscribers.is_stopped:
             return False
         self._asked_at = self._now()
-        return self._sleep.outlasts(self._hold.head)
+        return self._sleep.goes_on(self._hold.has_earlier)
 
     def _claim_and_deliver(self, asks_ahead: bool) -> float | None:
         """One claim, delivered, and its rest handed back. Returns the seconds until the next claim is worth it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -355,6 +356,35 @@ def test_11_where_only_the_script_was_done_its_keys_come_later(
     claims += [claimer.claim(10), claimer.claim(COUNT)]
     assert [len(each.keys) for each in claims] == [10, 300, COUNT - 310]
     assert list(taken(*claims)) == list(wrote)
+
+
+def test_3_a_key_that_has_fallen_due_by_the_clock_of_redis_is_worth_a_claim_now(
+    claimer: PlainClaimer, client: redis.Redis
+) -> None:
+    """That clock may be set forward while a source sleeps; its own alarm does not know."""
+    client.zadd(Q, {"later": 7e12})
+    assert not claimer.has_earlier(7e12)
+    assert claimer.has_earlier(7e12 + 1)
+    client.zadd(Q, {"due": PAST})
+    assert claimer.has_earlier(PAST), "it is due by now"
+    assert claimer.has_earlier(math.inf)
+
+
+def test_keys_whose_copy_a_stranger_removed_are_told_of(
+    claimer: PlainClaimer, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `allkeys-lru` does on a full server, against which a queue is warned."""
+    write(client)
+    ask = claimer._ahead.ask
+
+    def ask_and_remove(words: Any, copies: str, ttl: int) -> None:
+        ask(words, "another", ttl)
+
+    claimer._ahead.ask = ask_and_remove  # type: ignore[method-assign]
+    claimer.claim(1, 100)
+    assert claimer.claim(1).keys == []
+    (record,) = caplog.records
+    assert "are lost" in record.getMessage()
 
 
 # Another primary.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -179,7 +178,7 @@ def test_subscribers_that_are_stuck_get_a_claim_at_each_heartbeat() -> None:
     sleep.look_begins()
     sleep.plan_after_hand_back(is_stuck=True)
     assert sleep.begin() is None
-    assert not sleep.outlasts(lambda: math.inf)
+    assert not sleep.goes_on(lambda _: False)
 
 
 def test_a_source_of_the_real_server_is_quiet(make: Callable[..., RunAt], client: redis.Redis) -> None:

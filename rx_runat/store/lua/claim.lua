@@ -30,7 +30,7 @@
 -- A large claim of a queue without leases and data is not read by this script at all: to hand 1,000 keys and scores to
 -- Lua costs a server more than to copy them to KEYS[6] and to remove them. The client sends `ZRANGE KEYS[6] 0 -1
 -- WITHSCORES` in the same round trip, and the server spells that reply without Lua. The receipt is then the token and
--- `+`. If such a claim is resent, the receipt becomes one of the other kind.
+-- `+`. If such a claim is resent, the script writes the keys into the receipt, and drops the copy.
 --
 -- The copy does not expire before it is read. A full server that evicts what expires does that before each command, and
 -- the copy may be all that expires there: ZRANGE would find nothing. So the client sends PEXPIRE behind it.
@@ -89,7 +89,7 @@ local function sort_out(parts, width, ms)
 end
 
 -- Copies the first `due` members to KEYS[6], if they have at most `bytes`: MEMORY USAGE takes the mean of the first ones
--- times ZCARD, and counts more for each than its bytes. It looks at the first ones in a skiplist only.
+-- times ZCARD, and counts more for each than its bytes. Only for a skiplist are the samples the first members.
 local function copy_first(due, bytes)
   local used = redis.pcall('MEMORY', 'USAGE', Q, 'SAMPLES', due)
   if type(used) == 'number' and used > bytes then

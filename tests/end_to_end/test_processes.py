@@ -42,8 +42,10 @@ def test_four_processes_get_each_of_20_000_keys_exactly_once(server: Server, cli
     wait_until(lambda: client.zcard(Q) == 0, "all keys are taken", 40)
     shares = [worker.communicate("\n")[0].split() for worker in workers]
     assert all(worker.returncode == 0 for worker in workers)
-    assert Counter(key for share in shares for key in share) == Counter(f"k{i}" for i in range(20_000))
-    assert client.keys() == []
+    # A worker that was still to deliver some of its keys when it was told to stop has handed them back.
+    left = [member.decode() for member in client.zrange(Q, 0, -1)]
+    assert Counter([*left, *(key for share in shares for key in share)]) == Counter(f"k{i}" for i in range(20_000))
+    assert client.keys() == [Q.encode()] * bool(left)
 
 
 def test_a_killed_process_loses_no_more_than_it_held(server: Server, client: redis.Redis) -> None:

@@ -590,9 +590,11 @@ def test_24_a_child_that_uses_the_server_may_outlive_the_parents_queue() -> None
 def test_24_a_child_that_comes_too_late_for_the_embedded_server_hears_it_in_words() -> None:
     queue = RunAt("embedded://")
     end, ends = os.pipe()
+    reading, writing = os.pipe()
 
     def use() -> str:
         os.close(ends)
+        os.write(writing, b"forked")
         with open(end) as pipe:
             pipe.read()
         with pytest.raises(Unavailable, match="last user") as unavailable:
@@ -602,6 +604,9 @@ def test_24_a_child_that_comes_too_late_for_the_embedded_server_hears_it_in_word
         return "heard"
 
     child = Forked(use)
+    os.close(writing)
+    assert os.read(reading, 6) == b"forked"  # before that, it may still hold the parent's locks, and so be a user
+    os.close(reading)
     queue.stop()
     os.close(ends)
     os.close(end)

@@ -93,5 +93,5 @@ def test_a_restarted_kernel_is_shown_as_such_and_gets_no_messages(lab: Lab, brow
     browser.page.wait_for_timeout(3000)  # three looks of the view
     browser.shoot("restarted")
     assert "the kernel was restarted" in browser.state()
-    assert [each for each in browser.errors if "Cannot send" in each] == []
-    assert browser.errors == []
+    # JupyterLab drops what it asked for itself, such as another subshell, and says so.
+    assert [each for each in browser.errors if "Canceled future for create_subshell" not in each] == []

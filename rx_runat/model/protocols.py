@@ -86,8 +86,11 @@ class HeadTracker(Protocol):
     Only one thread may use it, except for `close`, which any thread may call. Moments are in epoch milliseconds.
     """
 
-    def head(self) -> float:
-        """Returns the earliest run_at; inf: nothing is scheduled. From now on `wait` returns when it changes."""
+    def head(self, pushes: bool = True) -> float:
+        """Returns the earliest run_at; inf: nothing is scheduled.
+
+        From now on `wait` returns when it changes; not if `pushes` is False: that read is cheaper for the server.
+        """
         ...
 
     def lease_end(self) -> float:
@@ -95,7 +98,7 @@ class HeadTracker(Protocol):
         ...
 
     def wait(self, seconds: float) -> None:
-        """Return when the schedule may have changed, or after so many seconds."""
+        """Return when the schedule may have changed, or after so many seconds, or sooner."""
         ...
 
     def close(self) -> None:

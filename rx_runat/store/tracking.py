@@ -15,24 +15,14 @@ schedule and so makes Redis push, and then the deadline of that lease is read. S
 deadline even if the lease's holder is killed. The read of the first lease itself is not tracked, because acks and
 renewals would then wake every source for nothing.
 
-Under many writes a push is worth nothing: it comes long before the listener's pause is over, and then the listener
-reads anyway. So most reads are not tracked then, which saves the server a third of what a listener costs it:
-
-    writes   ------w-w-w-w-w-w-w-w-w-w-w-w-w-w-w-w-w-w------------------w--->
-    reads    t-----t-t--t---t---t---r---r---r---r---t---r---r---r---r---t---t     t is tracked, r is not
-    pushes   ------p-p--p---p---p--------------------p-------------------p-->
-
 The tracker takes no part in claims: what it reports is a hint, and a lost hint loses no key.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable
 
 from rx_runat.errors import Refused
-from rx_runat.model.monotonic import monotonic
 from rx_runat.store import heads
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connection import DedicatedConnection
@@ -43,12 +33,6 @@ from rx_runat.store.keys import queue_keys, wake_channel
 # its place, a source that sleeps is to be there within 2 s of it: a read each second, and the timeout of the last one.
 _LONGEST_WAIT = 1.0
 
-# Seconds: the longest pause of the listener (see `stream/listener.py`). A push that comes sooner after a read changes
-# nothing, once the pauses are that long.
-_SOON = 0.08
-_MANY = 10  # pushes in a row that come so soon: with each useless read the pause doubles, and 8 lead from 1 ms to 80
-_POLLS = 9  # reads without a push, then one with it. More would save little: a tenth of the pushes is left
-
 
 class RedisHeadTracker:
     """A `HeadTracker` on Redis. One thread reads and waits; any thread may close it.
@@ -57,16 +41,9 @@ class RedisHeadTracker:
         client: makes the connection.
         queue_name: the name of the schedule.
         eviction: warns of a server that may evict the schedule; None: nothing does.
-        now: returns monotonic seconds.
     """
 
-    def __init__(
-        self,
-        client: RedisClient,
-        queue_name: str,
-        eviction: EvictionCheck | None = None,
-        now: Callable[[], float] = monotonic,
-    ) -> None:
+    def __init__(self, client: RedisClient, queue_name: str, eviction: EvictionCheck | None = None) -> None:
         self._eviction = eviction
         self._client = client
         self._queue_name = queue_name
@@ -74,15 +51,12 @@ class RedisHeadTracker:
         self._connection: DedicatedConnection | None = None
         self._tracks = True  # whether the server tracks our reads; False: we subscribe to the channel
         self._closed = False
-        self._now = now
-        self._head = math.inf  # as it was read last
-        self._read_at = 0.0
-        self._soon = 0  # how many pushes in a row came soon after a read
-        self._polls = 0  # how many of the next reads need no push
-        self._is_polled = False  # whether the last read needs none
 
-    def head(self) -> float:
-        """Read the time at which the next key is due. From now on `wait` notices changes, or returns at once.
+    def head(self, pushes: bool = True) -> float:
+        """Read the time at which the next key is due.
+
+        Args:
+            pushes: from now on `wait` notices changes. False: it does not, and the server pushes nothing for this read.
 
         Returns:
             Whole epoch milliseconds, at which a claim brings something; inf: nothing is scheduled.
@@ -93,17 +67,10 @@ class RedisHeadTracker:
         connection = self._connection
         if connection is None or not connection.is_open:
             connection = self._connection = self._open()
-        self._is_polled = self._polls > 0
-        self._polls -= self._is_polled
-        self._read_at = self._now()
         # Some servers forbid other commands on a connection that subscribes: then a pooled connection reads.
-        call = connection.call if self._tracks and not self._is_polled else self._client.call
+        call = connection.call if self._tracks and pushes else self._client.call
         request = heads.head(self._keys)
-        head = request.read(call(*request.words))
-        if head < self._head:  # the listener makes no pause, so it needs a push
-            self._soon = self._polls = 0
-        self._head = head
-        return head
+        return request.read(call(*request.words))
 
     def lease_end(self) -> float:
         """Read the time at which the first lease ends, on a connection that does not track.
@@ -123,12 +90,7 @@ class RedisHeadTracker:
             OutcomeUnknown: the connection is gone; `head` opens a new one.
         """
         assert self._connection is not None, "a head is read before anything is waited for"
-        if self._is_polled:
-            return
         self._connection.listen(min(seconds, _LONGEST_WAIT) if self._client.fails_over else seconds)
-        self._soon = self._soon + 1 if self._now() - self._read_at < _SOON else 0
-        if self._tracks and self._soon >= _MANY:
-            self._polls = _POLLS
 
     def close(self) -> None:
         """Close the connection, which ends a call under way. Any thread may call it, and repeat it."""

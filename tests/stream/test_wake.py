@@ -36,10 +36,12 @@ class ScriptedTracker:
         self.lease_ends = lease_ends or []
         self.meanwhile = meanwhile
         self.read_at: list[float] = []
+        self.pushes: list[bool] = []
         self.lease_reads = 0
         self.closed = False
 
-    def head(self) -> float:
+    def head(self, pushes: bool = True) -> float:
+        self.pushes.append(pushes)
         self.read_at.append(round(self.scheduler.clock, 6))
         look = self.looks.pop(0) if self.looks else math.inf
         self.meanwhile("head", len(self.read_at))
@@ -93,6 +95,7 @@ def test_a_wake_up_that_brings_something_earlier_resets_the_brake() -> None:
 def test_after_a_quiet_time_there_is_no_pause() -> None:
     tracker, _ = observe([9.0] * 5, wait=1, until=4.5)
     assert tracker.read_at == [0, 1, 2, 3, 4]
+    assert all(tracker.pushes), "each read needs a push"
 
 
 def test_an_outage_is_sat_out_with_backoff() -> None:

@@ -17,6 +17,7 @@ forks        what is made anew in a forked child, and what does nothing there
 members      keys: how a key is converted to a member of a sorted set, and back
 data         what a job carries: a JSON value, and its text in Redis
 again        when a key comes again, and how that is sent to Redis
+setters      assigns the fields of frozen dataclasses, fast
 job          `Job` and `Due`; what the sink takes
 batch        what a store takes and returns for many keys at once
 claim        `Claim`: a key under a lease

@@ -17,6 +17,7 @@ from rx_runat.model.data import from_text
 from rx_runat.model.humanize import late, span
 from rx_runat.model.job import Due
 from rx_runat.model.rich import cards
+from rx_runat.model.setters import setters
 from rx_runat.model.times import from_score, lateness, to_ms
 
 ACKED, NACKED, BURIED, HANDED_BACK = "acked", "nacked", "buried", "handed back"
@@ -401,14 +402,11 @@ def _check_reason(reason: object) -> str:
     return reason
 
 
-# What assigns the fields of a claim. The `__init__` of a frozen dataclass takes three times as long.
-_set_key, _set_attempt, _set_length, _set_lease = (
-    getattr(Claim, name).__set__ for name in ("key", "attempt", "lease", "_lease")
-)
+_set_key, _set_attempt, _set_length, _set_lease = setters(Claim, "key", "attempt", "lease", "_lease")
 
 
 def to_claim(lease: Lease, attempt: int, seconds: float) -> Claim:
-    """Returns the claim of a lease.
+    """Returns the claim of a lease, in a third of the time of `Claim(...)`.
 
     Args:
         lease: what is known of it.

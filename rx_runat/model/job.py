@@ -6,7 +6,7 @@ to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -17,6 +17,7 @@ from rx_runat.model.data import NOT_NAMED, to_text
 from rx_runat.model.humanize import late, readable, span, spell
 from rx_runat.model.members import to_new_member
 from rx_runat.model.rich import cards
+from rx_runat.model.setters import setters
 from rx_runat.model.times import RunAtTime, from_milliseconds, to_sent
 
 KeepOne: TypeAlias = Literal["last", "first", "earliest", "latest"]
@@ -29,9 +30,6 @@ KEEP: tuple[Keep, ...] = ("last", "first", "earliest", "latest", "absent")
 
 Wire: TypeAlias = tuple[int | str, str | bytes] | tuple[int | str, str | bytes, bytes]
 """A job as it is sent to Redis: its time (see `to_sent`), its key, and if it names data, that as JSON."""
-
-
-_Set: TypeAlias = Callable[["_Sent", Any], None]
 
 
 class _Sent:
@@ -79,7 +77,7 @@ class Job(_Sent):
     data: Any = field(default=NOT_NAMED, hash=False, kw_only=True)
 
     def __init__(self, key: str, run_at: RunAtTime, *, data: Any = NOT_NAMED) -> None:
-        # As a frozen dataclass would write it, but for `object.__setattr__`, which takes twice the time of a setter.
+        # As a frozen dataclass would write it, but faster; see `setters`.
         _set_key(self, key)
         _set_run_at(self, run_at)
         _set_data(self, data)
@@ -111,11 +109,8 @@ class Job(_Sent):
         return "" if self.data is NOT_NAMED or self.data is None else f", data {readable(short(self.data), 60)}"
 
 
-# The setters of the slots: `Job` itself lets nobody set them.
-_set_key: _Set = vars(Job)["key"].__set__
-_set_run_at: _Set = vars(Job)["run_at"].__set__
-_set_data: _Set = vars(Job)["data"].__set__
-_set_wire: _Set = vars(_Sent)["wire"].__set__
+_set_key, _set_run_at, _set_data = setters(Job, "key", "run_at", "data")
+(_set_wire,) = setters(_Sent, "wire")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

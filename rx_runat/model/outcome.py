@@ -10,6 +10,7 @@ from rx_runat.model.checks import short
 from rx_runat.model.claim import Claim, lease_of
 from rx_runat.model.humanize import readable, span, spell
 from rx_runat.model.rich import cards
+from rx_runat.model.setters import setters
 
 R = TypeVar("R")
 
@@ -73,9 +74,8 @@ class Outcome(Generic[R]):
         return f"attempt {self.claim.attempt}, {self.verdict}{again}{what}"
 
 
-# What assigns the fields of an outcome. The `__init__` of a frozen dataclass takes twice as long.
-_set_claim, _set_verdict, _set_result, _set_error, _set_delay, _set_next = (
-    getattr(Outcome, name).__set__ for name in ("claim", "verdict", "result", "error", "delay", "next")
+_set_claim, _set_verdict, _set_result, _set_error, _set_delay, _set_next = setters(
+    Outcome, "claim", "verdict", "result", "error", "delay", "next"
 )
 
 
@@ -87,7 +87,7 @@ def to_outcome(
     delay: float | None = None,
     next_run: datetime | None = None,
 ) -> Outcome[Any]:
-    """Returns an outcome of these fields."""
+    """Returns an outcome of these fields, in half the time of `Outcome(...)`."""
     outcome: Outcome[Any] = object.__new__(Outcome)  # pyright: ignore[reportUnknownVariableType]
     _set_claim(outcome, claim)
     _set_verdict(outcome, verdict)

@@ -106,12 +106,10 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
             the lease is ours.
     """
     if error is None:
-        unrun = None if result is None else generator_error(result)
-        return (
-            (_ACK if result is None else Decision("ack", "", result))
-            if unrun is None
-            else Decision("back", failure=unrun)
-        )
+        if result is None:
+            return _ACK
+        unrun = generator_error(result)
+        return Decision("ack", "", result) if unrun is None else Decision("back", failure=unrun)
     kind = type(error)  # `isinstance` would ask the error for its `__class__`, which may be a property that raises
     if issubclass(kind, Cancelled):
         return Decision("back" if is_ours else None)
@@ -156,7 +154,7 @@ def _next_run(claim: Claim) -> datetime | None:
     return None if score is None else from_score(score)
 
 
-def unrun(attempt: int, policy: Policy) -> Decision:
+def decide_exhausted(attempt: int, policy: Policy) -> Decision:
     """Returns what becomes of a claim that comes after its last attempt: it is buried, and its work does not begin.
 
     Without this, a key whose work kills its process would come back for ever.

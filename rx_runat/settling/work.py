@@ -13,7 +13,7 @@ from rx_runat.model.humanize import span
 from rx_runat.model.safe_log import unhandled, warn
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.calls import Call, Calls, TimeLimit
-from rx_runat.settling.decision import Decision, Policy, decide, plan_next_run, unrun
+from rx_runat.settling.decision import Decision, Policy, decide, decide_exhausted, plan_next_run
 from rx_runat.settling.kinds import is_asynchronous
 from rx_runat.settling.run import Cancelled, Run
 from rx_runat.settling.threads import Inline, Pool
@@ -106,7 +106,7 @@ class Work:
             elif not lease.manager.lives(lease):  # lost while it waited, or while the process was suspended
                 self._settle(claim, None)
             elif claim.attempt > self._policy.max_attempts:
-                self._settle(claim, plan_next_run(claim, self._policy) or unrun(claim.attempt, self._policy))
+                self._settle(claim, plan_next_run(claim, self._policy) or decide_exhausted(claim.attempt, self._policy))
             else:
                 ready.append(claim)
         assignment.claims = ready

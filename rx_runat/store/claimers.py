@@ -79,6 +79,10 @@ class PlainClaimer(ReceiptHolder):
         """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
         return self._newer
 
+    def has_earlier(self, until: float) -> bool:
+        """Read whether a claim brings something before `until`, or now; see `heads.has_earlier`."""
+        return heads.has_earlier(self._client, [heads.head(self._keys)], until, self._now())
+
     def claim(self, limit: int, ahead: int = 0) -> Claimed:
         """Take due keys, at most `limit` and at most `CLAIM_BYTES`; after a lost reply, the same keys again.
 
@@ -232,8 +236,20 @@ class LeasingClaimer(ReceiptHolder):
         self._counting = counting
         self._last = ("", 0, 0)  # the fence, the deadline and the generation of the last claim
 
-    def _heads(self) -> Sequence[Request[float]]:
-        return heads.head(self._keys), heads.lease_end(self._keys)
+    @property
+    def is_ahead(self) -> bool:
+        """False: a lease begins at its claim, so none is asked for ahead."""
+        return False
+
+    @property
+    def newer(self) -> Sequence[Entry]:
+        """Empty, for the same reason."""
+        return ()
+
+    def has_earlier(self, until: float) -> bool:
+        """Read whether a claim brings something before `until`, or now; see `heads.has_earlier`."""
+        moments = heads.head(self._keys), heads.lease_end(self._keys)
+        return heads.has_earlier(self._client, moments, until, self._now())
 
     def claim(self, limit: int, ahead: int = 0) -> Leased:
         """Return keys whose lease has ended to the schedule, then lease due keys, at most `limit` and `CLAIM_BYTES`.
@@ -246,7 +262,7 @@ class LeasingClaimer(ReceiptHolder):
         Raises:
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
-        assert not ahead, "a lease begins at its claim, and so before the delivery of the claim before"
+        assert not ahead, "see `is_ahead`"
         token = self._token = self._token or new_token()
         keys = (self._keys.schedule, self._keys.claimed, self._keys.leases, self._receipt, self._keys.data)
         bounds = (BROUGHT_BACK, CLAIM_BYTES, PIECE_BYTES)

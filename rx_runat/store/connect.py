@@ -12,7 +12,7 @@
                              redis.asyncio and valkey-py: settings are copied, the client is never used or changed
 
 Our connections differ from the user's in three things: no hidden retries (only `RedisClient` sends a request again, up
-to three times in all, if replies were lost), RESP3, and bytes.
+to three times in all, if replies were lost), RESP3 (RESP2 where a claim is asked for ahead), and bytes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ later claim would overwrite the receipt.
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -21,8 +20,7 @@ from rx_runat.model.batch import Claimed, Entry, Leased, to_entries
 from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
-from rx_runat.store import heads
-from rx_runat.store.client import RedisClient, Sending
+from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys, copies_key, receipt_key
 from rx_runat.store.request import Request
 
@@ -87,47 +85,6 @@ class ReceiptHolder:
     def is_owed(self) -> bool:
         """True if a claim was not replied to: it may have taken keys."""
         return self._token is not None
-
-    @property
-    def is_ahead(self) -> bool:
-        """True if the next claim is asked for already."""
-        return False
-
-    @property
-    def newer(self) -> Sequence[Entry]:
-        """What a claim that was asked for ahead took, and `hand_back` could not return yet."""
-        return ()
-
-    def has_earlier(self, until: float) -> bool:
-        """Read whether a claim brings something before a moment, or now. It takes nothing.
-
-        The clock of Redis may have been set forward, so that a key is due already for which the source still sleeps.
-        Where nothing was scheduled, any head is news, and the clock need not be read.
-
-        Args:
-            until: epoch milliseconds; inf: nothing was scheduled.
-
-        Redis: one ZRANGE, two for claims; and TIME, if `until` is finite and time is not virtual. One round trip.
-
-        Raises:
-            StoreError: not read.
-        """
-        now = self._now()
-        reads = [Sending(each) for each in self._heads()]
-        reads_clock = now is None and math.isfinite(until)
-        sendings = [*reads, Sending(heads.clock())] if reads_clock else reads
-        self._client.send_many(sendings)
-        for each in sendings:
-            if each.error is not None:
-                raise each.error
-        first = min(each.result for each in reads)
-        if first < until:
-            return True
-        return first <= (sendings[-1].result if reads_clock else -math.inf if now is None else now / 1e3)
-
-    def _heads(self) -> Sequence[Request[float]]:
-        """Returns what reads when a claim brings something."""
-        return (heads.head(self._keys),)
 
     def claim(self, limit: int, ahead: int = 0) -> Claimed | Leased:
         """Take due keys; after a lost reply, the same keys again."""

@@ -24,6 +24,7 @@ A due key on its way out:
     asked            the demand of ticks of the user's
     source           one look: tick -> claim -> deliver -> hand back the rest
     hold             what was claimed and not received, and how it goes back
+    turn             the time in which one claim is to be delivered
     hold_timer       when it goes back though an `on_next` blocks; one thread a process
     claiming         what differs between plain keys and claims
     delivery         one claim, key by key, to the subscribers

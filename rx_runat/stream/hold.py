@@ -26,6 +26,7 @@ from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import HOLD_SECONDS
 from rx_runat.stream.hold_timer import timer
 from rx_runat.stream.outage import backoff
+from rx_runat.stream.turn import Turn
 
 # Seconds; stop() gives up on a Redis that is away after one interval, and after this at most. Where another primary may
 # take over, it waits for so long whatever the interval: Sentinel and clusters need some seconds for that.
@@ -38,36 +39,6 @@ _SHORT_WAIT = HOLD_SECONDS / 4
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
 _has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)  # before Python 3.13 there always is one
-
-
-class _Turn:
-    """The time in which one claim is to be delivered.
-
-        asked ahead      | delivery of the claim before | its own delivery |
-        claimed as usual                                | its own delivery |
-        time             -------------------------------------------------->|  a tenth of a second
-
-    The time begins when the claim is asked for ahead, else with its delivery.
-
-    Attributes:
-        since: when its time began, on the clock of the source; for a claim whose reply was late, when that came.
-        delivery: of the claim, while it is under way.
-        timed: what the timer is to call; None: the timer knows nothing of it.
-        is_over: True when its time is over.
-        has_ended: True after its delivery.
-    """
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.delivery: Delivery | None = None
-        self.timed: Callable[[], None] | None = None
-        self.is_over = False
-        self.has_ended = False
-
-    def disarm(self) -> None:
-        """Let the timer forget it."""
-        if self.timed is not None:
-            timer().disarm(self.timed)
 
 
 class Hold(Generic[C]):
@@ -104,8 +75,8 @@ class Hold(Generic[C]):
         # What the hand-back under way, or the one that failed last, returns; keys of a claim that was asked for ahead
         # are not in it.
         self._returning: list[Entry] | None = None
-        self._turn = _Turn(now())
-        self._next: _Turn | None = None  # of the claim that was asked for ahead
+        self._turn = Turn(now())
+        self._next: Turn | None = None  # of the claim that was asked for ahead
         self._called_at: float | None = None  # when a look began to call Redis, or to wait for a call of the timer's
         self._stopped_at: float | None = None
         self._patience = min(interval, LONGEST_PATIENCE)
@@ -130,11 +101,11 @@ class Hold(Generic[C]):
             arrived = self._now()
             if self._next is not None and arrived - began > _SHORT_WAIT:
                 self._end_next()
-            self._turn, self._next = self._next or _Turn(arrived), None
+            self._turn, self._next = self._next or Turn(arrived), None
             if not claimed.keys:
                 self._turn.disarm()
             if self._claimer.is_owed:  # it was asked for ahead, or perhaps was: then it is asked for again
-                self._next = _Turn(self._now())
+                self._next = Turn(self._now())
         if self._next is not None:
             self._arm(self._next)
         return claimed
@@ -181,7 +152,7 @@ class Hold(Generic[C]):
     def _has_timer(self) -> bool:
         return not self._is_virtual and math.isfinite(self._seconds) and _has_gil()
 
-    def _arm(self, turn: _Turn) -> bool:
+    def _arm(self, turn: Turn) -> bool:
         """Let the timer end a turn. Returns False if it cannot."""
         if not self._has_timer:
             return False
@@ -214,7 +185,7 @@ class Hold(Generic[C]):
         self._undelivered += entries
         delivery.left += entries
 
-    def _end_in_time(self, turn: _Turn, failures: int = 0) -> None:
+    def _end_in_time(self, turn: Turn, failures: int = 0) -> None:
         """The time of a claim is over: hand back what is undelivered. On a thread of the timer's.
 
         A claim that was asked for ahead goes back as well. Both times end together, because it was asked for just

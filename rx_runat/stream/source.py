@@ -40,7 +40,7 @@ from rx_runat.stream.ticks import HEARTBEAT, Seconds, Ticker
 _LONGEST_LOOK = 0.05
 
 # Seconds. At an interval of 0.1 s the claims of an idle source then cost it one command a second, and at 5 s, where
-# every other heartbeat claims, it is less than one in all.
+# every other heartbeat claims, all it sends is one a second.
 _LONGEST_WITHOUT_CLAIM = 6.0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rx_runat import InvalidSetting
 from rx_runat.model.batch import Verb
-from rx_runat.settling.decision import Decision, Policy, decide, unrun
+from rx_runat.settling.decision import Decision, Policy, decide, decide_exhausted
 from rx_runat.settling.run import Cancelled, NoLoop
 
 POLICY = Policy(3, lambda attempt: 10 * attempt)
@@ -62,7 +62,7 @@ def test_what_was_done_is_worth_asking_about_though_the_lease_seems_lost(
 
 
 def test_a_claim_beyond_the_last_attempt_is_not_run() -> None:
-    assert unrun(4, POLICY) == Decision(
+    assert decide_exhausted(4, POLICY) == Decision(
         "bury",
         "attempt 3 was not settled before its lease ended (perhaps its process died), "
         "or it was nacked although max_attempts is 3",

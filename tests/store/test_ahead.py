@@ -59,6 +59,17 @@ def copies(client: redis.Redis) -> list[bytes]:
     return client.keys("*:keys")  # type: ignore[return-value]
 
 
+def ask_too_late(claimer: PlainClaimer, client: redis.Redis) -> None:
+    """Let another source take all keys just before the claimer asks for a claim ahead."""
+    ask = claimer._ask_ahead
+
+    def take_and_ask(limit: int) -> None:
+        client.zremrangebyrank(Q, 0, -1)
+        ask(limit)
+
+    claimer._ask_ahead = take_and_ask  # type: ignore[method-assign]
+
+
 # What comes.
 
 
@@ -99,13 +110,7 @@ def test_none_is_asked_for_if_no_more_is_due(claimer: PlainClaimer, client: redi
 def test_an_ahead_claim_that_finds_nothing_leaves_a_receipt(claimer: PlainClaimer, client: redis.Redis) -> None:
     """Another source was quicker. It replaced the receipt of the claim before, whose keys may have to go back yet."""
     write(client, 20)
-    ask = claimer._ask_ahead
-
-    def ask_too_late(limit: int) -> None:
-        client.zremrangebyrank(Q, 0, -1)
-        ask(limit)
-
-    claimer._ask_ahead = ask_too_late  # type: ignore[method-assign]
+    ask_too_late(claimer, client)
     first = claimer.claim(10, 10)
     assert claimer.is_ahead
     assert claimer.claim(1).keys == []
@@ -115,7 +120,7 @@ def test_an_ahead_claim_that_finds_nothing_leaves_a_receipt(claimer: PlainClaime
     assert waits(client) == taken(first)
 
 
-def test_any_bytes_and_scores_come_as_they_are(claimer: PlainClaimer, client: redis.Redis) -> None:
+def test_20_any_bytes_and_scores_come_as_they_are(claimer: PlainClaimer, client: redis.Redis) -> None:
     wrote = {member: float(score) for score, member in ODD.items()}
     client.zadd(Q, wrote)  # type: ignore[arg-type]
     write(client, 200)
@@ -188,13 +193,7 @@ def test_closing_returns_what_was_asked_for_ahead(claimer: PlainClaimer, client:
 
 def test_closing_leaves_no_receipt_where_another_source_was_quicker(claimer: PlainClaimer, client: redis.Redis) -> None:
     write(client, 20)
-    ask = claimer._ask_ahead
-
-    def ask_too_late(limit: int) -> None:
-        client.zremrangebyrank(Q, 0, -1)
-        ask(limit)
-
-    claimer._ask_ahead = ask_too_late  # type: ignore[method-assign]
+    ask_too_late(claimer, client)
     claimer.claim(10, 10)
     assert claimer.is_owed
     assert claimer.close() == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,7 +98,7 @@ def test_in_virtual_time_none_is_asked_for() -> None:
 # What comes.
 
 
-def test_all_keys_come_once_and_in_order(queue: RunAt, backlog: dict[bytes, float], asked: list[int]) -> None:
+def test_5_all_keys_come_once_and_in_order(queue: RunAt, backlog: dict[bytes, float], asked: list[int]) -> None:
     got: list[str] = []
     queue.subscribe(got.append)
     wait_until(lambda: len(got) >= COUNT, "all keys came")
@@ -137,7 +140,7 @@ def test_3_what_is_written_during_the_last_delivery_is_found(
     assert len(got) == COUNT + 1
 
 
-def test_13_a_backlog_that_grows_is_drained(
+def test_a_backlog_that_grows_is_drained(
     queue: RunAt, client: redis.Redis, backlog: dict[bytes, float], asked: list[int]
 ) -> None:
     got: list[str] = []
@@ -220,6 +223,34 @@ def test_22_keys_that_were_asked_for_ahead_go_back_while_an_on_next_blocks(
     wait_until(lambda: client.zcard(Q) == 0, "nothing is left")
     queue.stop()
     assert Counter(got + theirs) == Counter(key.decode() for key in backlog)
+
+
+WORKER = """
+import os, sys
+from rx_runat import RunAt
+with RunAt(sys.argv[1]) as queue:
+    queue.subscribe(lambda key: os.write(1, key.encode() + b"\\n"))
+    sys.stdin.readline()
+"""
+
+
+def test_8_a_killed_process_loses_two_claims_at_most(
+    server: Server, client: redis.Redis, backlog: dict[bytes, float], tmp_path: Path
+) -> None:
+    """It writes each key down, and drains fast, so that it has a claim in delivery and one that it asked for ahead."""
+    got = tmp_path / "got"
+    with got.open("wb") as out:
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, server.url], stdin=subprocess.PIPE, stdout=out)
+        wait_until(lambda: client.zcard(Q) < COUNT - 5_000, "it drains")  # type: ignore[operator]
+        worker.kill()
+        worker.communicate()
+    came = got.read_bytes().split()
+    left = waits(client)
+    assert len(came) == len(set(came))
+    assert not left.keys() & set(came)
+    assert COUNT - len(left) - len(came) <= 2 * 1000, "two claims of the limit"
+    for name in client.keys("*:receipt:*"):  # type: ignore[union-attr]
+        assert client.pttl(name) > 0, "what it leaves behind expires"  # type: ignore[operator]
 
 
 # What goes wrong.

@@ -21,6 +21,8 @@ steps               how a long list of jobs is cut into requests
 claimers            how one source claims, for good or under a lease, and hands back
 heads               when the next claim brings something: what sources and trackers read between claims
 ahead               asks for a claim before its reply is wanted
+candidates          keys that the next claim takes if nobody writes before: optimistic locking
+wire                commands and replies in the form of the protocol
 receipts            what a claim took is written down, so that a lost reply loses no key
 dead_letter_store   the requests and plans on dead letters, one or all
 tracking            learns by pushes of the server that the head of the schedule may have changed; wakes sources

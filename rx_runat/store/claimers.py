@@ -15,7 +15,7 @@ deadline.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import redis
 
@@ -23,13 +23,14 @@ from rx_runat.errors import OutcomeUnknown, StoreError
 from rx_runat.model.batch import Claimed, Counting, Counts, Entry, Leased, SettleRequest, to_entries
 from rx_runat.model.members import to_member
 from rx_runat.model.protocols import Clock
-from rx_runat.model.safe_log import warn
 from rx_runat.store import heads, verbs
-from rx_runat.store.ahead import CAN_COPY, AheadLine
+from rx_runat.store.ahead import AheadLine
+from rx_runat.store.candidates import MARK
 from rx_runat.store.client import RedisClient
 from rx_runat.store.keys import QueueKeys
-from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS, ReceiptHolder, to_parts
+from rx_runat.store.receipts import CLAIM_BYTES, PIECE_BYTES, RECEIPT_TTL_MS, ClaimReply, ReceiptHolder, to_parts
 from rx_runat.store.request import Arg, Request, Script, new_token
+from rx_runat.store.wire import HAS_HIREDIS
 
 BROUGHT_BACK = 500  # ended leases that one claim handles: some 3 ms of the server's time; the next claim handles more
 
@@ -62,8 +63,8 @@ class PlainClaimer(ReceiptHolder):
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
         super().__init__(client, queue_name, keys, clock)
-        self._ahead = AheadLine(client, CLAIM)
-        self._may_copy = CAN_COPY
+        self._ahead = AheadLine(client, keys, CLAIM)
+        self._can_ask_ahead = HAS_HIREDIS and client.has_sockets and clock is None
         self._proof = _Proof("", "", 0)  # of the last claim
         self._newer: list[Entry] = []  # of a claim that was asked for ahead, on their way back
         self._newer_proof = self._proof
@@ -99,68 +100,61 @@ class PlainClaimer(ReceiptHolder):
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
-        token = self._token = self._token or new_token()
-        receipt, generation, copied = self._receipt, self._client.generation, b""
-        answer = self._receive_ahead() if self._ahead.is_asked else None
-        if answer is None:
-            request = Request(self._words(limit, token), tuple, CLAIM, resent_at=10)
-            now, wait, taken = self._send_claim(request)
-        else:
-            reply, copies = answer
-            generation = self._ahead.generation
-            now, wait, taken = self._read_claim(reply, generation)
-            self._may_copy = self._may_copy and reply[5] >= 0
-            copied = token.encode().join(copies) if reply[5] == 1 else b""
-            if reply[5] == 1 and not copies:
-                warn("the keys of the last claim are lost: another client or an eviction removed %r", self._copies)
-        if ahead and wait == 0 and (taken or copied):
+        ahead = ahead if self._can_ask_ahead else 0
+        if ahead and self._token is None and 0 < self._ahead.count <= limit:
             self._ask_ahead(ahead)
-        if not taken and not copied:
-            return Claimed([], [], now, wait)
+        token, receipt, generation = self._token, self._receipt, self._ahead.generation
+        candidates = self._ahead.taken
+        reply = self._receive_ahead() if self._ahead.is_asked else None
+        if reply is None and self._token is None and not limit:
+            return Claimed([], [], 0, None)  # nobody wants more than what was asked for, and that took nothing
+        if reply is None:
+            token = self._token = self._token or new_token()
+            generation = self._client.generation
+            self._ahead.forget_candidates()
+            reply = self._send_claim(Request(self._words(limit, token), tuple, CLAIM, resent_at=9))
+        if ahead and reply.wait == 0 and reply.taken:
+            self._ask_ahead(ahead)
+        if not reply.taken:
+            return Claimed([], [], reply.now, reply.wait)
+        assert token is not None
         self._proof = _Proof(receipt, token, generation)
-        if copied:
-            parts = to_parts(copied, token)
-            return Claimed(parts[::2], parts[1::2], now, wait)
-        parts = to_parts(taken, token)
+        if reply.taken == MARK and candidates is not None:
+            items = candidates.items
+            return Claimed(items[::2], items[1::2], reply.now, reply.wait)
+        parts = to_parts(reply.taken, token)
         width = int(parts[0])
-        return Claimed(parts[1::width], parts[2::width], now, wait, parts[3::width] if width == 3 else ())
+        return Claimed(parts[1::width], parts[2::width], reply.now, reply.wait, parts[3::width] if width == 3 else ())
 
     def _words(self, limit: int, token: str, is_ahead: bool = False) -> list[Arg]:
-        keys = (
-            self._keys.schedule,
-            self._receipt,
-            self._keys.claimed,
-            self._keys.leases,
-            self._keys.data,
-            self._copies,
-        )
-        settings = (limit, token, RECEIPT_TTL_MS, 3 if is_ahead else 0, CLAIM_BYTES, PIECE_BYTES)
-        copies = int(is_ahead and self._may_copy)
-        return [len(keys), *keys, *settings, copies, *verbs.virtual(self._now())]
+        keys = self._keys.schedule, self._receipt, self._keys.claimed, self._keys.leases, self._keys.data
+        settings = limit, token, RECEIPT_TTL_MS, 3 if is_ahead else 0, CLAIM_BYTES, PIECE_BYTES
+        return [len(keys), *keys, *settings, *verbs.virtual(self._now())]
 
     def _ask_ahead(self, limit: int) -> None:
         """Ask for the next claim. Errors are not raised here: the next `claim` asks again, and raises."""
-        self._token = new_token()
+        token = self._token = new_token()
         self._sent_at, self._written = self._client.generation, True
         try:
-            self._ahead.ask(self._words(limit, self._token, is_ahead=True), self._copies, RECEIPT_TTL_MS)
+            self._ahead.ask(self._words(limit, token, is_ahead=True), self._receipt, token, limit)
         except OutcomeUnknown:
             pass
         except StoreError:
             self._token = self._sent_at = None
 
-    def _receive_ahead(self) -> tuple[Sequence[Any], list[bytes]] | None:
-        """Returns the replies to a claim that was asked for ahead. None: it is to be asked for again."""
+    def _receive_ahead(self) -> ClaimReply | None:
+        """Returns the reply to a claim that was asked for ahead. None: a claim is to be asked for now."""
         try:
-            answer = self._ahead.receive()
+            reply = self._ahead.receive()
         except OutcomeUnknown as error:
             if isinstance(error.__cause__, redis.TimeoutError):  # see `RedisClient.resend_lost`
                 raise
             return None
-        except StoreError:
-            answer = None
         self._sent_at = None
-        return answer
+        if reply is None:
+            self._token = None
+            return None
+        return self._read_claim(reply, self._ahead.generation)
 
     def hand_back(self, entries: Sequence[Entry]) -> None:
         """Return entries of the last claim to the schedule; a newer schedule of a key stands.
@@ -190,6 +184,7 @@ class PlainClaimer(ReceiptHolder):
         width = 3 if any(entry.data for entry in entries) else 2
         items = [each for key, score, data in entries for each in (score, to_member(key), _to_bytes(data))[:width]]
         receipt = self._receipt
+        self._ahead.forget_candidates()
         keys = (self._keys.schedule, receipt, proof.receipt, self._keys.data)
         words = (len(keys), *keys, token, RECEIPT_TTL_MS, 0, proof.tokens, width, *items)
         self._send(Request(words, int, HAND_BACK, relies_on=proof.generation, moved_at=7))

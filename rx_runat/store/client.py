@@ -351,6 +351,11 @@ class RedisClient:
         """True if the server is a node of a cluster."""
         return self._route.is_cluster
 
+    @property
+    def has_sockets(self) -> bool:
+        """False if the server is fakeredis, which lives in this process."""
+        return not self._route.settings.connection_class.__module__.startswith("fakeredis")
+
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""
         self._route.shorten_timeout(seconds)
@@ -380,7 +385,7 @@ class RedisClient:
         """
         route = self._route
         client = RedisClient(route.renewed(join), self.where, self._hint)
-        if route.settings.connection_class.__module__.startswith("fakeredis"):
+        if not self.has_sockets:
             client.leave_to_parent(
                 f"{self.where} lives in the process that made it, and this process is a fork of that one; use "
                 "embedded:// or a Redis of your own, or make the queue after the fork"

@@ -224,6 +224,20 @@ def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterato
     connection.replied_on = connection._sock
 
 
+def _receive_until(connection: Any, is_complete: Callable[[bytearray], bool]) -> bytes:
+    received = bytearray()
+    sock: socket.socket = connection._sock
+    while not is_complete(received):
+        try:
+            part = sock.recv(1 << 18)
+        except TimeoutError as error:
+            raise redis.TimeoutError("timeout while receiving") from error
+        if not part:
+            raise redis.ConnectionError("the server closed the connection")
+        received += part
+    return bytes(received)
+
+
 Translate = Callable[[Any, Callable[[], Any], Arg], Any]
 """Calls a function that uses a connection, and raises what its error means; the last argument names the command."""
 
@@ -262,13 +276,16 @@ class DedicatedConnection:
         """
         return self._use(partial(exchange, self._connection, *command, pushed=pushed), command[0])
 
-    def send(self, *commands: tuple[Arg, ...]) -> None:
-        """Send commands together. Then `receive` must read each reply. Raises as `call`."""
-        self._use(partial(_send, self._connection, commands), commands[0][0])
+    def send(self, packed: bytes, name: Arg) -> None:
+        """Send commands in the form of the protocol. Then `receive_until` must read the replies.
 
-    def receive(self, name: Arg) -> Any:
-        """Read the reply to the next command that was sent. Raises as `call`; `name` is that of the command."""
-        return self._use(partial(receive, self._connection), name)
+        Raises as `call`; `name` is that of the command in messages.
+        """
+        self._use(partial(self._connection.send_packed_command, [packed], check_health=False), name)
+
+    def receive_until(self, is_complete: Callable[[bytearray], bool], name: Arg) -> bytes:
+        """Returns what is received, in the form of the protocol, once it is complete. Raises as `call`."""
+        return self._use(partial(_receive_until, self._connection, is_complete), name)
 
     def _use(self, act: Callable[[], Any], name: Arg) -> Any:
         try:

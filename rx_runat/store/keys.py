@@ -2,7 +2,6 @@
 
     Q                       the schedule itself, as npm runat has it
     {Q}:receipt:<source>    the last claim of a source
-    {Q}:receipt:<source>:keys    its keys as a zset, where the claim was large
     {Q}:claimed             the keys that are under a lease, each with its deadline
     {Q}:leases              a record of each of these keys, and of each key between two attempts
     {Q}:dead                the dead letters
@@ -21,7 +20,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.checks import show
 
 _TAG = re.compile(r"^[^{]*\{[^}]+\}")  # a cluster hashes only the text between the first `{` and the next `}`
-_OURS = re.compile(r":(receipt:[^:]*(:keys)?|claimed|leases|dead|data)$")
+_OURS = re.compile(r":(receipt:[^:]*|claimed|leases|dead|data)$")
 
 
 class QueueKeys(NamedTuple):
@@ -81,15 +80,6 @@ def receipt_key(queue_name: str, source: str) -> str:
     'jobs{eu}::receipt:c0ffee'
     """
     return _derived(queue_name, f"receipt:{source}")
-
-
-def copies_key(receipt: str) -> str:
-    """Returns the key of the zset to which a large claim copies what it takes.
-
-    >>> copies_key("{RunAt~default}:receipt:c0ffee")
-    '{RunAt~default}:receipt:c0ffee:keys'
-    """
-    return f"{receipt}:keys"
 
 
 def wake_channel(queue_name: str) -> str:

@@ -21,7 +21,7 @@ from rx_runat.model.members import to_key
 from rx_runat.model.protocols import Clock
 from rx_runat.model.safe_log import warn
 from rx_runat.store.client import RedisClient
-from rx_runat.store.keys import QueueKeys, copies_key, receipt_key
+from rx_runat.store.keys import QueueKeys, receipt_key
 from rx_runat.store.request import Request
 
 RECEIPT_TTL_MS = 3_600_000  # an hour: longer than any outage through which a process waits for the reply to a claim
@@ -68,7 +68,6 @@ class ReceiptHolder:
     """
 
     _receipt: str  # the receipt key in use
-    _copies: str  # the key beside it
     _sent_at: int | None  # the generation before a request under that key whose reply was lost; None: none was lost
     _written: bool  # whether a receipt may exist under that key
 
@@ -99,7 +98,7 @@ class ReceiptHolder:
         if self._token is not None and (taken := to_entries(self.claim(0))):
             return taken
         if self._written:  # a new key from now on: a delayed DEL must not delete the receipt of a later claim
-            self._stale += self._receipt, self._copies
+            self._stale.append(self._receipt)
             self._renew()
         if self._stale:
             self._client.send(Request(("DEL", *self._stale), int))
@@ -125,7 +124,7 @@ class ReceiptHolder:
     def _read_claim(self, reply: Sequence[Any], generation: int) -> ClaimReply:
         """Read a reply to a claim; `generation` is that before the claim was sent."""
         assert self._token is not None
-        now, wait_us, taken, left, odd, *_ = reply
+        now, wait_us, taken, left, odd = reply
         if left:
             taken = self._rest_of_receipt(taken, left)
             if self._client.generation != generation:  # under this receipt key it may have an earlier claim
@@ -165,5 +164,4 @@ class ReceiptHolder:
 
     def _renew(self) -> None:
         self._receipt = receipt_key(self._queue_name, secrets.token_hex(8))
-        self._copies = copies_key(self._receipt)
         self._sent_at, self._written = None, False

@@ -119,11 +119,7 @@ OPTIONAL = {"publish", "subscribe", "spublish", "ssubscribe", "info"}
 def test_the_acl_holds_nothing_that_is_not_needed(own_server: Server) -> None:
     ((rule, _),) = blocks("acl")
     allowed = set(re.findall(r"\+([a-z|]+)", rule))
-    assert allowed == used_commands() - {"client", "memory", "object", *OPTIONAL} | {
-        "client|tracking",
-        "memory|usage",
-        "object|encoding",
-    }
+    assert allowed == used_commands() - {"client", "memory", *OPTIONAL} | {"client|tracking", "memory|usage"}
 
 
 def test_both_commands_stand_on_the_first_screen() -> None:

@@ -136,7 +136,7 @@ class Failovers(RuleBasedStateMachine):
         state = self.state = copy.deepcopy(self.state)
         self.past[len(self.past) - (not done.is_change) :] = [state]
         if command[:2] == ("EVAL", CLAIM.body):
-            limit, token, _, resent, _, _, _, now = args(command)
+            limit, token, _, resent, _, _, now = args(command)
             if token not in state.taken:
                 due = [each for each in state.in_order() if each[1] <= now // 1000][:limit]
                 if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys

@@ -42,11 +42,11 @@ def test_every_key_that_a_script_touches_is_declared(name: str) -> None:
     calls += [("'ZRANGE'", key) for key in re.findall(r"(?<!function )read_first\((\w+)", own)]
     assert calls
     for command, key in calls:
-        if command in ("'MEMORY'", "'OBJECT'"):  # the key is behind a subcommand: see below
+        if command == "'MEMORY'":  # the key is behind a subcommand: see below
             continue
         assert re.fullmatch(r"'[A-Z]+'", command), "no command is made up at run time"
         assert key.strip() in declared or (command == "'TIME'" and not key), f"{command} {key}"
-    assert re.findall(r"'(?:MEMORY|OBJECT)', '\w+', (?!Q\b)", own) == []
+    assert re.findall(r"'MEMORY', '\w+', (?!Q\b)", own) == []
     for key in declared - {"KEYS[1]", "KEYS[2]"}:
         assert len(re.findall(rf"\b{key}\b\s*(?:,\s*\w+\s*)*=[^=]", code)) == 1, f"{key} is given one value"
 
@@ -111,7 +111,7 @@ def test_a_queue_of_real_time_never_tells_redis_the_time(taught: Server) -> None
     schedules, backs = runs_of("schedule", seen), runs_of("hand_back", seen)
     stats = runs_of("stats", seen)
     assert len(claims) >= 2
-    assert {len(each) for each in claims} == {7}
+    assert {len(each) for each in claims} == {6}
     assert peeks == [["3"]]
     assert stats == [[]]
     assert [each[:2] for each in schedules] == [["first", ""], ["", ""], ["latest", ""]], "no time where one may stand"
@@ -135,12 +135,12 @@ def test_a_queue_of_virtual_time_always_does(taught: Server) -> None:
     seen = watched(taught, act)
     claims, peeks, schedules = (runs_of(f"{name}", seen) for name in ("claim", "peek", "schedule"))
     assert len(claims) >= 7
-    assert {len(each) for each in claims} == {8}
+    assert {len(each) for each in claims} == {7}
     assert [len(each) for each in peeks] == [2]
     assert [len(each) for each in runs_of("stats", seen)] == [1]
     assert len(schedules) == 3
     assert not [words for _, words in seen if words[0].upper() == "TIME"], "none reads Redis's clock"
-    assert all(0 <= int(each[7]) <= 60_000_000 for each in claims)
+    assert all(0 <= int(each[6]) <= 60_000_000 for each in claims)
 
 
 def test_a_claims_work_does_not_grow_with_the_queue(taught: Server) -> None:

@@ -142,7 +142,7 @@ class Schedule(RuleBasedStateMachine):
         """Change the model as a command that was done changed Redis."""
         args = sent.args()
         if sent.is_claim() and sent.wish not in self.taken:
-            limit, _, _, resent, _, _, _, now = args
+            limit, _, _, resent, _, _, now = args
             due = [each for each in self.in_order() if each[1] <= int(now) // 1000][: int(limit)]
             if due or resent:  # one that took nothing leaves no receipt, so that the resent one may take keys
                 self.taken[sent.wish] = due

@@ -14,6 +14,7 @@ from rx_runat.model.batch import Entry
 from rx_runat.model.job import Job
 from rx_runat.store.claimers import PlainClaimer
 from rx_runat.store.client import TRIES
+from rx_runat.store.connect import connect
 from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream.claiming import PlainClaiming
@@ -23,7 +24,8 @@ from rx_runat.stream.hold import Hold
 from rx_runat.stream.hold_timer import timer
 from tests.support.blocking import QUICK, Blocker, timers
 from tests.support.jobs import overdue_jobs
-from tests.support.stores import FlakyClient
+from tests.support.servers import Server
+from tests.support.stores import FlakyClient, Q
 from tests.support.waiting import wait_until
 
 
@@ -89,14 +91,16 @@ def test_the_keys_that_could_not_go_back_are_told_in_their_order(hold: Hold[Any]
 
 
 def test_keys_in_hand_do_not_hide_that_another_claim_is_unknown(
-    store: RedisStore, flaky: FlakyClient, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked for ahead, and may have taken as many keys again."""
 
-    def lose(connection: DedicatedConnection, name: str) -> None:
+    def lose(connection: DedicatedConnection, is_complete: object, name: str) -> None:
         raise OutcomeUnknown(f"the reply to {name} was lost")
 
-    monkeypatch.setattr(DedicatedConnection, "receive", lose)
+    flaky = FlakyClient(connect(server.url).client)
+    store = RedisStore(flaky, Q)
+    monkeypatch.setattr(DedicatedConnection, "receive_until", lose)
     store.schedule([Job(key, 1) for key in "abcd"], "last")
     hold = Hold(store, PlainClaiming(store, Pace(1000)), 0.1, lambda: 0.0, is_virtual=False)
     delivery = Delivery(hold.claim(2, 2))
@@ -109,6 +113,7 @@ def test_keys_in_hand_do_not_hide_that_another_claim_is_unknown(
     assert "could not hand back" in str(notice)
     assert "what the last claim took is unknown" in str(notice)
     assert not timer()._armed, "nobody tries any more"
+    store.close()
 
 
 # Beside the timer.
@@ -159,7 +164,7 @@ def test_a_timer_that_comes_late_does_nothing(store: RedisStore, flaky: FlakyCli
 
 
 def test_22_the_time_of_a_claim_whose_reply_is_late_begins_when_it_comes(
-    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked for ahead, and the timer waited for the same reply. Far from the server, that is each one."""
 
@@ -174,6 +179,7 @@ def test_22_the_time_of_a_claim_whose_reply_is_late_begins_when_it_comes(
         clock[0] += 0.2
         return claim_in_time(claimer, limit, ahead)
 
+    store = RedisStore(connect(server.url).client, Q)
     clock, claim_in_time = [0.0], PlainClaimer.claim
     monkeypatch.setattr(rx_runat.stream.hold, "timer", Timer)
     store.schedule([Job(key, 1) for key in "abcdefg"], "last")
@@ -190,6 +196,7 @@ def test_22_the_time_of_a_claim_whose_reply_is_late_begins_when_it_comes(
     assert hold.begin(second) is None
     timed()
     assert list(second.keys) == ["c", "d", "e"]
+    store.close()
 
 
 # Who looks at the clock: the timer, or the deliverer after each key.

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from rx_runat.store import claimers, dead_letter_store, overview, verbs
+from rx_runat.store import candidates, claimers, dead_letter_store, overview, verbs
 from tests.support.servers import Server
 
 SCRIPTS = {
     "cancel": verbs.CANCEL,
+    "candidates": candidates.MEASURE,
     "claim": claimers.CLAIM,
     "gc": verbs.GC,
     "page": verbs.PAGE,
@@ -64,4 +65,6 @@ def used_commands() -> frozenset[str]:
         used |= {name.lower() for name in re.findall(r"\w\('([A-Z]+)'", script.read_text())}
     for module in store.glob("*.py"):
         used |= {name.lower() for name in re.findall(r'(?:call\(|Request\(\()"(\w+)"', module.read_text())}
+        if module.name in ("ahead.py", "candidates.py"):  # they write lists of commands
+            used |= {name.lower() for name in re.findall(r'[\[ ]\("([A-Z]+)"', module.read_text())}
     return frozenset(used)

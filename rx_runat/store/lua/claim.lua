@@ -5,38 +5,26 @@
 --       3 {Q}:claimed   as in lease.lua
 --       4 {Q}:leases    as in record.lua
 --       5 {Q}:data      as in schedule.lua
---       6 {Q}:receipt:<source>:keys   what a large claim took, as a zset like Q
 -- ARGV  1 limit   keys
 --       2 token   of this claim: random, so that it is part of no key
 --       3 ttl     of the receipt, ms
 --       4 resent  0; 1 or 2 if an earlier reply to this token was lost, as in settle.lua; 3 if it is asked for ahead
 --       5 bytes   the most that `taken` may have, but for tokens, unless it is one key
 --       6 piece   bytes; of a longer receipt, only so much is returned when the request is resent
---       7 copy    1: a large claim may be copied to KEYS[6], because ZRANGE and PEXPIRE of it follow; else 0
---       8 now     epoch us; given in virtual time only, else Redis's own clock
--- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd, copied}
+--       7 now     epoch us; given in virtual time only, else Redis's own clock
+-- ->    {now us, us until the next key is due (0: now, -1: nothing is scheduled), taken, left, odd}
 --       taken: the receipt: the width, then key, score, key, ... with the token before each; '' or the token alone if
 --       nothing. width: 2, or 3 where the queue has data: then key, score, data, key, ...; '' for a key without data
 --       left:  how many bytes follow in the receipt
 --       odd:   a key whose lease record could not be read, and so counts as none; false if there is no such key
---       copied: 1: what was taken is in KEYS[6], and `taken` is the token alone; 0: it is in `taken`; -1: it is in
---              `taken`, because this server refuses to copy
 -- cost  O(limit + log(size of Q)); the receipt holds as many bytes as the reply, until the source's next claim
 --
 -- The keys leave as one string, which the client splits: to return an array of 2,000 strings costs a server as much
 -- time as the rest of this script. It is the receipt itself, because Lua hashes every byte of a new string: one more
 -- string of all keys costs a twentieth of the whole claim.
 --
--- A large claim of a queue without leases and data is not read by this script at all: to hand 1,000 keys and scores to
--- Lua costs a server more than to copy them to KEYS[6] and to remove them. The client sends `ZRANGE KEYS[6] 0 -1
--- WITHSCORES` in the same round trip, and the server spells that reply without Lua. The receipt is then the token and
--- `+`. If such a claim is resent, the script writes the keys into the receipt, and drops the copy.
---
--- The copy does not expire before it is read. A full server that evicts what expires does that before each command, and
--- the copy may be all that expires there: ZRANGE would find nothing. So the client sends PEXPIRE behind it.
---
--- What follows the copied keys is read before they are removed: this user may have lost the permission for ZRANGE, and
--- an error after the removal would lose them.
+-- A transaction may claim as well, for a source that asks for its claims ahead; see candidates.py. Its receipt is the
+-- token and `+`: the client knows the keys. If such a claim is resent, that receipt is what it gets.
 --
 -- A delayed duplicate of a resent request must find a receipt and do nothing. So a resent claim always writes one, even
 -- if it takes no key; and the source then goes on under another receipt key. A claim that is asked for ahead always
@@ -52,12 +40,11 @@
 --
 -- If the queue has data, that of each key that is taken goes with it and is deleted here; a parked key leaves its data
 -- where it is. One EXISTS tells whether there are leases or data, so a plain queue pays for neither.
-local Q, receipt, claimed, leases, data, copies = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local Q, receipt, claimed, leases, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'
-local now = now_us(ARGV[8])
-local taken, left, odd, copied = '', 0, false, 0
+local now = now_us(ARGV[7])
+local taken, left, odd = '', 0, false
 local marks, records, forgotten, over           -- only where there are leases
-local rest                                      -- what follows the keys that were copied: the head when they are gone
 
 local function sort_out(parts, width, ms)
   local free = {}
@@ -88,36 +75,12 @@ local function sort_out(parts, width, ms)
   return free
 end
 
--- Copies the first `due` members to KEYS[6], if they have at most `bytes`: MEMORY USAGE takes the mean of the first ones
--- times ZCARD, and counts more for each than its bytes. Only for a skiplist are the samples the first members.
-local function copy_first(due, bytes)
-  local used = redis.pcall('MEMORY', 'USAGE', Q, 'SAMPLES', due)
-  if type(used) == 'number' and used > bytes then
-    local size = redis.pcall('ZCARD', Q)
-    if redis.pcall('OBJECT', 'ENCODING', Q) ~= 'skiplist' or type(size) ~= 'number' then return end
-    if used / size * due > bytes then return end
-  end
-  local done = used
-  if type(done) == 'number' then done = redis.pcall('PEXPIRE', copies, ARGV[3]) end
-  if type(done) == 'number' then rest = redis.pcall('ZRANGE', Q, due, due, 'WITHSCORES') end
-  if rest and not rest.err then done = redis.pcall('ZRANGESTORE', copies, Q, 0, due - 1) end
-  copied = type(done) == 'number' and rest and not rest.err and 1 or -1
-  if copied == -1 then redis.call('DEL', copies) end
-end
-
 if redis.call('GETRANGE', receipt, 0, #token - 1) == token then
   taken = redis.call('GETRANGE', receipt, 0, -1)
-  if taken == token .. '+' then
-    local parts = redis.call('ZRANGE', copies, 0, -1, 'WITHSCORES')
-    table.insert(parts, 1, token .. 2)
-    taken = table.concat(parts, token)
-    redis.call('DEL', copies)
-    redis.call('SET', receipt, taken, 'PX', ARGV[3])
-  end
   left = math.max(0, #taken - tonumber(ARGV[6]))
   if left > 0 then taken = string.sub(taken, 1, -left - 1) end
 else
-  redis.call('DEL', receipt, copies)
+  redis.call('DEL', receipt)
   local ms = math.floor(now / 1000)
   local due = math.min(redis.call('ZCOUNT', Q, '-inf', spell(ms)), limit)
   local n, emptied = 0, {}
@@ -126,14 +89,8 @@ else
     local has_data = others > 0 and redis.call('EXISTS', data) == 1
     local has_leases = others > (has_data and 1 or 0)
     local width = has_data and 3 or 2
-    local parts, joined = {}, {}
-    -- Up to 64 keys this script reads faster than it copies.
-    if ARGV[7] == '1' and others == 0 and due > 64 then copy_first(due, tonumber(ARGV[5])) end
-    if copied == 1 then
-      n, taken = due, token .. '+'
-    else
-      parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token, has_data and data)
-    end
+    local parts, joined
+    parts, joined, n = read_first(Q, due, tonumber(ARGV[5]), token, has_data and data)
     if has_leases then
       joined = sort_out(parts, width, ms)
       parts = {joined}
@@ -162,7 +119,7 @@ else
     if records and #records > 0 then done = redis.pcall('HSET', leases, unpack(records, 1, math.min(4000, #records))) end
     if type(done) ~= 'table' then done = redis.pcall('ZREMRANGEBYRANK', Q, 0, n - 1) end
     if type(done) == 'table' then
-      redis.call('DEL', receipt, copies)
+      redis.call('DEL', receipt)
       return done
     end
     if records then
@@ -175,8 +132,7 @@ else
   end
 end
 
-local head = (copied == 1 and rest or redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES'))[2]
+local head = redis.call('ZRANGE', Q, 0, 0, 'WITHSCORES')[2]
 local wait = -1
 if head and tonumber(head) < 1e15 then wait = math.max(0, math.ceil(tonumber(head)) * 1000 - now) end
-if copied == 1 then taken = token end
-return {now, wait, taken, left, odd, copied}
+return {now, wait, taken, left, odd}

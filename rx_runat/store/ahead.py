@@ -122,7 +122,7 @@ class AheadLine:
             self._connection.close()  # another server may be the primary now, or have the slot
         else:
             self._is_in_transaction = rest.endswith(_OK)
-            self._candidates = self._reader.read(replies[self._claims :], rest if self._is_in_transaction else b"")
+            self._candidates = self._reader.read(replies[self._claims :], rest, self._is_in_transaction)
         if self.taken is None:
             return None if isinstance(reply, ErrorReply | bytes) else reply
         if not self._reader.took(self.taken, reply):

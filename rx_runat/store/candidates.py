@@ -82,6 +82,7 @@ class CandidateReader:
         self._is_loaded = False  # whether the server knows the script
         self._size = -1  # of the keys that were measured in the last round trip; -1: none were
         self._most = 0  # so many keys ZRANGE may read, if they are not too large
+        self._reads = False  # whether ZRANGE was sent
         self._pause = 0  # so many claims come before the next candidates
         self._next_pause = 0
 
@@ -90,22 +91,31 @@ class CandidateReader:
         self._is_loaded, self._size = False, -1
 
     def reading(self, receipt: str, limit: int) -> tuple[list[Command], list[Command]]:
-        """Returns the commands that measure keys, and those that read candidates, at most `limit`; perhaps none."""
+        """Returns the commands that measure keys, and those that read candidates, at most `limit`; perhaps none.
+
+        Behind the latter, MULTI is to be sent.
+        """
         size, measured, self._size = self._size, self._most, -1
+        self._reads = False
         self._most = min(limit, CLAIM_BYTES // (_CLAIMS_MEASURED * size)) if size > 0 else limit
         if self._pause or self._most <= _FEWEST or not self._is_permitted:
             self._pause = max(0, self._pause - 1)
             return [], []
         script = ("EVALSHA", MEASURE.sha) if self._is_loaded else ("EVAL", MEASURE.body)
         measure = (*script, len(self._watched), *self._watched, _CLAIMS_MEASURED * self._most)
-        if size <= 0 or measured > self._most:
+        self._reads = size > 0 and measured <= self._most
+        if not self._reads:
             return [measure], []
-        return [("WATCH", *self._watched, receipt), measure], [
-            ("ZRANGE", self._schedule, 0, measured - 1, "WITHSCORES")
-        ]
+        read = "ZRANGE", self._schedule, 0, measured - 1, "WITHSCORES"
+        return [("WATCH", *self._watched, receipt), measure], [read]
 
-    def read(self, replies: Sequence[Any], reply: bytes) -> Candidates | None:
-        """Read the replies to `measuring`, in which errors are values, and that to `reading`.
+    def read(self, replies: Sequence[Any], reply: bytes, has_begun: bool) -> Candidates | None:
+        """Read the replies to `reading`.
+
+        Args:
+            replies: to what measures; an error is in its place.
+            reply: to ZRANGE, as it came.
+            has_begun: whether MULTI was permitted.
 
         Returns:
             The candidates, perhaps none; None if nothing is known.
@@ -115,7 +125,9 @@ class CandidateReader:
                 self._is_permitted = not str(error).startswith(("NOPERM", "ERR"))  # ERR: an unknown command
                 self._is_loaded = False
                 return None
-        if not replies:
+        if self._reads and not has_begun:
+            self._is_permitted = False
+        if not replies or not self._is_permitted:
             return None
         self._is_loaded = True
         now, due, wait, self._size = replies[-1]

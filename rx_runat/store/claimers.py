@@ -106,9 +106,9 @@ class PlainClaimer(ReceiptHolder):
         token, receipt, generation = self._token, self._receipt, self._ahead.generation
         candidates = self._ahead.taken
         reply = self._receive_ahead() if self._ahead.is_asked else None
-        if reply is None and self._token is None and not limit:
-            return Claimed([], [], 0, None)  # nobody wants more than what was asked for, and that took nothing
         if reply is None:
+            if self._token is None and not limit:  # nobody wants more than was asked for, and that took nothing
+                return Claimed([], [], 0, None)
             token = self._token = self._token or new_token()
             generation = self._client.generation
             self._ahead.forget_candidates()

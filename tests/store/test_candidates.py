@@ -151,9 +151,9 @@ def test_one_large_key_among_many_is_never_read_by_the_way(
     """Nothing bounds ZRANGE in bytes; so it reads only keys before that one, and behind it."""
     read, sizes = CandidateReader.read, list[int]()
 
-    def note_size(reader: CandidateReader, replies: Any, reply: bytes) -> Any:
+    def note_size(reader: CandidateReader, replies: Any, reply: bytes, has_begun: bool) -> Any:
         sizes.append(len(reply))
-        return read(reader, replies, reply)
+        return read(reader, replies, reply, has_begun)
 
     monkeypatch.setattr(CandidateReader, "read", note_size)
     write(client)

@@ -17,9 +17,10 @@ from rx_runat.stream.outage import backoff
 
 CHECK_SECONDS = 5.0  # a connection may die without an error: it must prove itself by a read this often
 _FIRST_PAUSE = 0.001
-# At most 13 small reads a second for a queue, no matter how much others write: those of a hundred queues cost a server
-# 3 to 4 % of a core. An earlier write among so many others is noticed after 40 ms on average.
-_LONGEST_PAUSE = 0.08
+# At most 10 small reads a second for a queue, as many as heartbeats at the default interval, no matter how much others
+# write: those of a hundred queues cost a server 3 % of a core. An earlier write among so many others is noticed after
+# 50 ms on average.
+_LONGEST_PAUSE = 0.1
 _MANY = 10  # pushes in a row within the longest pause: with each useless read the pause doubles, and 8 lead to it
 _POLLS = 9  # reads without a push, then one with it. More would save little: a tenth of the pushes is left
 
@@ -43,7 +44,7 @@ class HeadListener:
     """Reads the head of the schedule at once, and then whenever it may have changed, until `close`.
 
         others' writes   ----10-----9-50-60-70-------8-->
-        reads            0----r-----r--r---r---------r-->     1, 2, 4 .. 80 ms apart, after useless ones
+        reads            0----r-----r--r---r---------r-->     1, 2, 4 .. 100 ms apart, after useless ones
         heard           inf---10----9--9---9---------8-->
 
     A read is useless if no head in it is earlier than in the read before: what a source sleeps for has not come nearer.

@@ -102,13 +102,13 @@ def test_after_a_read_that_is_not_tracked_nobody_waits(storm: Callable[..., Stor
 
 
 def test_after_a_push_that_came_late_every_read_is_tracked(storm: Callable[..., Storm]) -> None:
-    late = iter([0.0] * MANY + [0.08] + [0.0] * 99)
+    late = iter([0.0] * MANY + [0.1] + [0.0] * 99)
     seen = storm(late.__next__).reads(MANY + POLLS + 1 + MANY - 1)
     assert seen == "t" * MANY + "-" * POLLS + "t" + "t" * (MANY - 1)
 
 
 def test_pushes_that_come_one_in_a_while_are_all_waited_for(storm: Callable[..., Storm]) -> None:
-    assert storm(lambda: 0.09).reads(3 * MANY) == "t" * 3 * MANY
+    assert storm(lambda: 0.11).reads(3 * MANY) == "t" * 3 * MANY
 
 
 def test_a_head_that_came_nearer_makes_the_next_read_a_tracked_one(storm: Callable[..., Storm]) -> None:

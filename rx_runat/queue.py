@@ -90,10 +90,10 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
                  queue ticks on a loop of its own. What the parent's subscribers and operators hold is not made anew:
                  where the parent has subscribed to a pipeline, build another one in the child.
     Redis:       the zset `queue_name`; the hash `{Q}:data` with what its keys carry; and while a source ticks
-                 `{Q}:receipt:<source>`, its last claim, with `:keys` behind it the keys of a large one. A claim is one
-                 script: O(keys + log(size)). A heartbeat reads the head of the schedule, and claims if that has come
-                 nearer, or if the last claim is 6 s old. Sources that sleep are woken by `CLIENT TRACKING`, on one
-                 connection that all of them share.
+                 `{Q}:receipt:<source>`, its last claim. A claim is one script or one transaction: O(keys +
+                 log(size)). A heartbeat reads the head of the schedule, and claims if that has come nearer, or if the
+                 last claim is 6 s old. Sources that sleep are woken by `CLIENT TRACKING`, on one connection that all of
+                 them share.
 
     Args:
         redis: a URL, a mapping or a client. None: `$REDIS_URL`, else `redis://localhost:6379`.

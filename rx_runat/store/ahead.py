@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import redis
+
+from rx_runat.errors import OutcomeUnknown
 from rx_runat.store import wire
 from rx_runat.store.candidates import MARK, CandidateReader, Candidates
 from rx_runat.store.client import RedisClient
@@ -40,31 +43,37 @@ class AheadLine:
     Attributes:
         is_asked: True from `ask` to `receive`.
         generation: of the primary, before the last `ask`.
-        taken: what the last `ask` wanted a transaction to take; None: it used the script.
+        to_take: what the last `ask` wants a transaction to take; None: it used the script.
     """
 
     def __init__(self, client: RedisClient, keys: QueueKeys, script: Script) -> None:
         self.is_asked = False
         self.generation = 0
-        self.taken: Candidates | None = None
+        self.to_take: Candidates | None = None
         self._client = client
         self._script = script
         self._reader = CandidateReader(keys)
         self._candidates: Candidates | None = None
         self._connection: DedicatedConnection | None = None
+        self._has_unread = False  # whether replies may come that are those to no request of ours any more
+        self._is_in_transaction = False  # whether MULTI was replied to
+        # Of the last `ask`:
         self._token = b""
-        self._is_in_transaction = False  # MULTI was replied to
-        self._claims = self._measures = self._count = 0  # commands of the last `ask`: that claim; that measure; all
-        self._middle = self._end = b""  # what is received behind those two, and at the end
+        self._claims = 0  # how many commands claim
+        self._measures = 0  # how many measure
+        self._count = 0  # how many there are
+        self._head_end = b""  # what is received behind those that claim and measure
+        self._end = b""  # what is received at the end
 
     @property
     def count(self) -> int:
-        """How many keys the next `ask` is for that were read already; 0: it is for what the script finds."""
+        """How many candidates there are, for the next `ask` to take; 0: it uses the script."""
         return 0 if self._candidates is None else self._candidates.count
 
     def forget_candidates(self) -> None:
         """Drop the candidates, because we are about to write to the queue."""
         self._candidates = None
+        self._reader.forget_measure()
 
     def ask(self, words: Sequence[Arg], receipt: str, token: str, limit: int) -> None:
         """Ask for a claim.
@@ -73,67 +82,89 @@ class AheadLine:
             words: of the script, without its name.
             receipt: the key of the receipt.
             token: of the claim.
-            limit: keys of a claim.
+            limit: the most keys that it may take.
 
         Raises:
             OutcomeUnknown: it was sent perhaps, and no reply will come.
             StoreError: it was not sent.
         """
-        self.generation = self._client.generation
-        if self._connection is None or not self._connection.is_open:
-            self._connection = self._client.open(protocol=2)
-            self._candidates, self._is_in_transaction = None, False
-            self._reader.forget_server()
-        self._token = token.encode()
-        self.taken = self._candidates if self.count else None
+        connection = self._open()
+        self.to_take = self._candidates if 0 < self.count <= limit else None
         self._candidates = None
-        if self.taken is None:
+        if self.to_take is None:
             claims: list[Command] = [("EXEC",)] if self._is_in_transaction else []  # an empty one, which ends WATCH
             claims.append(("EVALSHA", self._script.sha, *words))
         else:
-            claims = self._reader.taking(self.taken, receipt, token)
-        measures, reads = self._reader.reading(receipt, limit)
-        self._claims, self._measures = len(claims), len(measures)
+            claims = self._reader.commands_to_take(self.to_take, receipt, token)
+        measures, reads = self._reader.commands_to_read(receipt, limit)
         middle, last = new_token().encode(), new_token().encode()
         commands: list[Command] = [*claims, *measures, ("ECHO", middle)]
-        self._middle = self._end = wire.bulk(middle)
+        self._head_end = self._end = wire.bulk(middle)
         if reads:
             commands += [*reads, ("ECHO", last), ("MULTI",)]
             self._end = wire.bulk(last) + _OK
-        self._count = len(commands)
-        self._connection.send(wire.pack(commands), "EVALSHA")
+        self._token, self._claims, self._measures, self._count = (
+            token.encode(),
+            len(claims),
+            len(measures),
+            len(commands),
+        )
+        packed = wire.pack(commands)
+        self._has_unread = True
+        connection.send(packed, "EVALSHA")
         self.is_asked = True
+
+    def _open(self) -> DedicatedConnection:
+        self.generation = self._client.generation
+        if self._connection is not None and self._has_unread:  # something was raised between sending and receiving
+            self._connection.close()
+        if self._connection is None or not self._connection.is_open:
+            self._connection = self._client.open(protocol=2)
+            self._has_unread = self._is_in_transaction = False
+            self._candidates = None
+            self._reader.forget_server()
+        return self._connection
 
     def receive(self) -> Sequence[Any] | None:
         """Returns the reply to the claim, in the form of the script's; None: nothing was claimed.
 
-        Where a transaction took `taken`, `MARK` is in the place of the keys.
+        Where a transaction took `to_take`, `MARK` is in the place of the keys.
 
         Raises:
             OutcomeUnknown: no reply came.
         """
         assert self._connection is not None, "what is received was asked for"
         self.is_asked = False
-        received = self._connection.receive_until(self._is_complete, "EVALSHA")
-        head, _, rest = received.partition(self._middle)
-        replies = wire.replies(head, self._claims + self._measures)
+        try:
+            received = self._connection.receive_until(self._is_complete, "EVALSHA")
+            head, _, rest = received.partition(self._head_end)
+            replies = wire.replies(head, self._claims + self._measures)
+        except redis.InvalidResponse as error:
+            self._connection.close()
+            raise OutcomeUnknown(f"what {self._client.where} replied cannot be read: {error}") from error
+        self._has_unread = False
         reply: Any = replies[self._claims - 1]
         if isinstance(reply, ErrorReply | bytes):  # bytes: QUEUED, because EXEC was refused
             self._connection.close()  # another server may be the primary now, or have the slot
+            reply = None
         else:
             self._is_in_transaction = rest.endswith(_OK)
             self._candidates = self._reader.read(replies[self._claims :], rest, self._is_in_transaction)
-        if self.taken is None:
-            return None if isinstance(reply, ErrorReply | bytes) else reply
-        if not self._reader.took(self.taken, reply):
+        if not received.endswith(self._end):  # an echo was refused, or MULTI
+            self._reader.note_refusal()
+        if self.to_take is None:
+            return reply
+        if not self._reader.note_taken(self.to_take, reply):
             return None
-        now, wait = (self._candidates.now, self._candidates.wait) if self._candidates else (self.taken.now, 0)
+        now, wait = (self._candidates.now, self._candidates.wait) if self._candidates else (self.to_take.now, 0)
         return now, wait, self._token + MARK, 0, None
 
     def _is_complete(self, received: bytearray) -> bool:
         """True if all replies have come: what is expected at the end, or an error or QUEUED instead."""
         if received.endswith(self._end):
             return True
+        if not received.endswith(b"\r\n"):
+            return False
         last_line = received.rfind(b"\r\n", 0, -2) + 2
         if not received.startswith((b"-", b"+"), last_line):
             return False

@@ -2,18 +2,21 @@
 
     round trip 1    a claim by the script     measure
     round trip 2    a claim by the script     WATCH, measure, ZRANGE: a b c, MULTI
-    round trip 3    remove 3, EXEC: done      WATCH, measure, ZRANGE: d e f, MULTI
-    round trip 4    remove 3, EXEC: nil       WATCH, measure, ZRANGE: d g f, MULTI     somebody has written meanwhile
+    round trip 3    take 3, EXEC: done        WATCH, measure, ZRANGE: d e f, MULTI
+    round trip 4    take 3, EXEC: nil         WATCH, measure, ZRANGE: d g f, MULTI     somebody has written meanwhile
 
 To hand keys and scores to Lua costs a server more than all else that a claim does. Here Lua sees none of them, and the
 client has them when the transaction takes them. It pays where one process drains a backlog and few others write. Where
 a transaction fails, the script makes the claim: that costs more and always succeeds.
 
-Watched are the schedule, the leases and the data, because a claim is a mere removal only where there are none, and the
-receipt. So a delayed duplicate of the transaction does nothing: the resent claim has written a receipt by then.
+To measure is to read how many keys are due and how large the first ones are. ZRANGE is not bounded in bytes, so it
+reads only what was measured one round trip before.
 
-MULTI is sent a round trip early. Where it is refused, what was meant for the transaction would be done at once, however
-the queue has changed; so it is sent only after MULTI was replied to.
+WATCH covers the schedule; `claimed`, `leases` and `data`, because only without them is a claim a mere removal; and the
+receipt: a transaction that arrives late then does nothing, because the resent claim has written one.
+
+MULTI goes one round trip ahead, and the commands follow only after its OK. Sent together, they would be done at once if
+MULTI were refused.
 """
 
 from __future__ import annotations
@@ -25,22 +28,17 @@ from typing import Any
 from rx_runat.store import wire
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.receipts import CLAIM_BYTES, RECEIPT_TTL_MS
-from rx_runat.store.request import Script
+from rx_runat.store.request import Arg, Script
 from rx_runat.store.wire import Command, ErrorReply
 
 MARK = b"+"
 """What a receipt has behind its token where a transaction took the keys: the client knows them."""
 
-MEASURE = Script("candidates", "prelude")
+MEASURE = Script("measure", "prelude")
+TAKE = Script("take")
 
-_FEWEST = 64  # keys; a claim of so few the script makes as fast
-
-# ZRANGE is not bounded in bytes, so it reads only keys that were measured one round trip before. Two claims may come in
-# between: the one that is asked for in that round trip, and one by the script after a transaction failed. If others
-# have claimed as well, keys may come that nobody measured; but then the next transaction fails, and a pause follows.
-_CLAIMS_MEASURED = 3
-
-_LONGEST_PAUSE = 64  # claims; so a queue to which many write pays for no more than a failure in 64 claims
+_FEWEST = 64  # keys; for so few the script is as fast
+_LONGEST_PAUSE = 64  # claims; so where many write, or where something is forbidden, one attempt of 64 is in vain
 
 
 class Candidates:
@@ -49,7 +47,7 @@ class Candidates:
     Args:
         now: Redis's clock, epoch microseconds.
         wait: microseconds until the next key is due; 0: it is; -1: nothing is scheduled.
-        count: so many of the keys that were read are due.
+        count: how many of the keys that were read are due.
         reply: to ZRANGE, as it came.
 
     Attributes:
@@ -69,7 +67,7 @@ class Candidates:
 
 
 class CandidateReader:
-    """Reads candidates and takes them. It makes commands and reads replies; another one sends them.
+    """Makes the commands that read candidates and take them, and reads the replies. `AheadLine` sends them.
 
     Args:
         keys: of the queue.
@@ -78,42 +76,62 @@ class CandidateReader:
     def __init__(self, keys: QueueKeys) -> None:
         self._schedule = keys.schedule
         self._watched = keys.schedule, keys.claimed, keys.leases, keys.data
-        self._is_permitted = True
-        self._is_loaded = False  # whether the server knows the script
-        self._size = -1  # of the keys that were measured in the last round trip; -1: none were
-        self._most = 0  # so many keys ZRANGE may read, if they are not too large
+        self._known: set[Script] = set()  # the scripts that this server has run
+        # What was measured in the last round trip:
+        self._mean_size = -1  # bytes; -1: nothing was
+        self._samples = 0
+        self._below = b""
+        self._count = 0  # how many keys may be read, if they are not too large
         self._reads = False  # whether ZRANGE was sent
         self._pause = 0  # so many claims come before the next candidates
         self._next_pause = 0
 
     def forget_server(self) -> None:
         """Forget what the server knew: another connection may lead to another one."""
-        self._is_loaded, self._size = False, -1
+        self._known.clear()
+        self.forget_measure()
 
-    def reading(self, receipt: str, limit: int) -> tuple[list[Command], list[Command]]:
-        """Returns the commands that measure keys, and those that read candidates, at most `limit`; perhaps none.
+    def forget_measure(self) -> None:
+        """Forget how large the first keys are, because somebody else may take them."""
+        self._mean_size = -1
 
-        Behind the latter, MULTI is to be sent.
-        """
-        size, measured, self._size = self._size, self._most, -1
-        self._reads = False
-        self._most = min(limit, CLAIM_BYTES // (_CLAIMS_MEASURED * size)) if size > 0 else limit
-        if self._pause or self._most <= _FEWEST or not self._is_permitted:
-            self._pause = max(0, self._pause - 1)
-            return [], []
-        script = ("EVALSHA", MEASURE.sha) if self._is_loaded else ("EVAL", MEASURE.body)
-        measure = (*script, len(self._watched), *self._watched, _CLAIMS_MEASURED * self._most)
-        self._reads = size > 0 and measured <= self._most
-        if not self._reads:
-            return [measure], []
-        read = "ZRANGE", self._schedule, 0, measured - 1, "WITHSCORES"
-        return [("WATCH", *self._watched, receipt), measure], [read]
+    def note_refusal(self) -> None:
+        """Make a long pause: a permission may come back, and another primary may permit what this one forbids."""
+        self._pause = _LONGEST_PAUSE
 
-    def read(self, replies: Sequence[Any], reply: bytes, has_begun: bool) -> Candidates | None:
-        """Read the replies to `reading`.
+    def commands_to_read(self, receipt: str, limit: int) -> tuple[list[Command], list[Command]]:
+        """Returns the commands that measure, and those that read candidates; perhaps none. MULTI follows the latter.
 
         Args:
-            replies: to what measures; an error is in its place.
+            receipt: the key of the receipt.
+            limit: the most keys that a claim may take: the one that is asked for with these commands, and the next one.
+        """
+        size, samples, count, below = self._mean_size, self._samples, self._count, self._below
+        self._mean_size, self._reads = -1, False
+        if self._pause:
+            self._pause -= 1
+            return [], []
+        # The claim in this round trip takes the first ones of the keys that were measured, and ZRANGE reads others of
+        # them. A fifth of the room is a reserve, because the mean is another one each time.
+        self._count = min(limit, 4 * CLAIM_BYTES // (5 * size) - limit) if size > 0 else limit
+        if self._count <= _FEWEST:
+            self.note_refusal()
+            return [], []
+        self._samples = limit + self._count + 1  # the score of the last one is the bound of ZRANGE
+        measure = self._run(MEASURE, self._watched, self._samples)
+        self._reads = size > 0 and samples * size <= CLAIM_BYTES and limit + count < samples
+        if not self._reads:
+            return [measure], []
+        # Whoever claims meanwhile, all keys with a score below the bound were measured. Where all have the same score
+        # there is no bound; then ZRANGE may read keys that were not measured, if others claim at the same time.
+        reach: Command = (0, count - 1) if not below else ("-inf", below, "BYSCORE", "LIMIT", 0, count)
+        return [("WATCH", *self._watched, receipt), measure], [("ZRANGE", self._schedule, *reach, "WITHSCORES")]
+
+    def read(self, replies: Sequence[Any], reply: bytes, has_begun: bool) -> Candidates | None:
+        """Read the replies to `commands_to_read`.
+
+        Args:
+            replies: to those that measure; an error is in its place.
             reply: to ZRANGE, as it came.
             has_begun: whether MULTI was permitted.
 
@@ -122,29 +140,38 @@ class CandidateReader:
         """
         for error in replies:
             if isinstance(error, ErrorReply):
-                self._is_permitted = not str(error).startswith(("NOPERM", "ERR"))  # ERR: an unknown command
-                self._is_loaded = False
+                self._known.clear()
+                if not str(error).startswith("NOSCRIPT"):
+                    self.note_refusal()
                 return None
-        if self._reads and not has_begun:
-            self._is_permitted = False
-        if not replies or not self._is_permitted:
+        if not replies:
             return None
-        self._is_loaded = True
-        now, due, wait, self._size = replies[-1]
-        return Candidates(now, wait, min(due, wire.count_of(reply) // 2), reply)
+        self._known.add(MEASURE)
+        now, due, wait, self._mean_size, self._below = replies[-1]
+        if due and self._mean_size < 0:  # there are leases or data, or MEMORY is forbidden
+            self.note_refusal()
+        if not self._reads:
+            return Candidates(now, wait, 0, reply)
+        if not has_begun:
+            self.note_refusal()
+            return None
+        return Candidates(now, wait, max(0, min(due, wire.count_of(reply) // 2)), reply)
 
-    def taking(self, candidates: Candidates, receipt: str, token: str) -> list[Command]:
-        """Returns the commands that take candidates, after MULTI."""
-        return [
-            ("SET", receipt, token.encode() + MARK, "PX", RECEIPT_TTL_MS),
-            ("ZREMRANGEBYRANK", self._schedule, 0, candidates.count - 1),
-            ("EXEC",),
-        ]
+    def commands_to_take(self, candidates: Candidates, receipt: str, token: str) -> list[Command]:
+        """Returns the commands that take candidates, to be sent after the OK of MULTI."""
+        mark = token.encode() + MARK
+        return [self._run(TAKE, (self._schedule, receipt), mark, RECEIPT_TTL_MS, candidates.count), ("EXEC",)]
 
-    def took(self, candidates: Candidates, reply: Any) -> bool:
+    def note_taken(self, candidates: Candidates, reply: Any) -> bool:
         """Returns True if EXEC replied that they are taken. After a failure candidates are read more seldom."""
-        if isinstance(reply, list) and reply[1] == candidates.count:
+        if reply == [candidates.count]:
+            self._known.add(TAKE)
             self._next_pause //= 2
             return True
+        self._known.discard(TAKE)
         self._pause, self._next_pause = self._next_pause, min(_LONGEST_PAUSE, 2 * self._next_pause + 1)
         return False
+
+    def _run(self, script: Script, keys: tuple[str, ...], *args: Arg) -> Command:
+        how: Command = ("EVALSHA", script.sha) if script in self._known else ("EVAL", script.body)
+        return (*how, len(keys), *keys, *args)

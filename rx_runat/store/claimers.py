@@ -34,6 +34,9 @@ from rx_runat.store.wire import HAS_HIREDIS
 
 BROUGHT_BACK = 500  # ended leases that one claim handles: some 3 ms of the server's time; the next claim handles more
 
+# Keys. Larger claims are no faster, and the server looks at twice as many keys beforehand, to know how large they are.
+_LARGEST_AHEAD = 2000
+
 CLAIM = Script("claim", "prelude", "record", "read_first")
 HAND_BACK = Script("hand_back")
 LEASE = Script("lease", "prelude", "record", "read_first")
@@ -91,23 +94,24 @@ class PlainClaimer(ReceiptHolder):
 
         Args:
             limit: keys.
-            ahead: keys, for the claim after this one: if more are due, it is asked for before this returns. So the
-                server works on it while the caller delivers this one. 0: it is not asked for.
+            ahead: keys, for the claim after this one: if more are due, it is asked for before this returns, for so many
+                at most. So the server works on it while the caller delivers this one. 0: it is not asked for.
 
-        Redis: one round trip, `claim.lua`; after a lost reply one more for each further piece of the receipt.
+        Redis: one round trip, `claim.lua` or the transaction of `candidates`; one more where that failed; after a lost
+        reply one more for each further piece of the receipt.
 
         Raises:
             StoreError: Redis did not reply; the next call repeats the same claim.
         """
         assert self._back_token is None, "a hand-back must be replied to before the next claim: they share a receipt"
-        ahead = ahead if self._can_ask_ahead else 0
-        if ahead and self._token is None and 0 < self._ahead.count <= limit:
+        ahead = min(ahead, _LARGEST_AHEAD) if self._can_ask_ahead else 0
+        if self._token is None and 0 < self._ahead.count <= ahead:
             self._ask_ahead(ahead)
         token, receipt, generation = self._token, self._receipt, self._ahead.generation
-        candidates = self._ahead.taken
+        candidates = self._ahead.to_take
         reply = self._receive_ahead() if self._ahead.is_asked else None
         if reply is None:
-            if self._token is None and not limit:  # nobody wants more than was asked for, and that took nothing
+            if self._token is None and not limit:  # the transaction took nothing, and this call is not to claim anew
                 return Claimed([], [], 0, None)
             token = self._token = self._token or new_token()
             generation = self._client.generation

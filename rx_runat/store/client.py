@@ -354,7 +354,8 @@ class RedisClient:
     @property
     def has_sockets(self) -> bool:
         """False if the server is fakeredis, which lives in this process."""
-        return not self._route.settings.connection_class.__module__.startswith("fakeredis")
+        classes = self._route.settings.connection_class.__mro__
+        return not any(each.__module__.startswith("fakeredis") for each in classes)
 
     def shorten_timeout(self, seconds: float) -> None:
         """Wait no longer than `seconds` for a reply from now on; calls under way keep their timeout."""

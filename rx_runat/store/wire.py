@@ -1,7 +1,7 @@
 """Commands and replies in the form of the protocol, by hiredis alone.
 
-Where a claim is asked for ahead, the server has nothing to do until the next request comes: so all that can wait is
-done after it was sent, and redis-py offers no way to receive a reply and to parse it later.
+Where a claim is asked for ahead, the server is idle until the next request comes. So all that can wait is done after
+that was sent. redis-py cannot receive a reply and parse it later.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
+from redis import InvalidResponse
 from redis.utils import HIREDIS_AVAILABLE
 
 from rx_runat.store.request import Arg
@@ -53,7 +54,7 @@ def replies(received: bytes | bytearray, count: int) -> list[Any]:
     >>> replies(b":1\r\n$2\r\nhi\r\n$2\r\n", 3)
     [1, b'hi']
     """
-    reader = _hiredis.Reader(replyError=ErrorReply, notEnoughData=_INCOMPLETE)
+    reader = _hiredis.Reader(replyError=ErrorReply, protocolError=InvalidResponse, notEnoughData=_INCOMPLETE)
     reader.feed(received)
     return list(islice(iter(reader.gets, _INCOMPLETE), count))
 
@@ -64,7 +65,7 @@ def texts(received: bytes) -> list[str]:
     >>> texts(b"*2\r\n$1\r\na\r\n$2\r\nhi\r\n")
     ['a', 'hi']
     """
-    reader = _hiredis.Reader(encoding="utf-8", errors="surrogateescape")
+    reader = _hiredis.Reader(protocolError=InvalidResponse, encoding="utf-8", errors="surrogateescape")
     reader.feed(received)
     return reader.gets()
 

@@ -12,19 +12,20 @@ from tests.support.servers import Server
 
 SCRIPTS = {
     "cancel": verbs.CANCEL,
-    "candidates": candidates.MEASURE,
     "claim": claimers.CLAIM,
     "gc": verbs.GC,
     "page": verbs.PAGE,
     "hand_back": claimers.HAND_BACK,
     "lease": claimers.LEASE,
     "locate": overview.LOCATE,
+    "measure": candidates.MEASURE,
     "peek": verbs.PEEK,
     "revive": dead_letter_store.REVIVE,
     "schedule": verbs.SCHEDULE,
     "settle": verbs.SETTLE,
     "snapshot": overview.SNAPSHOT,
     "stats": overview.STATS,
+    "take": candidates.TAKE,
 }
 
 

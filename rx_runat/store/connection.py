@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,6 +21,10 @@ from redis.retry import Retry
 from rx_runat.errors import OutcomeUnknown, Refused
 from rx_runat.store.credentials import AskedProvider, renew_with
 from rx_runat.store.request import Arg
+
+_pack: Callable[[tuple[Arg, ...]], bytes] | None = None  # hiredis packs a command, where the extra `fast` is installed
+with contextlib.suppress(ImportError):
+    _pack = cast("Any", importlib.import_module("hiredis")).pack_command
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
 # during a call.
@@ -189,8 +194,7 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
         command: its words.
         pushed: True for a command whose reply is itself a push.
     """
-    connection.replied_on = None
-    connection.send_command(*command)
+    _send(connection, [command])
     return receive(connection, pushed)
 
 
@@ -207,7 +211,11 @@ def receive(connection: Any, pushed: bool = False) -> Any:
 
 def _send(connection: Any, commands: Sequence[Sequence[Arg]]) -> None:
     connection.replied_on = None
-    connection.send_packed_command(connection.pack_commands(commands))
+    if _pack is None:
+        packed = connection.pack_commands(commands)
+    else:  # redis-py would look at each word for a bytearray first, which takes as long as to pack it
+        packed = [b"".join(_pack(tuple(command)) for command in commands)]
+    connection.send_packed_command(packed)
 
 
 def exchange_many(connection: Any, commands: Sequence[Sequence[Arg]]) -> Iterator[tuple[Any, Exception | None]]:

@@ -49,6 +49,10 @@ class Asked:
             return 0
         return self._limit if self._slots is None else min(self._limit, self._slots.keys)
 
+    def wait(self) -> bool:
+        """Returns False: the next tick may be far away."""
+        return False
+
     @property
     def seconds_until_free(self) -> float | None:
         """The seconds until a claim that was asked for may take keys; None: the source is woken then."""

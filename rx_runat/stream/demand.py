@@ -28,6 +28,10 @@ class Demand(Protocol):
         """How many keys the next claim may take."""
         ...
 
+    def wait(self) -> bool:
+        """Wait a moment, after `keys` was 0, on a thread of the source's own. Returns True if that may have changed."""
+        ...
+
     @property
     def ahead(self) -> int:
         """How many keys may be claimed ahead, while as many are delivered; 0: none."""
@@ -93,6 +97,10 @@ class Pace:
         Of one key nothing waits behind an `on_next`; so with a limit of one none is claimed ahead.
         """
         return self._limit if 1 < self._limit == self._keys and 2 * self._limit <= self._fits else 0
+
+    def wait(self) -> bool:
+        """Returns False: `keys` is never 0."""
+        return False
 
     def note_claim(self) -> None:
         """Nothing: the pace is that of deliveries."""

@@ -213,6 +213,8 @@ class Source(Generic[C]):
         if self._rests():
             return None
         keys = self._demand.keys
+        if not keys and self.loops and self._demand.wait():
+            keys = self._demand.keys
         if not keys:  # until a slot is free, nothing that Redis reports is worth a look
             if end := self._demand.ending:
                 end()

@@ -537,6 +537,41 @@ def test_a_source_takes_no_more_than_is_wanted_and_looks_again_when_more_is() ->
     assert (slots.keys, slots.seconds_until_free, freed) == (1, 0.0, [1.0])
 
 
+def test_a_source_that_waits_for_a_slot_needs_no_tick_when_one_is_free() -> None:
+    freed: list[str] = []
+    slots = Slots(1, lambda: 0.0, lambda: freed.append("a tick"))
+    slots.take(["a"], 10)
+    assert slots.keys == 0
+    assert not slots.wait(), "it waits for a moment only"
+    slots.free(["a"])
+    assert (slots.keys, freed) == (1, ["a tick"]), "nobody waited any more"
+    slots.take(["b"], 10)
+    assert slots.keys == 0
+    slots.may_be_free = Held(lambda: slots.free(["b"]))  # freed in the midst of the wait
+    assert slots.wait()
+    assert (slots.keys, freed) == (1, ["a tick"])
+
+
+class Held(threading.Event):
+    """Does something while somebody waits for it."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._act()
+        return super().wait(20)
+
+
+def test_a_slot_that_is_freed_before_the_wait_ends_it_at_once() -> None:
+    slots = Slots(1, lambda: 0.0, lambda: None)
+    slots.take(["a"], 10)
+    assert slots.keys == 0
+    slots.free(["a"])
+    assert slots.wait()
+
+
 def test_the_first_claim_of_those_who_subscribe_takes_one_key(faults: Faults) -> None:
     """Its key may kill the process, and takes no other key with it."""
     queue, scheduler = virtual_queue(faults=faults)

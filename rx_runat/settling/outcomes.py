@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rx_runat.model.outcome import Outcome
@@ -49,9 +49,9 @@ class Outcomes:
         self._is_giving = False
         self._is_silent = False
 
-    def put(self, outcome: Outcome[Any]) -> None:
-        """Give the subscriber an outcome, after those that wait."""
-        self.waiting.append(outcome)
+    def put(self, outcomes: Sequence[Outcome[Any]]) -> None:
+        """Give the subscriber outcomes, at least one, after those that wait."""
+        self.waiting.extend(outcomes)
         if not self._is_giving and self._begins():  # whoever resets `_is_giving` looks at `waiting` after that
             self.thread.run(self._give)
 

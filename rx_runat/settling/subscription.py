@@ -224,11 +224,11 @@ class Subscription:
             if decision is None:
                 self._claims_ended()
             else:
-                self._outcomes.put(decision.outcome(claim, 0))
+                self._outcomes.put([decision.outcome(claim, 0)])
         else:
             if decision.failure is not None:
                 self._fail(decision.failure)
-            ack = Ack(lease, decision.verb, decision.argument, self, partial(self._settled, claim, decision))
+            ack = Ack(lease, decision.verb, decision.argument, self, (claim, decision))
             manager.acks.put(ack, more=self._limiter.is_waiting or manager.is_delivering)
 
     def _count(self, claim: Claim, then: Callable[[int | None], None]) -> None:
@@ -237,11 +237,22 @@ class Subscription:
 
     # What Redis says, on the leases thread: no code of the user's may run here.
 
-    def _settled(self, claim: Claim, decision: Decision, answer: int | None) -> None:
-        if decision.verb == "back" or answer == REFUSED:
-            self._claims_ended()
-        else:
-            self._outcomes.put(decision.outcome(claim, answer))
+    def settled(self, answered: Iterable[tuple[Ack, int | None]]) -> None:
+        """Give the subscriber the outcomes of claims that are settled, and let work begin that counts now."""
+        outcomes: list[Outcome[Any]] = []
+        ended = 0
+        for (_, verb, _, _, note), answer in answered:
+            if verb == "begin":
+                note(answer)
+            elif verb == "back" or answer == REFUSED:
+                ended += 1
+            else:
+                claim, decision = note
+                outcomes.append(decision.outcome(claim, answer))
+        if outcomes:
+            self._outcomes.put(outcomes)
+        if ended:
+            self._claims_ended(ended)
 
     def check(self, now: float) -> None:
         """Hand back the claims that have waited for too long, and log work that takes long."""

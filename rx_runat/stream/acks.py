@@ -10,8 +10,9 @@ calls     [a]   [b c d] [e]      requests that come during one call go with the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.model.batch import REFUSED, Verb
@@ -37,17 +38,15 @@ class Ack(NamedTuple):
         lease: the lease.
         verb: how it ends, or `begin`.
         argument: of the verb, as in `SettleRequest`.
-        holder: who kept the lease.
-        then: called on the leases thread with the answer, as in `SettleReply`: 0 if the lease was not ours any more;
-            None if the answer is unknown; REFUSED: the holder has failed, and the lease is left to its end. Like the
-            calls of a `LeaseHolder` it must not block.
+        holder: who kept the lease, and is told the answer.
+        note: what the holder wants to be told with the answer; see `LeaseHolder.settled`.
     """
 
     lease: Lease
     verb: Verb
     argument: int | str
     holder: LeaseHolder
-    then: Callable[[int | None], None]
+    note: Any
 
 
 class Acks:
@@ -104,8 +103,7 @@ class Acks:
             self._is_calling = self._is_planned = False
         for holder in dict.fromkeys(ack.holder for ack in acks):
             holder.failed(error)
-        for ack in acks:
-            ack.then(None)
+        _tell((ack, None) for ack in acks)
 
     # On the thread.
 
@@ -150,7 +148,7 @@ class Acks:
             answers: list[int | None]
             refusal: Exception | None
             try:
-                reply = self._thread.settle([(ack.lease, ack.verb, ack.argument) for ack in part])
+                reply = self._thread.settle([ack[:3] for ack in part])
                 answers, refusal = reply.answers, reply.refusal
             except (Unavailable, OutcomeUnknown) as error:
                 debug("not settled yet: %s", error)
@@ -158,19 +156,18 @@ class Acks:
                 continue
             except Exception as error:  # it does not heal, or it is a bug of ours: the work must not go on in silence
                 answers, refusal = [REFUSED] * len(part), error
-            refused: list[Ack] = []
-            for ack, answer in zip(part, answers, strict=True):
-                if answer == REFUSED:
-                    refused.append(ack)
-                else:
-                    ack.then(answer)
+            answered = list(zip(part, answers, strict=True))
+            if refusal is None:
+                _tell(answered)
+                continue
+            _tell(pair for pair in answered if pair[1] != REFUSED)
+            refused = [ack for ack, answer in answered if answer == REFUSED]
             if isinstance(refusal, Unavailable):  # it heals: those that were refused are asked for again
                 left += refused
-            elif refusal is not None:  # their claims are left to the end of their leases
+            else:  # their claims are left to the end of their leases
                 for holder in dict.fromkeys(ack.holder for ack in refused):
                     holder.failed(refusal)
-                for ack in refused:
-                    ack.then(REFUSED)
+                _tell((ack, REFUSED) for ack in refused)
         return [ack for ack in left if not self._gives_up(ack)]
 
     def _gives_up(self, ack: Ack) -> bool:
@@ -182,5 +179,15 @@ class Acks:
             ack.verb,
             ack.lease.key,
         )
-        ack.then(None)
+        _tell([(ack, None)])
         return True
+
+
+def _tell(answered: Iterable[tuple[Ack, int | None]]) -> None:
+    """Tell each holder the answers to its requests, in one call for those that follow each other."""
+    for holder, pairs in groupby(answered, _holder_of):
+        holder.settled(pairs)
+
+
+def _holder_of(pair: tuple[Ack, int | None]) -> LeaseHolder:
+    return pair[0].holder

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
 
 from rx_runat.model.claim import Lease
+
+if TYPE_CHECKING:
+    from rx_runat.stream.acks import Ack
 
 
 class Stoppable(Protocol):
@@ -51,6 +55,15 @@ class LeaseHolder(Stoppable, Protocol):
 
         Args:
             now: seconds of the leases thread's clock.
+        """
+        ...
+
+    def settled(self, answered: Iterable[tuple[Ack, int | None]]) -> None:
+        """Take notice of the answers to requests of the holder, many at once.
+
+        Args:
+            answered: each request, and its answer as in `SettleReply`: 0 if the lease was not ours any more; None if
+                the answer is unknown; REFUSED: the holder has failed, and the lease is left to its end.
         """
         ...
 

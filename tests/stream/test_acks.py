@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import pytest
@@ -61,6 +61,10 @@ class Holder:
     def wait(self, longest: float) -> None: ...
 
     def check(self, now: float) -> None: ...
+
+    def settled(self, answered: Iterable[tuple[Ack, int | None]]) -> None:
+        for ack, answer in answered:
+            ack.note(answer)
 
     def lost(self, lease: Lease) -> None:
         self.told.append(f"lost {lease.key}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -44,6 +44,8 @@ GC = Script("gc")
 
 _WIRE = attrgetter("wire")
 _GENERATION = attrgetter("generation")
+_KEY = attrgetter("key")
+_BUT_FOR_THE_KEY = attrgetter("verb", "fence", "argument", "deadline_ms", "next_run", "data")
 
 
 def wires(jobs: Sequence[Job], data_limit: int) -> list[Wire]:
@@ -170,6 +172,8 @@ def server_ms() -> Request[int]:
 def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) -> Request[tuple[SettleReply, str]]:
     """End or extend leases. Each request acts only if its fence is that of the key's lease, and the lease lives.
 
+    Requests that follow each other and differ in the key alone, such as the acks of one claim, are sent as a run.
+
     A lost reply: the request says that it is resent, and the script then returns what can be known. A lease that is
     gone before its deadline counts as ended by the earlier sending (a cancel may have done it instead). A lease that is
     gone after its deadline was ended by the earlier sending or ran out: the answer is None. It is None, too, at another
@@ -181,10 +185,11 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
     """
     names = (keys.schedule, keys.claimed, keys.leases, keys.dead, keys.data)
     words: list[Arg] = [len(names), *names, 0, "" if now is None else now, new_token()]
-    for request in requests:
-        verb, key, fence, _, deadline_ms, _, next_run, _ = request
-        member = key if key.isascii() else to_member(key)  # hiredis packs a str faster than bytes
-        words += (verb, member, fence, next_run if verb == "ack" else _argument(request), deadline_ms)
+    for (verb, fence, _, deadline_ms, next_run, _), alike in groupby(requests, _BUT_FOR_THE_KEY):
+        run = list(alike)
+        words += (verb, fence, next_run if verb == "ack" else _argument(run[0]), deadline_ms, len(run))
+        found = list(map(_KEY, run))
+        words += found if "".join(found).isascii() else map(to_member, found)  # hiredis packs a str faster than bytes
     return Request(words, _to_settle_reply, SETTLE, resent_at=6, relies_on=min(map(_GENERATION, requests)))
 
 

@@ -204,7 +204,16 @@ class LeaseManager:
             if isinstance(what, WithNextRun):
                 next_run, what = what
             asked.append(
-                SettleRequest(verb, each.key, each.fence, what, each.deadline_ms, each.generation, next_run, each.data)
+                SettleRequest(
+                    verb,
+                    each.key,
+                    each.fence,
+                    what,
+                    each.deadline_ms,
+                    each.generation,
+                    next_run,
+                    each.data if verb == "bury" else "",  # requests that differ in nothing but the key cost less
+                )
             )
         try:
             reply = yield from self._writes.plan_settle(asked)

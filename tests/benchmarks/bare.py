@@ -77,8 +77,7 @@ def acker(client: redis.Redis) -> Callable[[str, list[str]], int]:
     keys = [Q, f"{{{Q}}}:claimed", f"{{{Q}}}:leases", f"{{{Q}}}:dead", DATA]
 
     def ack(fence: str, claimed: list[str]) -> int:
-        words = [word for key in claimed for word in ("ack", key, fence, "", 0)]
-        answers = script(keys=keys, args=[0, "", fence, *words])[1]
+        answers = script(keys=keys, args=[0, "", fence, "ack", fence, "", 0, len(claimed), *claimed])[1]
         assert set(answers) == {1}, "a claim was not read as its script writes it"
         return len(answers)
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from rx_runat import Job
 from rx_runat.model.batch import Entry
+from rx_runat.model.data import NOT_NAMED
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from tests.support.leases import (
@@ -62,7 +65,20 @@ def test_the_work_of_a_claim_and_of_an_ack_does_not_grow_with_the_queue(taught: 
     assert works[0] == works[1]
     claim, ack = works[0]
     assert len(claim) <= 16
-    assert ack == ["EXISTS", "ZREM", "HDEL", "HGET", "ZSCORE", "HDEL", "ZREM"]
+    assert ack == ["EXISTS", "ZREM", "HDEL", "HMGET", "ZMSCORE", "HDEL", "ZREM"]
+    store_client.close()
+
+
+@pytest.mark.parametrize("data", [NOT_NAMED, 1])
+def test_a_thousand_acks_of_one_claim_share_their_commands(taught: Server, data: Any) -> None:
+    store_client = connect(taught.url).client
+    store = RedisStore(store_client, Q, Clock())
+    store.schedule([Job(f"k{number}", 1, data=data) for number in range(1500)], "last")
+    leased = store.leasing_claimer(LEASE).claim(1500)
+    requests = [to_settle("ack", leased, key) for key in leased.keys]
+    commands = inside(taught, lambda: one(store, *requests))
+    assert len(commands) < 20
+    assert (store.size(None), store_client.call("DBSIZE")) == (0, 1), "the claim's receipt is left"
     store_client.close()
 
 

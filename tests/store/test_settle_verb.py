@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
-from rx_runat import OutcomeUnknown
+from rx_runat import Job, OutcomeUnknown
 from rx_runat.model.batch import SettleReply, Verb
+from rx_runat.model.data import NOT_NAMED
 from rx_runat.model.dead_letter import DeadLetter
-from rx_runat.store.client import TRIES
+from rx_runat.store.client import TRIES, RedisClient
+from rx_runat.store.keys import data_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.verbs import LONGEST_REASON
 from tests.support.leases import (
@@ -23,8 +26,8 @@ from tests.support.leases import (
     to_settle,
     whole,
 )
-from tests.support.redis_content import at, entries, put
-from tests.support.stores import MS, Clock, FlakyClient, lossy
+from tests.support.redis_content import at, content, entries, put
+from tests.support.stores import MS, Clock, FlakyClient, Q, lossy
 
 
 def test_an_ack_ends_it(store: RedisStore, flaky: FlakyClient) -> None:
@@ -118,6 +121,27 @@ def test_many_requests_are_one_round_trip(store: RedisStore, flaky: FlakyClient)
     assert settled.earliest == MS - 1
     left = whole(flaky)
     assert [len(each) for each in left[:4]] == [fifth * 2 + 1, fifth, fifth * 2, fifth]
+
+
+@pytest.mark.parametrize("data", [NOT_NAMED, 1])
+@pytest.mark.parametrize("together", [True, False])
+def test_each_key_of_a_run_of_acks_has_its_own_answer(
+    store: RedisStore, flaky: FlakyClient, together: bool, data: Any
+) -> None:
+    keys = ["plain", "scheduled again", "parked", "cancelled", "plain too"]
+    store.schedule([Job(key, (MS - 1) / 1000, data=data) for key in keys], "last")
+    leased = store.leasing_claimer(LEASE).claim(5)
+    put(flaky, ("scheduled again", MS + 7), ("parked", MS - 2))
+    store.leasing_claimer(LEASE).claim(5)
+    store.cancel("cancelled")
+    requests = [to_settle("ack", leased, key) for key in (*keys, "plain", "never there")]
+    answers = one(store, *requests) if together else [one(store, request)[0] for request in requests]
+    assert answers == [1, 1, 1, 0, 1, 0, 0]
+    assert content(flaky) == [(b"parked", MS - 2), (b"scheduled again", MS + 7)]
+    with_data = set(RedisClient.call(flaky, "HKEYS", data_key(Q)))
+    assert with_data == (set() if data is NOT_NAMED else {b"scheduled again", b"parked"})
+    RedisClient.call(flaky, "DEL", data_key(Q))
+    assert (whole(flaky).out, whole(flaky).known) == ({}, {})
 
 
 def test_no_request_sends_nothing(store: RedisStore, flaky: FlakyClient) -> None:

@@ -9,7 +9,8 @@
 -- ARGV  1 resent  0; 1 if an earlier reply to these requests was lost; 2 if another primary lost it, or made a lease
 --       2 now     epoch us in virtual time; '': Redis's own clock
 --       3 token   random, so that it is no member and no field
---       4.. verb, key, fence, argument, deadline, verb, ...
+--       4.. runs of requests, one after the other: verb, fence, argument, deadline, n, and the keys of n requests,
+--           which are equal but for the key
 --           begin   ''        the work begins: from now on the attempt counts
 --           ack     next      the run is done
 --           nack    delay ms  the run waits for another attempt
@@ -28,7 +29,8 @@
 --       refusal: the error of the first request that was refused, or ''
 --       i, score: the i-th request, counted from 1, put the key's next run into Q with this score; resent, perhaps the
 --       earlier sending did
--- cost  O(requests * log(size of Q + size of claimed))
+-- cost  O(requests * log(size of Q + size of claimed)); acks of a run without a next run, the usual case, share a
+--       few commands
 --
 -- A schedule made while the key was under the lease stands, whatever the verb; its data does, too. A run that is over
 -- takes the key's data with it, unless such a schedule or a next run stands: data is the key's.
@@ -54,13 +56,16 @@ local function is_refused(reply)
 end
 
 local rehearsed                                 -- the reply of the first command on Q that was refused, or true
-local function is_schedule_refused()            -- called before the first change of a request that may change Q
+local function rehearse()
   if not rehearsed then
     rehearsed = redis.pcall('ZADD', Q, 'XX', 0, token)
     if type(rehearsed) ~= 'table' then rehearsed = redis.pcall('ZSCORE', Q, token) end
     if type(rehearsed) ~= 'table' then rehearsed = true end
   end
-  return is_refused(rehearsed)
+  return rehearsed
+end
+local function is_schedule_refused()            -- called before the first change of a request that may change Q
+  return is_refused(rehearse())
 end
 local function put(score, key)
   redis.call('ZADD', Q, score, key)
@@ -93,16 +98,18 @@ local function moment(next_run)
   return tonumber(next_run)
 end
 
-local results, next_runs = {}, {}
+local next_runs = {}
 local function tell(i, at)
-  next_runs[#next_runs + 1] = (i + 1) / 5
+  next_runs[#next_runs + 1] = i
   next_runs[#next_runs + 1] = spell(at)
 end
-for i = 4, #ARGV, 5 do
-  local verb, key, argument, result = ARGV[i], ARGV[i + 1], ARGV[i + 3], 0
-  local fence, attempt, run_at, mark, waiting = read_record(redis.call('HGET', leases, key))
-  local ours = fence == ARGV[i + 2]
-  local deadline = ours and redis.call('ZSCORE', claimed, key)
+
+-- Do the i-th request. Returns its result. It reads as `plain_acks` does, so where a user may not read, no request is
+-- done before another one raises.
+local function settle(i, verb, fence, argument, last, key)
+  local lease, attempt, run_at, mark, waiting = read_record(redis.call('HMGET', leases, key)[1])
+  local ours, result = lease == fence, 0
+  local deadline = ours and redis.call('ZMSCORE', claimed, key)[1]
   if deadline and tonumber(deadline) > ms then
     local at, newer
     if verb == 'ack' then
@@ -131,10 +138,56 @@ for i = 4, #ARGV, 5 do
     end
     if at and result == 1 and not newer then tell(i, at) end
   elseif resent > 0 and not ours and verb ~= 'extend' and verb ~= 'begin' then
-    result = resent == 1 and ms < tonumber(ARGV[i + 4]) and 1 or -1
+    result = resent == 1 and ms < tonumber(last) and 1 or -1
     local at = (verb == 'ack' or verb == 'bury') and moment(string.match(argument, '^%S*'))
     if at and result == 1 and is_score(at, redis.pcall('ZSCORE', Q, key)) then tell(i, at) end
   end
-  results[#results + 1] = result
+  return result
+end
+
+-- Returns those of some keys whose runs an ack merely ends: the lease is ours and lives, and no newer run is parked.
+-- As a table: key -> 'with data' if the key's data goes too, else 'alone'.
+local function plain_acks(fence, keys)
+  local texts, ends = redis.call('HMGET', leases, unpack(keys)), redis.call('ZMSCORE', claimed, unpack(keys))
+  local newer = has_data and redis.call('ZMSCORE', Q, unpack(keys))
+  local begins, found = fence .. ' ', {}
+  for i, key in ipairs(keys) do
+    local text = texts[i]
+    if text and string.sub(text, 1, #begins) == begins and string.sub(text, -2) == ' -' and ends[i]
+       and tonumber(ends[i]) > ms then found[key] = newer and not newer[i] and 'with data' or 'alone' end
+  end
+  return found
+end
+
+local results, word = {}, 4
+while word < #ARGV do
+  local verb, fence, argument, last, n = unpack(ARGV, word, word + 4)
+  local first = word + 5
+  word = first + n
+  local are_plain = verb == 'ack' and argument == '' and (not has_data or rehearse() == true)
+  for from = first, word - 1, 1000 do           -- `unpack` fails from 8,000
+    local keys = {unpack(ARGV, from, math.min(word - 1, from + 999))}
+    local plain = are_plain and plain_acks(fence, keys) or {}
+    local over, with_data = {}, {}
+    local function end_runs()
+      bulk('HDEL', leases, over)
+      bulk('ZREM', claimed, over)
+      bulk('HDEL', data, with_data)
+      over, with_data = {}, {}
+    end
+    for i, key in ipairs(keys) do
+      local what = plain[key]
+      if what then
+        plain[key] = nil                        -- if the key comes again, its lease is gone
+        over[#over + 1] = key
+        if what == 'with data' then with_data[#with_data + 1] = key end
+        results[#results + 1] = 1
+      else
+        end_runs()
+        results[#results + 1] = settle(#results + 1, verb, fence, argument, last, key)
+      end
+    end
+    end_runs()
+  end
 end
 return {earliest, results, refusal, next_runs}

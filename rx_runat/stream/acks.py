@@ -64,9 +64,10 @@ class Acks:
         self._renewals = renewals
         self._lock = threading.Lock()  # over the rest
         self._waiting: list[Ack] = []
-        self._is_calling = False  # a call is under way, or begins at once
-        self._is_planned = False  # a call begins in a moment
+        self._is_calling = False  # a call is under way, or begins at once or in a moment
+        self._expects_more = False  # it begins in a moment
         self._failures = 0
+        self._is_enough = threading.Event()  # ends that moment
 
     def put(self, ack: Ack, more: bool = False) -> None:
         """End a lease soon; in virtual time at once.
@@ -79,20 +80,16 @@ class Acks:
             self._renewals.release(ack.lease, ack.holder)
         with self._lock:
             self._waiting.append(ack)
+            is_enough = not more or len(self._waiting) >= _ENOUGH
             if self._is_calling:
+                if is_enough and self._expects_more:
+                    self._expects_more = False
+                    self._is_enough.set()
                 return
-            waits = more and not self._thread.is_virtual and len(self._waiting) < _ENOUGH
-            if waits and self._is_planned:
-                return
-            if waits:
-                self._is_planned = True
-            else:
-                self._is_calling = True
+            self._is_calling = True
+            self._expects_more = waits = not is_enough and not self._thread.is_virtual
         try:
-            if waits:
-                self._thread.run_after(_MOMENT, self._call_as_planned)
-            else:
-                self._thread.run(self._call)
+            self._thread.run(self._call_in_a_moment if waits else self._call)
         except RuntimeError as error:
             self._drop(error)
 
@@ -100,20 +97,20 @@ class Acks:
         """No thread can be started: leave the claims to the end of their leases, and end the streams that wait."""
         with self._lock:
             acks, self._waiting = self._waiting, []
-            self._is_calling = self._is_planned = False
+            self._is_calling = self._expects_more = False
         for holder in dict.fromkeys(ack.holder for ack in acks):
             holder.failed(error)
         _tell((ack, None) for ack in acks)
 
     # On the thread.
 
-    def _call_as_planned(self) -> None:
+    def _call_in_a_moment(self) -> None:
+        """Call when enough requests wait. To wait here costs less than to plan an action on the thread."""
+        self._is_enough.wait(_MOMENT)
         with self._lock:
-            self._is_planned = False
-            begins = bool(self._waiting) and not self._is_calling
-            self._is_calling = self._is_calling or begins
-        if begins:
-            self._call()
+            self._expects_more = False
+            self._is_enough.clear()
+        self._call()
 
     def _call(self) -> None:
         while True:

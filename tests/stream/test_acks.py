@@ -12,6 +12,7 @@ import pytest
 from rx_runat import Refused, StoreError, Unavailable
 from rx_runat.model.batch import EVERY, REFUSED, SettleReply, Verb
 from rx_runat.model.claim import Lease
+from rx_runat.stream import acks
 from rx_runat.stream.acks import Ack, Acks
 from rx_runat.stream.lease_thread import LeaseThread
 from rx_runat.stream.renewals import Renewals
@@ -132,6 +133,22 @@ def test_one_that_others_were_to_follow_waits_a_moment_only(make_leases: Callabl
     settled: list[int | None] = []
     leases.ack("a", settled.append, more=True)
     wait_until(lambda: settled == [1], "it is settled though no other came")
+
+
+@pytest.mark.parametrize("count, last_is_the_last", [(2, True), (acks._ENOUGH, False)])
+def test_the_wait_for_others_ends_when_none_is_expected_or_enough_have_come(
+    make_leases: Callable[..., Leases], monkeypatch: pytest.MonkeyPatch, count: int, last_is_the_last: bool
+) -> None:
+    monkeypatch.setattr(acks, "_MOMENT", 3600.0)
+    leases = make_leases()
+    leases.manager.allowed.release(9)
+    settled: list[int | None] = []
+    for _ in range(2):  # the second time is as the first
+        for n in range(count):
+            leases.ack(f"k{n}", settled.append, more=n < count - 1 or not last_is_the_last)
+        wait_until(lambda: len(settled) == count, "they are settled")
+        settled.clear()
+    assert [len(call) for call in leases.manager.calls] == [count, count]
 
 
 def test_an_ack_that_is_refused_makes_its_holder_fail(make_leases: Callable[..., Leases]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -81,6 +82,15 @@ class Server(ServerProcess):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         super().launch()
+
+    def flush(self) -> None:
+        """Remove all keys. Thousands of tests begin with this, so it does without a client, which takes 1 ms."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(self.path)
+            connection.sendall(b"FLUSHALL\r\n")
+            reply = connection.recv(1000)
+        assert reply == b"+OK\r\n", reply
 
     def client(self, **settings: object) -> redis.Redis:
         return redis.Redis(unix_socket_path=self.path, **settings)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import redis
 import redis.utils
 
 from rx_runat import RunAt
+from rx_runat.store import batches
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
@@ -165,7 +166,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
+def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(batches, "_IDLE_SECONDS", 0.2)  # of a queue that a test does not stop
     yield
     wait_until(
         lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("rx_runat")],

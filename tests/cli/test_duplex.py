@@ -125,7 +125,7 @@ def test_a_filter_waits_for_a_key_that_it_schedules_again(
     process = start("--redis", server.url)
     feed(process, "".join(f"{key} 1ms\n" for key in keys).encode())
     wait_until(lambda: unread(process.stdout) and not client.zcard("RunAt~default"), "the first is being printed")
-    feed(process, f"{keys[-1]} +0.5\n".encode())
+    feed(process, f"{keys[-1]} +0.3\n".encode())
     wait_until(lambda: client.zcard("RunAt~default"), "the last is scheduled again")
     feed(process, b"", end=True)
     assert rest_of(process) == ([*keys, keys[-1]], "", 0)

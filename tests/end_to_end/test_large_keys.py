@@ -302,6 +302,12 @@ def each_heartbeat_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rx_runat.stream.source, "_LONGEST_WITHOUT_CLAIM", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that fails is made again soon: one test has twenty of them."""
+    monkeypatch.setattr("rx_runat.stream.outage.FIRST_BACKOFF", 0.005)
+
+
 def receive_all_with_cuts(
     way: Callable[..., None],
     queue: RunAt,

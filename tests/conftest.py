@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from rx_runat import RunAt
 from rx_runat.store import batches
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
+from rx_runat.stream import hold_timer
 from rx_runat.testing import Faults
 from tests.support import teardown_limit
 from tests.support.proxy import Proxy
@@ -26,6 +28,9 @@ from tests.support.waiting import wait_until
 
 pytest_runtest_teardown = teardown_limit.pytest_runtest_teardown
 pytest_unconfigure = teardown_limit.pytest_unconfigure
+
+# Two hundred processes import the package: the first one compiles it for all, though container images often forbid it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # redis-py reads its own version from its metadata for each connection, which takes half a millisecond. A test run opens
 # some ten thousand connections.
@@ -40,6 +45,7 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     """Keep the modules and the ten thousand tests out of all later collections, which take 0.3 s each otherwise."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)  # else a twentieth of the run is spent on collections
     gc.enable()
 
 
@@ -169,6 +175,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(batches, "_IDLE_SECONDS", 0.2)  # of a queue that a test does not stop
     yield
+    hold_timer.timer().end_if_idle()  # it ends by itself, but a tenth of a second later
     wait_until(
         lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("rx_runat")],
         "the queues' threads have ended",

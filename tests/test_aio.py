@@ -38,7 +38,7 @@ FAR = 4_000_000_000
 Run: TypeAlias = Callable[[Callable[[], Any]], Any]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)])
 def run(request: pytest.FixtureRequest) -> Run:
     """Runs a coroutine function on an event loop of its own: one of asyncio's, and one of uvloop's."""
 

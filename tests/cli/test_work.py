@@ -32,7 +32,9 @@ def nothing_is_left(client: redis.Redis) -> bool:
     return not client.exists(Q, claimed_key(Q), leases_key(Q))
 
 
-@pytest.mark.parametrize("name", ["plain", "coroutine", "stream", "mailer.send"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine")), "stream", "mailer.send"]
+)
 def test_it_works_with_each_kind_of_function(
     name: str, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
 ) -> None:
@@ -54,7 +56,7 @@ def test_a_failure_is_nacked_and_buried_in_the_last_attempt(server: Server, queu
     assert [letter.reason for letter in queue.dead.peek()] == ["ValueError: no route"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_lets_the_work_under_way_end(
     number: signal.Signals, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
 ) -> None:

@@ -235,7 +235,6 @@ def test_a_server_killed_and_restarted_on_its_append_only_file_loses_nothing(
 @pytest.mark.parametrize(
     "settles, keys, times",
     [
-        pytest.param(True, 300, 15, id="by-settle-quick"),
         pytest.param(True, 3000, 200, id="by-settle-full", marks=slow),
         pytest.param(False, 3000, 200, id="by-hand-full", marks=slow),
     ],

@@ -14,7 +14,6 @@ from rx_runat.stream.hold_timer import HoldTimer, renew, timer
 from tests.support.blocking import timers
 from tests.support.waiting import wait_until
 
-
 HOLD = 0.02  # seconds, for ours of a tenth of a second
 
 

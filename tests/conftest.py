@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ pytest_unconfigure = teardown_limit.pytest_unconfigure
 
 # Two hundred processes import the package: the first one compiles it for all, though container images often forbid it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# No test trusts an authority of the system, whose certificates each connection with TLS would read for 25 ms.
+ssl.SSLContext.set_default_verify_paths = lambda context: None  # type: ignore[method-assign]
 
 # redis-py reads its own version from its metadata for each connection, which takes half a millisecond. A test run opens
 # some ten thousand connections.

@@ -90,10 +90,19 @@ def server(shared_server: Server) -> Server:
     return shared_server
 
 
+@pytest.fixture(scope="session")
+def spare_server() -> Iterator[list[Server]]:
+    """One that starts while other tests run: a Valkey measures its clock for a thirtieth of a second at first."""
+    spare = [Server(waits=False)]
+    yield spare
+    spare[0].end()
+
+
 @pytest.fixture
-def own_server() -> Iterator[Server]:
+def own_server(spare_server: list[Server]) -> Iterator[Server]:
     """A real server that the test may kill, freeze or configure."""
-    server = Server()
+    server, spare_server[0] = spare_server[0], Server(waits=False)
+    server.wait()
     yield server
     server.thaw()
     server.end()

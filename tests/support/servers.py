@@ -56,6 +56,7 @@ class Server(ServerProcess):
     Args:
         options: of the server's command line, added to ours.
         program: the path of the server to run; None: the Valkey of the `embedded` extra.
+        waits: False: it need not reply yet, and whoever uses it calls `wait`.
 
     Attributes:
         home: its directory.
@@ -63,13 +64,15 @@ class Server(ServerProcess):
         url: of its socket.
     """
 
-    def __init__(self, *options: str, program: str | None = None) -> None:
+    def __init__(self, *options: str, program: str | None = None, waits: bool = True) -> None:
         super().__init__()
         self.path = str(self.home / "s.sock")
         self.url = f"unix://{self.path}"
         self._options = options
         self._program = program or find_server()
-        self.start()
+        self.launch()
+        if waits:
+            self.wait()
 
     def command(self) -> list[str]:
         assert self._program, "no server was found"

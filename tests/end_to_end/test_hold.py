@@ -364,7 +364,7 @@ def test_22_after_an_outage_the_timer_tries_again(make: Callable[..., RunAt], ow
 
 
 def test_22_a_cut_reply_of_the_hand_back_doubles_nothing(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
+    proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
     def cut() -> None:
         proxy.of, proxy.cut = script_argument(KEYS[-1]), 1

@@ -9,6 +9,7 @@ file in a folder needs no entry here.
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Every dotted name that a file may import: of `from a import b`, both `a` and `a.b`."""
     names: set[str] = set()

@@ -24,11 +24,11 @@ def start() -> Iterator[Start]:
     """Starts the command with pipes, and ends it after the test. Ctrl-C reaches it as from a terminal."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*args: str, **settings: int) -> subprocess.Popen[bytes]:
+    def start(*args: str, program: list[str] = MODULE, **settings: int) -> subprocess.Popen[bytes]:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
         try:
-            started.append(subprocess.Popen([*MODULE, *args], env=environment(), bufsize=0, **pipes))  # type: ignore[call-overload]
+            started.append(subprocess.Popen([*program, *args], env=environment(), bufsize=0, **pipes))  # type: ignore[call-overload]
         finally:
             signal.signal(signal.SIGINT, before)
         return started[-1]

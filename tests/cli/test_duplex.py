@@ -118,14 +118,20 @@ def test_a_filter_ends_though_another_process_took_its_key(server: Server, start
     assert rest_of(process) == ([], "", 0)
 
 
-@pytest.mark.parametrize("keys", ["a", "ab"], ids=["while it is printed", "while it waits for its print"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param("a", id="while it is printed", marks=pytest.mark.slow),
+        pytest.param("ab", id="while it waits for its print"),
+    ],
+)
 def test_a_filter_waits_for_a_key_that_it_schedules_again(
     keys: str, server: Server, start: Start, client: redis.Redis
 ) -> None:
     process = start("--redis", server.url)
     feed(process, "".join(f"{key} 1ms\n" for key in keys).encode())
     wait_until(lambda: unread(process.stdout) and not client.zcard("RunAt~default"), "the first is being printed")
-    feed(process, f"{keys[-1]} +0.5\n".encode())
+    feed(process, f"{keys[-1]} +0.3\n".encode())
     wait_until(lambda: client.zcard("RunAt~default"), "the last is scheduled again")
     feed(process, b"", end=True)
     assert rest_of(process) == ([*keys, keys[-1]], "", 0)
@@ -176,7 +182,7 @@ def test_a_full_disk_is_reported_and_loses_no_key(server: Server, start: Start, 
     assert waiting(queue) == ["a", "b"]
 
 
-@pytest.mark.parametrize("args", [["size"], ["peek"]], ids=" ".join)
+@pytest.mark.parametrize("args", [["size"], pytest.param(["peek"], marks=pytest.mark.slow)], ids=" ".join)
 def test_a_full_disk_is_reported_without_a_traceback_by_other_commands(
     args: list[str], server: Server, start: Start, queue: RunAt
 ) -> None:
@@ -192,7 +198,10 @@ def test_a_full_disk_is_reported_without_a_traceback_by_other_commands(
 # The end by a signal.
 
 
-@pytest.mark.parametrize("command, signal_number", [("tail", signal.SIGINT), ("--follow", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "command, signal_number",
+    [("tail", signal.SIGINT), pytest.param("--follow", signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_a_signal_hands_back_what_was_not_printed(
     command: str, signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
 ) -> None:
@@ -209,7 +218,7 @@ def test_a_signal_hands_back_what_was_not_printed(
     assert printed
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_command_whose_reader_does_not_read(
     signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
 ) -> None:

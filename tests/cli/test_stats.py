@@ -29,6 +29,13 @@ from tests.support.waiting import wait_until
 Q = "RunAt~default"
 
 
+# Looks twenty times a second, for once a second.
+QUICK = [
+    *(sys.executable, "-c"),
+    "import sys, rx_runat.cli.watch as w; w._SECONDS = 0.05; from rx_runat.cli import main; sys.exit(main())",
+]
+
+
 @pytest.fixture
 def at(server: Server, here: Callable[..., int]) -> Callable[..., int]:
     """Runs a command in this process, on the real server."""
@@ -71,7 +78,7 @@ def test_stats_of_an_empty_queue(at: Callable[..., int], capfd: pytest.CaptureFi
 
 
 def test_watch_prints_a_line_a_second_until_stopped(server: Server, start: Start, queue: RunAt) -> None:
-    process = start("stats", "--watch", "--redis", server.url)
+    process = start("stats", "--watch", "--redis", server.url, program=QUICK)
     assert line_of(process) == "scheduled 0 due 0 claimed 0 dead 0 lateness 0.000\n"
     queue.schedule("a", 4e9)
     wait_until(lambda: line_of(process).startswith("scheduled 1 due 0 "), "a line tells of the key")
@@ -82,7 +89,7 @@ def test_watch_prints_a_line_a_second_until_stopped(server: Server, start: Start
 
 
 def test_watch_ends_when_nobody_reads(server: Server, start: Start) -> None:
-    process = start("stats", "--watch", "--json", "--redis", server.url)
+    process = start("stats", "--watch", "--json", "--redis", server.url, program=QUICK)
     assert json.loads(line_of(process))["dead"] == 0
     assert process.stdout is not None
     process.stdout.close()
@@ -161,7 +168,7 @@ class Terminal:
     def __init__(self, *args: str, **more: str) -> None:
         self._person, program = pty.openpty()
         self._bytes = b""
-        words = ["sh", "-c", 'stty rows 24 cols 80; exec "$@"', "sh", *MODULE, *args]
+        words = ["sh", "-c", 'stty rows 24 cols 80; exec "$@"', "sh", *QUICK, *args]
         env = environment(**{"TERM": "xterm", **more})
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
         try:

@@ -32,7 +32,9 @@ def nothing_is_left(client: redis.Redis) -> bool:
     return not client.exists(Q, claimed_key(Q), leases_key(Q))
 
 
-@pytest.mark.parametrize("name", ["plain", "coroutine", "stream", "mailer.send"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine")), "stream", "mailer.send"]
+)
 def test_it_works_with_each_kind_of_function(
     name: str, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
 ) -> None:
@@ -54,7 +56,7 @@ def test_a_failure_is_nacked_and_buried_in_the_last_attempt(server: Server, queu
     assert [letter.reason for letter in queue.dead.peek()] == ["ValueError: no route"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_lets_the_work_under_way_end(
     number: signal.Signals, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
 ) -> None:
@@ -72,7 +74,7 @@ def test_a_signal_lets_the_work_under_way_end(
     assert not client.exists(claimed_key(Q), leases_key(Q))
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_second_signal_ends_it_at_once_and_what_was_begun_comes_again(
     second: signal.Signals, server: Server, queue: RunAt, tmp_path: Path
 ) -> None:
@@ -152,7 +154,7 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
 
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
-    args = ("jobs:dies", "--lease", "1")
+    args = ("jobs:dies", "--lease", "0.5")
     with working(tmp_path, server.url, *args) as worker:
         assert worker.wait() == -signal.SIGKILL
         with working(tmp_path, server.url, *args, name="second") as second:

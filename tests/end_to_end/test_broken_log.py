@@ -73,7 +73,7 @@ def test_21_a_refusal_reaches_the_subscriber(broken_log: list[Any]) -> None:
 
 def test_21_stop_ends_though_it_cannot_hand_back(broken_log: list[Any]) -> None:
     faults = Faults()
-    queue, scheduler = virtual_queue(faults=faults)
+    queue, scheduler = virtual_queue(faults=faults, interval=0.1)  # stop tries for as long, in real time
     notices: list[Any] = []
     completed: list[bool] = []
     queue.errors.subscribe(notices.append)

@@ -26,7 +26,7 @@ def test_18_a_killed_process_s_claims_come_back_when_the_lease_ends(
 import threading
 from rx_runat import RunAt
 queue = RunAt({server.url!r})
-queue.claims(lease=1.0).subscribe(lambda claim: print(claim.key, claim.deadline.timestamp(), flush=True))
+queue.claims(lease=0.3).subscribe(lambda claim: print(claim.key, claim.deadline.timestamp(), flush=True))
 threading.Event().wait()
 """
     queue = make(interval=3600)
@@ -71,7 +71,7 @@ sys.stdin.readline()
     wait_until(
         lambda: [each for each in client.client_list() if "t" in each["flags"]], "the source is tracked, and sleeps"
     )
-    for attempt in range(3):
+    for attempt in range(2):
         command = [sys.executable, "-c", script, f"k{attempt}"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout is not None
@@ -132,7 +132,7 @@ queue = RunAt({server.url!r})
 def work(claim):
     print(claim.key, flush=True)
     threading.Event().wait()
-queue.claims(lease=0.5).pipe(settle(work)).subscribe()
+queue.claims(lease=0.3).pipe(settle(work)).subscribe()
 threading.Event().wait()
 """
     queue = make()

@@ -108,8 +108,11 @@ def test_start_and_stop_of_many_sources_loses_nothing(make: Callable[..., RunAt]
     assert client.keys() in ([Q.encode()], [])
 
 
-def test_a_failover_behind_one_address_is_followed(server: Server, own_server: Server, proxy: Proxy) -> None:
+def test_a_failover_behind_one_address_is_followed(
+    server: Server, own_server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The primary is demoted and keeps our connection open, while its address leads to another server."""
+    monkeypatch.setattr("rx_runat.stream.source._LONGEST_WITHOUT_CLAIM", 0.2)  # only a claim is refused there
     with RunAt(proxy.url, interval=0.05) as queue, server.client() as old, own_server.client() as new:
         got: list[str] = []
         notices: list[type[StoreError]] = []

@@ -364,7 +364,7 @@ def test_22_after_an_outage_the_timer_tries_again(make: Callable[..., RunAt], ow
 
 
 def test_22_a_cut_reply_of_the_hand_back_doubles_nothing(
-    make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
+    proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
     def cut() -> None:
         proxy.of, proxy.cut = script_argument(KEYS[-1]), 1
@@ -404,10 +404,13 @@ def test_22_a_silent_server_delays_no_other_source(
 
 
 @pytest.mark.parametrize("where", ["from on_next", "from another thread"])
-def test_22_stop_does_not_wait_for_a_hand_back_that_hangs(where: str, own_server: Server) -> None:
+def test_22_stop_does_not_wait_for_a_hand_back_that_hangs(
+    where: str, own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It says which keys it could not return, as it does when its own hand-back hangs."""
+    monkeypatch.setattr("rx_runat.stream.hold.SHORTEST_SILENCE", 0.2)
     blocker, notices, completed = Blocker(own_server.freeze), list[StoreError](), threading.Event()
-    queue = RunAt(own_server.client(socket_timeout=None))
+    queue = RunAt(own_server.client(socket_timeout=None), interval=0.1)
     queue.errors.subscribe(notices.append)
 
     def take(key: str) -> None:

@@ -279,7 +279,7 @@ def test_a_long_reply_that_is_cut_brings_the_same_keys(
 @pytest.mark.parametrize("sizes", SCHEDULES.values(), ids=SCHEDULES)
 @both
 def test_pieces_that_are_cut_bring_the_same_keys(
-    way: Callable[..., None], sizes: Sequence[int], make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
+    way: Callable[..., None], sizes: Sequence[int], proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
     """One cut at any reply, then another one at any of those that follow: the last ones find all pieces whole."""
     for first in range(2):
@@ -289,7 +289,7 @@ def test_pieces_that_are_cut_bring_the_same_keys(
 
 @both
 def test_a_piece_that_is_cut_again_and_again_brings_the_same_keys(
-    way: Callable[..., None], make: Callable[..., RunAt], proxy: Proxy, client: redis.Redis
+    way: Callable[..., None], proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
     """So often that the claim fails, and the next look at the queue asks for it."""
     queue = make(proxy.url, interval=0.05)
@@ -300,6 +300,12 @@ def test_a_piece_that_is_cut_again_and_again_brings_the_same_keys(
 def each_heartbeat_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the cuts that are left when all keys have come do not wait for the next claim, which is seconds away."""
     monkeypatch.setattr(rx_runat.stream.source, "_LONGEST_WITHOUT_CLAIM", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that fails is made again soon: one test has twenty of them."""
+    monkeypatch.setattr("rx_runat.stream.outage.FIRST_BACKOFF", 0.005)
 
 
 def receive_all_with_cuts(

@@ -76,6 +76,7 @@ def test_21_a_thread_that_cannot_be_started_ends_the_stream_with_an_error(
 def test_21_a_retry_without_a_thread_pauses_and_works_when_one_can_be_started(
     make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("rx_runat.stream.outage.FIRST_BACKOFF", 0.01)
     queue = make()
     told: list[float] = []
     got: list[str] = []

@@ -77,7 +77,7 @@ while queue._source.subscribers:
 """
 
 
-SLOW = ("2", "4", "5")  # the default run leaves these out
+SLOW = ("2", "3", "4", "5")  # the default run leaves these out
 PARAMS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * path.name.startswith(SLOW)) for path in PATHS]
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import tomllib
 from pathlib import Path
 
@@ -90,7 +89,8 @@ def test_the_acl_is_enough(own_server: Server) -> None:
 
 def size_twice(queue: RunAt) -> int:
     queue.size()
-    threading.Event().wait(1.1)  # the health of a connection is checked after a second without a command
+    for connection in queue._store._client.route.pool()._available_connections:
+        connection.next_health_check = 0  # as after a second without a command
     return queue.size()
 
 

@@ -188,8 +188,9 @@ def test_14_stop_while_redis_is_away_says_what_it_could_not_return(own_server: S
     assert notice.keys == ("k000002", "k000003")
 
 
-def test_14_stop_while_redis_hangs_does_not_hang(own_server: Server) -> None:
+def test_14_stop_while_redis_hangs_does_not_hang(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen server never replies, and these connections would wait an hour for it."""
+    monkeypatch.setattr("rx_runat.stream.hold.SHORTEST_SILENCE", 0.2)
     queue = RunAt(own_server.client(socket_timeout=3600), interval=0.1)
     queue.subscribe(print)
     wait_until(lambda: len(own_server.client().client_list()) > 1, "the source ticks")

@@ -89,9 +89,9 @@ def test_workers_killed_at_random_lose_nothing(
 @pytest.mark.parametrize(
     "settles, dies, come_again, twice",
     [
-        pytest.param(False, "claimed", 10, 0, id="by-hand-claimed"),
+        pytest.param(False, "claimed", 10, 0, id="by-hand-claimed", marks=slow),
         pytest.param(False, "done", 10, 1, id="by-hand-done"),
-        pytest.param(False, "acked", 9, 0, id="by-hand-acked"),
+        pytest.param(False, "acked", 9, 0, id="by-hand-acked", marks=slow),
         pytest.param(True, "claimed", 10, 0, id="by-settle-claimed", marks=slow),
         pytest.param(True, "done", 10, 1, id="by-settle-done", marks=slow),
         # After `acked`, settle has gone on with other claims, as it should; with how many is chance.
@@ -140,7 +140,7 @@ def test_the_claims_of_a_killed_worker_come_again_when_their_leases_end(
 # Workers that stall.
 
 
-@by_hand_and_by_settle
+@pytest.mark.parametrize("settles", [pytest.param(False, id="by-hand", marks=slow), pytest.param(True, id="by-settle")])
 def test_the_late_acks_of_a_stalled_worker_return_false_and_harm_nobody(
     settles: bool, server: Server, client: redis.Redis, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
@@ -235,7 +235,6 @@ def test_a_server_killed_and_restarted_on_its_append_only_file_loses_nothing(
 @pytest.mark.parametrize(
     "settles, keys, times",
     [
-        pytest.param(True, 300, 15, id="by-settle-quick"),
         pytest.param(True, 3000, 200, id="by-settle-full", marks=slow),
         pytest.param(False, 3000, 200, id="by-hand-full", marks=slow),
     ],

@@ -160,7 +160,7 @@ def test_a_second_sigterm_kills_the_worker_and_its_claims_come_again(
 ) -> None:
     keys = [f"mail:{n:02}" for n in range(20)]
     queue.on_next([{"runAt": 1, "key": key} for key in keys])
-    worker = run_worker(loop, lease=1)
+    worker = run_worker(loop, lease=0.5)
     wait_until(lambda: len(mailer.begun) == AT_ONCE, "work goes on")
     begun = set(mailer.begun)
     worker.terminate()

@@ -273,9 +273,14 @@ def made(item: Any) -> Any:
     return item() if callable(item) and getattr(item, "__name__", "") == "<lambda>" else item
 
 
-@settings(deadline=None, max_examples=1500)
-@given(items | st.lists(items, max_size=3) | st.lists(items, max_size=2).map(tuple))
-def test_anything_is_either_written_or_refused_with_nothing_written(item: Any) -> None:
+@pytest.mark.parametrize("examples", [300, pytest.param(1500, marks=pytest.mark.slow)])
+def test_anything_is_either_written_or_refused_with_nothing_written(examples: int) -> None:
+    given(items | st.lists(items, max_size=3) | st.lists(items, max_size=2).map(tuple))(
+        settings(deadline=None, max_examples=examples)(is_written_or_refused)
+    )()
+
+
+def is_written_or_refused(item: Any) -> None:
     queue, faults = SHARED
     refusal = None
     try:

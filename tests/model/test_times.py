@@ -105,10 +105,14 @@ eras = st.sampled_from([0, 10**12, 1_700_000_000_000, 4_499_999_999_000, 4_600_0
 whole = st.builds(int.__add__, eras, st.integers(-2000, 2000))
 
 
-@settings(deadline=None, max_examples=2000)
-@given(st.floats(-1e9, 6e9) | st.builds(beside, whole, st.sampled_from([0.0, 0.5, 1.0, 999.5]), st.integers(-3, 3)))
-def test_a_float_is_rounded_to_the_nearest_microsecond_and_then_up(seconds: float) -> None:
-    assert to_sent(seconds) == -(-round(seconds * 1_000_000) // 1000)
+@pytest.mark.parametrize("examples", [400, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_float_is_rounded_to_the_nearest_microsecond_and_then_up(examples: int) -> None:
+    @settings(deadline=None, max_examples=examples)
+    @given(st.floats(-1e9, 6e9) | st.builds(beside, whole, st.sampled_from([0.0, 0.5, 1.0, 999.5]), st.integers(-3, 3)))
+    def check(seconds: float) -> None:
+        assert to_sent(seconds) == -(-round(seconds * 1_000_000) // 1000)
+
+    check()
 
 
 class Epoch(int):

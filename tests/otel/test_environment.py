@@ -49,7 +49,7 @@ def test_an_exporter_that_a_variable_names_gets_metrics_and_spans(server: Server
     "environment",
     [
         {},
-        {"OTEL_SERVICE_NAME": "mailer"},
+        pytest.param({"OTEL_SERVICE_NAME": "mailer"}, marks=pytest.mark.slow),
         {"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
         {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"},
     ],

@@ -22,7 +22,6 @@ with RunAt(sys.argv[1]) as queue:
     queue.claims().pipe(settle(lambda _: 1 / 0, max_attempts=1), ops.take(1)).run()
     server, thread = started
     print(urlopen(f"http://127.0.0.1:{{server.server_port}}/metrics").read().decode())
-    server.shutdown()
 """
 
 

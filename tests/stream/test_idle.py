@@ -149,7 +149,7 @@ def test_10_a_server_that_is_no_primary_any_more_is_noticed(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers every read, and refuses only what writes."""
-    monkeypatch.setattr(rx_runat.stream.source, "_LONGEST_WITHOUT_CLAIM", 0.5)
+    monkeypatch.setattr(rx_runat.stream.source, "_LONGEST_WITHOUT_CLAIM", 0.2)
     notices: list[StoreError] = []
     with own_server.client() as client, RunAt(own_server.url, interval=0.05) as queue:
         queue.errors.subscribe(notices.append)
@@ -174,7 +174,7 @@ def test_subscribers_that_are_stuck_get_a_claim_at_each_heartbeat() -> None:
 def test_a_source_of_the_real_server_is_quiet(make: Callable[..., RunAt], client: redis.Redis) -> None:
     """Over 20 heartbeats it claims seldom, and a key that a stranger writes comes all the same."""
     got: list[str] = []
-    make(interval=0.05).subscribe(got.append)
+    make(interval=0.02).subscribe(got.append)
 
     def calls(name: str) -> int:
         return client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"]  # type: ignore[index, union-attr]

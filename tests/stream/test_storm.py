@@ -117,8 +117,11 @@ def test_a_head_that_came_nearer_makes_the_next_read_a_tracked_one(storm: Callab
     assert writes.reads(MANY + 1 + MANY) == "t" * MANY + "-" + "t" * MANY
 
 
-def test_an_earlier_write_after_a_storm_wakes_a_source(make: Callable[..., RunAt], client: redis.Redis) -> None:
+def test_an_earlier_write_after_a_storm_wakes_a_source(
+    make: Callable[..., RunAt], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The heartbeat is an hour away."""
+    monkeypatch.setattr("rx_runat.stream.listener._LONGEST_PAUSE", 0.02)  # between two of eighty reads
     got: list[str] = []
     make(interval=3600).subscribe(got.append)
     numbers = count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -46,15 +47,20 @@ class Entry:
     def read(line: str) -> Entry:
         """Returns a line of CLUSTER NODES."""
         name, _, flags, primary, _, _, epoch, link, *ranges = line.split()
-        slots, moving = set[int](), set[int]()
-        for each in ranges:
-            if each.startswith("["):
-                moving.add(int(each[1:].split("-")[0]))
-            else:
-                first, _, last = each.partition("-")
-                slots |= set(range(int(first), int(last or first) + 1))
-        held = frozenset(slots), frozenset(moving)
-        return Entry(name, frozenset(flags.split(",")), primary, int(epoch), link == "connected", *held)
+        held = tuple(each for each in ranges if not each.startswith("["))
+        moving = frozenset(int(each[1:].split("-")[0]) for each in ranges if each.startswith("["))
+        return Entry(
+            name, frozenset(flags.split(",")), primary, int(epoch), link == "connected", _slots_of(held), moving
+        )
+
+
+@functools.lru_cache(maxsize=1000)  # who waits for a change reads the same slots hundreds of times a second
+def _slots_of(ranges: tuple[str, ...]) -> frozenset[int]:
+    slots = set[int]()
+    for each in ranges:
+        first, _, last = each.partition("-")
+        slots |= set(range(int(first), int(last or first) + 1))
+    return frozenset(slots)
 
 
 class ClusterNode(Node):

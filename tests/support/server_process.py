@@ -11,9 +11,13 @@ import tempfile
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support import guardian
 from tests.support.waiting import wait_until
+
+AT_ONCE = Retry(NoBackoff(), 0)  # a server starts in some 10 ms, and a client of redis-py would pause for longer
 
 
 class ServerProcess(abc.ABC):
@@ -64,7 +68,7 @@ class ServerProcess(abc.ABC):
 
     def _is_up(self) -> bool:
         assert self.is_alive, f"the server has ended; the end of its log: {self._log()}"
-        with contextlib.suppress(redis.RedisError), self.client() as client:
+        with contextlib.suppress(redis.RedisError), self.client(retry=AT_ONCE) as client:
             return bool(client.ping())
         return False
 

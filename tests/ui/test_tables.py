@@ -134,7 +134,8 @@ def test_what_a_table_may_not_read_is_told_there_and_the_others_go_on(own_server
             assert [row["key"] for row in seen["dead"]] == ["odd"]
 
 
-def test_it_goes_on_reading(queue: RunAt) -> None:
+def test_it_goes_on_reading(queue: RunAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rx_runat.ui.tables._SECONDS", 0.05)
     seen: list[Any] = []
     reading = Tables(queue, seen.append)
     reading.start()

@@ -28,8 +28,8 @@ from rx_runat.settling.outcomes import MOST, Outcomes
 from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
-from rx_runat.stream.acks import Ack
 from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.lease_holder import Ack
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
 

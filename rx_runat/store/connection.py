@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import socket
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,12 +18,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from rx_runat.errors import OutcomeUnknown, Refused
+from rx_runat.store import wire
 from rx_runat.store.credentials import AskedProvider, renew_with
 from rx_runat.store.request import Arg
-
-_pack: Callable[[tuple[Arg, ...]], bytes] | None = None  # hiredis packs a command, where the extra `fast` is installed
-with contextlib.suppress(ImportError):
-    _pack = cast("Any", importlib.import_module("hiredis")).pack_command
 
 # What redis-py raises when a connection breaks. It raises the last three when another thread closes the connection
 # during a call.
@@ -211,10 +207,8 @@ def receive(connection: Any, pushed: bool = False) -> Any:
 
 def _send(connection: Any, commands: Sequence[Sequence[Arg]]) -> None:
     connection.replied_on = None
-    if _pack is None:
-        packed = connection.pack_commands(commands)
-    else:  # redis-py would look at each word for a bytearray first, which takes as long as to pack it
-        packed = [b"".join(_pack(tuple(command)) for command in commands)]
+    # redis-py looks at each word for a bytearray first, which takes as long as to pack it.
+    packed = [wire.pack(map(tuple, commands))] if wire.HAS_HIREDIS else connection.pack_commands(commands)
     connection.send_packed_command(packed)
 
 

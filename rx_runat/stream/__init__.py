@@ -53,6 +53,7 @@ Claims, which outlive the look that brought them:
     acks             leases of finished work, settled in bulk
     renewals         leases of work that goes on, extended in bulk
     lease_thread     where both happen; it runs no code of the user's
+    lease_holder     who keeps leases: what it asks for, and what it is told
     stoppable        work on claims, which `stop` must wait for
 
 A whole queue:

@@ -12,16 +12,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Any, NamedTuple
 
 from rx_runat.errors import OutcomeUnknown, Unavailable
-from rx_runat.model.batch import REFUSED, Verb
-from rx_runat.model.claim import Lease, Manager
+from rx_runat.model.batch import REFUSED
+from rx_runat.model.claim import Manager
 from rx_runat.model.safe_log import debug, warn
+from rx_runat.stream.lease_holder import Ack, LeaseHolder
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
 from rx_runat.stream.renewals import Renewals
-from rx_runat.stream.stoppable import LeaseHolder
 
 # While more requests are expected, a call is made as soon as this many wait: the server then works while our threads
 # do, and the whole takes less time than with one call at the end.
@@ -29,24 +28,6 @@ _ENOUGH = 32
 
 # Seconds that an ack waits for others that are expected. They may not come, because the next work may take longer.
 _MOMENT = 0.001
-
-
-class Ack(NamedTuple):
-    """A request to end a lease, or to `begin`.
-
-    Attributes:
-        lease: the lease.
-        verb: how it ends, or `begin`.
-        argument: of the verb, as in `SettleRequest`.
-        holder: who kept the lease, and is told the answer.
-        note: what the holder wants to be told with the answer; see `LeaseHolder.settled`.
-    """
-
-    lease: Lease
-    verb: Verb
-    argument: int | str
-    holder: LeaseHolder
-    note: Any
 
 
 class Acks:

@@ -10,8 +10,8 @@ from reactivex import abc
 
 from rx_runat.model.batch import SettleReply, Verb
 from rx_runat.model.claim import Lease, Manager
+from rx_runat.stream.lease_holder import LeaseHolder
 from rx_runat.stream.loop import Loop
-from rx_runat.stream.stoppable import LeaseHolder
 
 _T = TypeVar("_T")
 

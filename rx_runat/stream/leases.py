@@ -38,12 +38,12 @@ from rx_runat.stream.acks import Acks
 from rx_runat.stream.asked import Asked
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.demand import Demand
+from rx_runat.stream.lease_holder import LeaseHolder
 from rx_runat.stream.lease_thread import LeaseThread
 from rx_runat.stream.renewals import Renewals
 from rx_runat.stream.slots import Slots
 from rx_runat.stream.source import Source
 from rx_runat.stream.sources import Sources
-from rx_runat.stream.stoppable import LeaseHolder
 from rx_runat.stream.writes import Writes
 
 _ENDINGS: dict[Verb, str] = {"ack": ACKED, "nack": NACKED, "bury": BURIED, "back": HANDED_BACK}

@@ -14,9 +14,9 @@ from rx_runat.errors import OutcomeUnknown, Unavailable
 from rx_runat.model.claim import Lease, Manager
 from rx_runat.model.safe_log import debug
 from rx_runat.model.times import to_ms
+from rx_runat.stream.lease_holder import LeaseHolder
 from rx_runat.stream.lease_thread import LeaseThread, parts
 from rx_runat.stream.outage import backoff
-from rx_runat.stream.stoppable import LeaseHolder
 
 _RENEWALS = 3  # in the length of a lease: one may fail, and the next one still comes in time
 

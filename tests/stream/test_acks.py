@@ -13,7 +13,8 @@ from rx_runat import Refused, StoreError, Unavailable
 from rx_runat.model.batch import EVERY, REFUSED, SettleReply, Verb
 from rx_runat.model.claim import Lease
 from rx_runat.stream import acks
-from rx_runat.stream.acks import Ack, Acks
+from rx_runat.stream.acks import Acks
+from rx_runat.stream.lease_holder import Ack
 from rx_runat.stream.lease_thread import LeaseThread
 from rx_runat.stream.renewals import Renewals
 from tests.support.waiting import wait_until

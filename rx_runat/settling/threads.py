@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 from rx_runat.model.safe_log import unhandled
 
@@ -27,11 +26,11 @@ class Pool:
         self._name = name
         self._max_threads = max_threads
         self._idle_seconds: float | None = _IDLE_SECONDS
-        self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()  # wakes a thread faster than a Condition
-        self._lock = threading.Lock()  # guards the attributes below
+        self._ready = threading.Condition(threading.Lock())  # guards the attributes below
+        self._actions: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
         self._written_off: set[threading.Thread] = set()  # they end with their present action
-        self._spare = 0  # how many threads wait for an action, minus how many actions wait for a thread
+        self._idle = 0
         self._is_ended = False
 
     def run(self, action: Callable[[], None]) -> None:
@@ -40,22 +39,20 @@ class Pool:
         Raises:
             RuntimeError: there is no thread, and none can be started: the action is dropped.
         """
-        with self._lock:
-            if self._spare <= 0 and len(self._threads) < self._max_threads:
-                self._start_thread()
-            self._spare -= 1
-            self._actions.put(action)
-
-    def _start_thread(self) -> None:
-        """With the lock held."""
-        thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
-        self._threads.append(thread)
-        try:
-            thread.start()
-        except BaseException:  # a limit of threads
-            self._threads.remove(thread)
-            if not self._threads:  # else one of the others runs the action later
-                raise
+        with self._ready:
+            self._actions.append(action)
+            if len(self._actions) <= self._idle:
+                self._ready.notify()
+            elif len(self._threads) < self._max_threads:
+                thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+                self._threads.append(thread)
+                try:
+                    thread.start()
+                except BaseException:  # a limit of threads
+                    self._threads.remove(thread)
+                    if not self._threads:  # else one of the others runs the action later
+                        self._actions.pop()
+                        raise
 
     def keep_one_thread(self) -> None:
         """Start a thread now, and keep all threads until `end`.
@@ -73,22 +70,20 @@ class Pool:
 
     def write_off(self, thread: threading.Thread) -> None:
         """Replace a thread whose present action hangs: it ends with that action, and `join` does not wait for it."""
-        with self._lock:
+        with self._ready:
             self._threads.remove(thread)
             self._written_off.add(thread)
 
     def end(self) -> None:
         """End the threads when all actions have run."""
-        with self._lock:
+        with self._ready:
             self._is_ended = True
-            for _ in self._threads:  # each that waits is woken
-                self._spare -= 1
-                self._actions.put(_nothing)
+            self._ready.notify_all()
 
     def leave_to_parent(self) -> None:
         """In a forked child: run nothing any more. A thread exists there only if its present action forked."""
-        self._lock = threading.Lock()
-        self._actions = SimpleQueue()
+        self._ready = threading.Condition(threading.Lock())
+        self._actions.clear()
         self._is_ended = True
 
     def join(self, longest: float = -1) -> None:
@@ -102,30 +97,22 @@ class Pool:
                 thread.join(None if longest < 0 else longest)
 
     def _serve(self) -> None:
-        thread = threading.current_thread()
         while True:
-            with self._lock:
-                if thread in self._written_off:
-                    self._written_off.remove(thread)
+            with self._ready:
+                self._idle += 1
+                self._ready.wait_for(lambda: self._actions or self._is_ended, self._idle_seconds)
+                self._idle -= 1
+                if not self._actions:
+                    self._threads.remove(threading.current_thread())
                     return
-                self._spare += 1
-            action = self._next()
-            if action is None:
-                return
+                action = self._actions.popleft()
             _run(action)
             del action  # what it refers to must not live until the next action comes
-
-    def _next(self) -> Callable[[], None] | None:
-        """Returns the next action; None where the present thread is to end."""
-        while True:
-            try:
-                return self._actions.get(timeout=0 if self._is_ended else self._idle_seconds)
-            except Empty:
-                with self._lock:
-                    if self._spare > 0:  # else an action has come meanwhile
-                        self._spare -= 1
-                        self._threads.remove(threading.current_thread())
-                        return None
+            if self._written_off:
+                with self._ready:
+                    if threading.current_thread() in self._written_off:
+                        self._written_off.remove(threading.current_thread())
+                        return
 
 
 class Inline:
@@ -179,7 +166,3 @@ def _run(action: Callable[[], None]) -> None:
         action()
     except BaseException as error:  # a bug of ours, since the user's code is called under guard: the thread must live
         unhandled(error)
-
-
-def _nothing() -> None:
-    pass

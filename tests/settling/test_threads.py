@@ -83,7 +83,7 @@ def test_a_pool_starts_no_more_threads_than_are_needed() -> None:
     for _ in range(20):
         pool.run(action)
         assert done.acquire(timeout=20)
-        wait_until(lambda: pool._spare == 1, "its thread waits again")
+        wait_until(lambda: pool._idle == 1, "its thread waits again")
     assert len(seen) == 1
     gate = threading.Barrier(4)
     for _ in range(3):

@@ -42,7 +42,6 @@ class Slots:
 
     Attributes:
         max_in_flight: as above.
-        may_be_free: set when a source that waits is to look at `keys` again.
     """
 
     # No limit: slow subscribers keep their claims; a claim that nobody settles comes back when its lease ends.
@@ -70,7 +69,7 @@ class Slots:
         self._is_first = begins_with_one  # nobody has received a claim since the last `reset`
         self._told_none = False
         self._is_waited_for = False
-        self.may_be_free = threading.Event()
+        self._may_be_free = threading.Event()  # set when a source that waits is to look at `keys` again
 
     @property
     def keys(self) -> int:
@@ -91,12 +90,12 @@ class Slots:
 
     def wait(self) -> bool:
         """Wait a moment, after `keys` was 0, until that may have changed. Returns False if it has not."""
-        self.may_be_free.clear()
+        self._may_be_free.clear()
         with self._lock:
             self._is_waited_for = self._told_none
         if not self._is_waited_for:
             return True  # it has changed already
-        self.may_be_free.wait(_MOMENT)
+        self._may_be_free.wait(_MOMENT)
         with self._lock:
             self._is_waited_for = False
             return not self._told_none
@@ -145,7 +144,7 @@ class Slots:
             tells, self._told_none = self._told_none, False
             is_waited_for = self._is_waited_for
         if tells and is_waited_for:
-            self.may_be_free.set()
+            self._may_be_free.set()
         elif tells:
             self._freed()
 

@@ -547,7 +547,7 @@ def test_a_source_that_waits_for_a_slot_needs_no_tick_when_one_is_free() -> None
     assert (slots.keys, freed) == (1, ["a tick"]), "nobody waited any more"
     slots.take(["b"], 10)
     assert slots.keys == 0
-    slots.may_be_free = Held(lambda: slots.free(["b"]))  # freed in the midst of the wait
+    slots._may_be_free = Held(lambda: slots.free(["b"]))  # freed in the midst of the wait
     assert slots.wait()
     assert (slots.keys, freed) == (1, ["a tick"])
 

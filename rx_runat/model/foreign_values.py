@@ -29,7 +29,7 @@ def to_number(value: object) -> int | float | None:
     """
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
+    if isinstance(value, float):
         return value
     try:
         return index(cast("SupportsIndex", value))

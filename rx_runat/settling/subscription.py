@@ -240,10 +240,11 @@ class Subscription:
     def settled(self, answered: Iterable[tuple[Ack, int | None]]) -> None:
         """Give the subscriber the outcomes of claims that are settled, and let work begin that counts now."""
         outcomes: list[Outcome[Any]] = []
+        begun: list[Callable[[], None]] = []
         ended = 0
         for (_, verb, _, _, note), answer in answered:
             if verb == "begin":
-                note(answer)
+                begun.append(partial(note, answer))
             elif verb == "back" or answer == REFUSED:
                 ended += 1
             else:
@@ -253,6 +254,8 @@ class Subscription:
             self._outcomes.put(outcomes)
         if ended:
             self._claims_ended(ended)
+        for begin in begun:
+            begin()
 
     def check(self, now: float) -> None:
         """Hand back the claims that have waited for too long, and log work that takes long."""

@@ -127,9 +127,14 @@ class Work:
                 self._settle(claim, None if answer == 0 else Decision("back"))
         assignment.claims = ready
         if ready:
-            self._threads().run(partial(self._begin_counted, assignment))
-        else:
-            self._release(assignment)
+            try:
+                self._threads().run(partial(self._begin_counted, assignment))
+                return
+            except RuntimeError as error:  # the work threads were idle and have ended, and none can be started
+                warn("claims go back, because their work cannot begin: %s", error)
+                for claim in ready:
+                    self._settle(claim, Decision("back"))
+        self._release(assignment)
 
     def _begin_counted(self, assignment: Assignment) -> None:
         if self.begin(assignment):

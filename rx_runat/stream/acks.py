@@ -45,8 +45,8 @@ class Acks:
         self._renewals = renewals
         self._lock = threading.Lock()  # over the rest
         self._waiting: list[Ack] = []
-        self._is_calling = False  # a call is under way, or begins at once or in a moment
-        self._expects_more = False  # it begins in a moment
+        self._is_calling = False  # a call is planned or under way
+        self._expects_more = False  # that call waits for more requests
         self._failures = 0
         self._is_enough = threading.Event()  # ends that moment
 
@@ -164,7 +164,10 @@ class Acks:
 def _tell(answered: Iterable[tuple[Ack, int | None]]) -> None:
     """Tell each holder the answers to its requests, in one call for those that follow each other."""
     for holder, pairs in groupby(answered, _holder_of):
-        holder.settled(pairs)
+        try:
+            holder.settled(pairs)
+        except Exception as error:  # a bug of ours: the leases thread must go on for the other holders
+            holder.failed(error)
 
 
 def _holder_of(pair: tuple[Ack, int | None]) -> LeaseHolder:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Hashable, Iterable
 _LARGEST_CLAIM = 250
 
 # Seconds that a source waits for a free slot before it rests. Claims without work free theirs within less, and to rest
-# and to be woken by a tick costs 0.07 ms of processor time more. Whatever else the source is to do waits so long, too.
+# and to be woken by a tick costs 0.07 ms of processor time more. Meanwhile the source does nothing else: a `stop` may
+# take so much longer.
 _MOMENT = 0.003
 
 
@@ -35,8 +36,7 @@ class Slots:
     Args:
         max_in_flight: how many claims may be out.
         now: monotonic seconds; virtual seconds in virtual time.
-        freed: called when a claim may take keys again after the source was told that it may take none, and has not
-            waited for it.
+        freed: called when a source that was told to take none, and does not wait in `wait`, may take keys again.
         wanted: returns how many more claims those who work on them want; inf: any number.
         begins_with_one: False: the first claim may take as many keys as others.
 

@@ -59,7 +59,7 @@ class HeadWatch:
                      only. Where it refuses `SUBSCRIBE` as well, nothing comes; each new subscriber tries once more.
         Disposal:    from any thread; the last one ends the wait and closes the connection.
         Redis:       for all sources of a queue together a read per change, and one every 5 s, or every second where
-                     another primary may take over; while changes bring nothing earlier, at most 13 reads a second. A
+                     another primary may take over; while changes bring nothing earlier, at most 10 reads a second. A
                      read is `ZRANGE Q 0 0`, and while a source of claims ticks the same of `{Q}:claimed`.
 
         Args:

@@ -15,6 +15,7 @@ from reactivex import operators as ops
 
 from rx_runat import Claim, Job, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
+from rx_runat.settling.threads import Pool
 from tests.support.servers import Server
 from tests.support.settling import PAST, Q, jobs, verdicts
 from tests.support.waiting import wait_until
@@ -98,6 +99,33 @@ def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytes
     monkeypatch.setattr(threading.Thread, "start", start)
     queue._sources.stop(5)
     assert got == ["acked", "end"]
+
+
+def test_14_counted_work_that_no_thread_can_begin_goes_back(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leases thread, which finds that out, goes on; and so `stop` returns."""
+    queue = make()
+    got: list[str] = []
+    run, refused = Pool.run, list[str]()
+
+    def run_not(pool: Pool, action: Callable[[], None]) -> None:
+        if pool._name == "rx_runat work" and threading.current_thread().name == "rx_runat leases" and not refused:
+            refused.append("can't start new thread")
+            raise RuntimeError(refused[0])
+        run(pool, action)
+
+    def work(claim: Claim) -> None:
+        if claim.attempt == 1:
+            raise ValueError("again")
+
+    monkeypatch.setattr(Pool, "run", run_not)
+    queue.claims().pipe(settle(work, backoff=lambda _: 0.01)).subscribe(lambda outcome: got.append(outcome.verdict))
+    queue.on_next(jobs(5))
+    wait_until(lambda: got.count("acked") == 5, "each came again, and is settled")
+    assert refused
+    queue._sources.stop(5)
+    assert got.count("nacked") == 5
 
 
 def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(own_server: Server) -> None:

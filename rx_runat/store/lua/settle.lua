@@ -59,8 +59,10 @@ local rehearsed                                 -- the reply of the first comman
 local function rehearse()
   if not rehearsed then
     rehearsed = redis.pcall('ZADD', Q, 'XX', 0, token)
-    if type(rehearsed) ~= 'table' then rehearsed = redis.pcall('ZSCORE', Q, token) end
-    if type(rehearsed) ~= 'table' then rehearsed = true end
+    if type(rehearsed) ~= 'table' then
+      local read = redis.pcall('ZMSCORE', Q, token)
+      rehearsed = read.err and read or true
+    end
   end
   return rehearsed
 end
@@ -78,7 +80,7 @@ local function finish(key, run_at, mark, waiting, at, kept)
   local newer
   if at or waiting or has_data then
     if is_schedule_refused() then return -2 end
-    newer = redis.call('ZSCORE', Q, key)
+    newer = redis.call('ZMSCORE', Q, key)[1]
   end
   if at and not newer and kept ~= 0 then
     local record = write_record('-', kept, run_at, spell(at))
@@ -104,8 +106,8 @@ local function tell(i, at)
   next_runs[#next_runs + 1] = spell(at)
 end
 
--- Do the i-th request. Returns its result. It reads as `plain_acks` does, so where a user may not read, no request is
--- done before another one raises.
+-- Do the i-th request. Returns its result. It reads with the commands of `plain_acks`: if the user may not call one of
+-- them, the script ends before its first change.
 local function settle(i, verb, fence, argument, last, key)
   local lease, attempt, run_at, mark, waiting = read_record(redis.call('HMGET', leases, key)[1])
   local ours, result = lease == fence, 0
@@ -145,16 +147,17 @@ local function settle(i, verb, fence, argument, last, key)
   return result
 end
 
--- Returns those of some keys whose runs an ack merely ends: the lease is ours and lives, and no newer run is parked.
--- As a table: key -> 'with data' if the key's data goes too, else 'alone'.
+-- Returns which of some keys an ack simply ends: the lease is ours and lives, and no newer run is parked. As a table:
+-- key -> 'with data' if the key's data goes too, else 'alone'.
 local function plain_acks(fence, keys)
   local texts, ends = redis.call('HMGET', leases, unpack(keys)), redis.call('ZMSCORE', claimed, unpack(keys))
   local newer = has_data and redis.call('ZMSCORE', Q, unpack(keys))
-  local begins, found = fence .. ' ', {}
+  local found = {}
   for i, key in ipairs(keys) do
-    local text = texts[i]
-    if text and string.sub(text, 1, #begins) == begins and string.sub(text, -2) == ' -' and ends[i]
-       and tonumber(ends[i]) > ms then found[key] = newer and not newer[i] and 'with data' or 'alone' end
+    local lease, _, _, _, waiting = read_record(texts[i])
+    if lease == fence and not waiting and ends[i] and tonumber(ends[i]) > ms then
+      found[key] = newer and not newer[i] and 'with data' or 'alone'
+    end
   end
   return found
 end

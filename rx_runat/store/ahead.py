@@ -151,7 +151,7 @@ class AheadLine:
             self._is_in_transaction = rest.endswith(_OK)
             self._candidates = self._reader.read(replies[self._claims :], rest, self._is_in_transaction)
         if not received.endswith(self._end):  # an echo was refused, or MULTI
-            self._reader.note_refusal()
+            self._reader.pause_long()
         if self.to_take is None:
             return reply
         if not self._reader.note_taken(self.to_take, reply):

@@ -95,8 +95,8 @@ class CandidateReader:
         """Forget how large the first keys are, because somebody else may take them."""
         self._mean_size = -1
 
-    def note_refusal(self) -> None:
-        """Make a long pause: a permission may come back, and another primary may permit what this one forbids."""
+    def pause_long(self) -> None:
+        """Read none for a long time, and then try again: keys become smaller, and permissions come back."""
         self._pause = _LONGEST_PAUSE
 
     def commands_to_read(self, receipt: str, limit: int) -> tuple[list[Command], list[Command]]:
@@ -115,7 +115,7 @@ class CandidateReader:
         # them. A fifth of the room is a reserve, because the mean is another one each time.
         self._count = min(limit, 4 * CLAIM_BYTES // (5 * size) - limit) if size > 0 else limit
         if self._count <= _FEWEST:
-            self.note_refusal()
+            self.pause_long()
             return [], []
         self._samples = limit + self._count + 1  # the score of the last one is the bound of ZRANGE
         measure = self._run(MEASURE, self._watched, self._samples)
@@ -142,18 +142,18 @@ class CandidateReader:
             if isinstance(error, ErrorReply):
                 self._known.clear()
                 if not str(error).startswith("NOSCRIPT"):
-                    self.note_refusal()
+                    self.pause_long()
                 return None
         if not replies:
             return None
         self._known.add(MEASURE)
         now, due, wait, self._mean_size, self._below = replies[-1]
         if due and self._mean_size < 0:  # there are leases or data, or MEMORY is forbidden
-            self.note_refusal()
+            self.pause_long()
         if not self._reads:
             return Candidates(now, wait, 0, reply)
         if not has_begun:
-            self.note_refusal()
+            self.pause_long()
             return None
         return Candidates(now, wait, max(0, min(due, wire.count_of(reply) // 2)), reply)
 

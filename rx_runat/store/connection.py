@@ -191,11 +191,6 @@ def exchange(connection: Any, *command: Arg, pushed: bool = False) -> Any:
         pushed: True for a command whose reply is itself a push.
     """
     _send(connection, [command])
-    return receive(connection, pushed)
-
-
-def receive(connection: Any, pushed: bool = False) -> Any:
-    """Read the reply to the only command that was sent and not replied to. Arguments as for `exchange`."""
     try:
         reply = connection.read_response(push_request=pushed)
     except redis.ResponseError:

@@ -10,7 +10,6 @@ import pytest
 import redis
 
 from rx_runat import Refused, Unavailable
-from rx_runat.model.batch import Claimed
 from rx_runat.model.members import to_member
 from rx_runat.store.claimers import CLAIM, HAND_BACK, PlainClaimer
 from rx_runat.store.connect import connect
@@ -19,40 +18,18 @@ from rx_runat.store.keys import data_key, leases_key, receipt_key
 from rx_runat.store.receipts import RECEIPT_TTL_MS
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.store.request import new_token
+from tests.support.backlog import COUNT, PAST, plain_claimer, taken, waits, write
 from tests.support.permissions import WORKER, worker_url
 from tests.support.proxy import Proxy
 from tests.support.redis_content import ODD, entries
 from tests.support.servers import Server
 from tests.support.stores import Q
 
-PAST = 1_700_000_000_000
-COUNT = 1000
-
 
 @pytest.fixture
 def claimer(server: Server) -> Iterator[PlainClaimer]:
-    """A claimer on a real server."""
-    store = RedisStore(connect(server.url).client, Q)
-    claimer = store.plain_claimer()
-    yield claimer
-    while taken := claimer.close():
-        claimer.hand_back(taken)
-    store.close()
-
-
-def write(client: redis.Redis, count: int = COUNT, length: int = 0) -> dict[bytes, float]:
-    """Write so many due keys of different scores, some of them fractional; returns them in order."""
-    wrote = {f"k{n:06}".ljust(length, ".").encode(): PAST + n * 1.25 for n in range(count)}
-    client.zadd(Q, wrote)  # type: ignore[arg-type]
-    return wrote
-
-
-def waits(client: redis.Redis) -> dict[bytes, float]:
-    return dict(client.zrange(Q, 0, -1, withscores=True))  # type: ignore[arg-type]
-
-
-def taken(*claims: Claimed) -> dict[bytes, float]:
-    return {entry.key.encode(): float(entry.score) for claimed in claims for entry in entries(claimed)}
+    with plain_claimer(server.url) as claimer:
+        yield claimer
 
 
 def ask_too_late(claimer: PlainClaimer, client: redis.Redis) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -14,51 +14,20 @@ from rx_runat import OutcomeUnknown, Refused
 from rx_runat.model.batch import Claimed
 from rx_runat.store.candidates import CandidateReader
 from rx_runat.store.claimers import PlainClaimer
-from rx_runat.store.connect import connect
 from rx_runat.store.connection import DedicatedConnection
 from rx_runat.store.keys import data_key, leases_key
-from rx_runat.store.redis_store import RedisStore
+from tests.support.backlog import COUNT, PAST, plain_claimer, taken, waits, write
 from tests.support.permissions import WORKER, forbidden, worker_url
 from tests.support.redis_content import entries
 from tests.support.servers import Server
 from tests.support.stores import Q
 from tests.support.waiting import wait_until
 
-PAST = 1_700_000_000_000
-COUNT = 1000
-
 
 @pytest.fixture
 def claimer(server: Server) -> Iterator[PlainClaimer]:
-    """A claimer on a real server."""
-    yield from claimer_on(server.url)
-
-
-def claimer_on(url: str) -> Iterator[PlainClaimer]:
-    store = RedisStore(connect(url).client, Q)
-    claimer = store.plain_claimer()
-    yield claimer
-    while taken := claimer.close():
-        claimer.hand_back(taken)
-    store.close()
-
-
-def write(client: redis.Redis, count: int = COUNT, length: int = 0) -> dict[bytes, float]:
-    """Write so many due keys of different scores, some of them fractional; returns them in order."""
-    wrote = {f"k{n:06}".ljust(length, ".").encode(): PAST + n * 1.25 for n in range(count)}
-    client.zadd(Q, wrote)  # type: ignore[arg-type]
-    return wrote
-
-
-def waits(client: redis.Redis) -> dict[bytes, float]:
-    return dict(client.zrange(Q, 0, -1, withscores=True))  # type: ignore[arg-type]
-
-
-def taken(*claims: Claimed) -> dict[bytes, float]:
-    every = [entry for claimed in claims for entry in entries(claimed)]
-    found = {entry.key.encode("utf-8", "surrogateescape"): float(entry.score) for entry in every}
-    assert len(found) == len(every), "none comes twice"
-    return found
+    with plain_claimer(server.url) as claimer:
+        yield claimer
 
 
 def is_transaction(claimer: PlainClaimer) -> bool:
@@ -439,10 +408,10 @@ def test_7_a_closed_claimer_returns_what_a_transaction_took(claimer: PlainClaime
 @pytest.mark.parametrize("command", ["multi", "exec", "watch", "echo", "memory", "set", "zremrangebyrank", "unwatch"])
 def test_19_where_a_command_is_forbidden_every_key_comes_once(own_server: Server, command: str, when: str) -> None:
     """Those that scripts need as well are permitted again soon."""
-    with own_server.client() as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(own_server.client())
         wrote = write(client)
-        own = iter(claimer_on(worker_url(own_server)))
-        claimer = next(own)
+        claimer = stack.enter_context(plain_claimer(worker_url(own_server)))
         claims = drain(claimer) if when == "in the middle" else []
         with forbidden(client, command):
             for _ in range(5):
@@ -453,16 +422,15 @@ def test_19_where_a_command_is_forbidden_every_key_comes_once(own_server: Server
         assert list(taken(*claims)) == list(wrote)
         asked = client.acl_log()
         assert len(asked) < 6
-        next(own, None)
 
 
 @pytest.mark.parametrize("command", ["multi", "exec", "set", "zremrangebyrank"])
 def test_19_nothing_that_was_meant_for_a_transaction_is_done_without_it(own_server: Server, command: str) -> None:
     """A permission is lost, and an earlier key written, in the very moment when keys are to be taken."""
-    with own_server.client() as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(own_server.client())
         wrote = write(client)
-        own = iter(claimer_on(worker_url(own_server)))
-        claimer = next(own)
+        claimer = stack.enter_context(plain_claimer(worker_url(own_server)))
         claims = [claimer.claim(100, 100), claimer.claim(100, 100)]
 
         def forbid_and_write() -> None:
@@ -477,7 +445,6 @@ def test_19_nothing_that_was_meant_for_a_transaction_is_done_without_it(own_serv
         client.execute_command("ACL", "SETUSER", WORKER, "+@all")
         claims += [claimer.claim(COUNT), claimer.claim(COUNT), claimer.claim(COUNT)]
         assert taken(*claims) == wrote | {b"first": 1}
-        next(own, None)
 
 
 def test_a_server_that_forgot_the_scripts_is_told_them_again(claimer: PlainClaimer, client: redis.Redis) -> None:
@@ -493,14 +460,13 @@ def test_a_server_that_forgot_the_scripts_is_told_them_again(claimer: PlainClaim
 @pytest.mark.parametrize("policy", ["noeviction", "volatile-lru", "volatile-ttl"])
 def test_10_a_full_server_gives_all_keys(own_server: Server, policy: str) -> None:
     """It refuses the transaction, which writes a receipt, and permits the script, which frees memory first."""
-    with own_server.client() as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(own_server.client())
         wrote = write(client, 20_000)
         client.config_set("maxmemory-policy", policy)
-        own = iter(claimer_on(own_server.url))
-        claimer = next(own)
+        claimer = stack.enter_context(plain_claimer(own_server.url))
         claims = drain(claimer)
         client.config_set("maxmemory", client.info("memory")["used_memory"] - 50_000)
         while client.zcard(Q) or claimer.is_owed:
             claims.append(claimer.claim(100, 100))
         assert list(taken(*claims)) == list(wrote)
-        next(own, None)

@@ -20,6 +20,7 @@ awkward_values  values that misbehave, such as one whose repr raises
 
 stores          stores whose clock and whose connection a test controls
 failovers       a server whose place another one takes, which lacks what the former one did last
+backlog         due keys on a real server, and a claimer that takes them
 redis_content   what is in Redis, written and read without the store
 scripts         the Lua scripts, and what a server does when they run
 leases          the whole of Redis as a value, and states of leases that tests begin with

@@ -93,5 +93,6 @@ def test_a_restarted_kernel_is_shown_as_such_and_gets_no_messages(lab: Lab, brow
     browser.page.wait_for_timeout(3000)  # three looks of the view
     browser.shoot("restarted")
     assert "the kernel was restarted" in browser.state()
-    # JupyterLab drops what it asked for itself, such as another subshell, and says so.
-    assert [each for each in browser.errors if "Canceled future for create_subshell" not in each] == []
+    # JupyterLab drops what it asked for itself, such as another subshell or the debugger's state, and says so.
+    dropped = re.compile(r"Canceled future for (?!comm_)\w+ message before replies were done")
+    assert [each for each in browser.errors if not dropped.search(each)] == []

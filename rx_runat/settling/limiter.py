@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sized
 from typing import Generic, TypeVar
 
 from rx_runat.model.safe_log import unhandled
@@ -39,7 +39,7 @@ class Limiter(Generic[_T]):
 
     Attributes:
         threads: run what is served.
-        suspect: the one that is served, as it was named; None: none is.
+        suspect: the one that is served; None: none is.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Limiter(Generic[_T]):
         self._freed = freed
         self._lock = threading.Lock()  # guards the attributes below
         self._waiting: deque[_T] = deque()
-        self._suspects: deque[tuple[object, _T]] = deque()  # they wait, too
-        self.suspect: object | None = None
+        self._suspects: deque[_T] = deque()  # they wait, too
+        self.suspect: _T | None = None
         self._under_way = 0
         self._is_waking = False  # a thread is on its way to the next item
         self._is_stopped = False
@@ -80,33 +80,31 @@ class Limiter(Generic[_T]):
             - len(self._suspects)
         )
 
-    def put(self, item: _T, suspect: object | None = None) -> bool:
-        """Queue an item. Returns False after `stop`.
+    def put(self, items: Collection[_T], suspects: Collection[_T] = ()) -> bool:
+        """Queue items. Returns False after `stop`.
 
         Args:
-            item: the item.
-            suspect: names it, if it is not to be served beside another suspect.
+            items: in order.
+            suspects: those that are not to be served beside each other.
 
         Raises:
-            RuntimeError: no thread can be started; the item is not queued.
+            RuntimeError: no thread can be started, and none serves what waits; these items are not queued.
         """
         with self._lock:
             if self._is_stopped:
                 return False
-            if suspect is None:
-                self._waiting.append(item)
-            else:
-                self._suspects.append((suspect, item))
+            self._waiting += items
+            self._suspects += suspects
             wakes = not self._is_waking and self._wakes()
         if wakes:
             try:
                 self._wake()
             except BaseException:
                 with self._lock:
-                    if suspect is None:
+                    for item in items:
                         self._waiting.remove(item)
-                    else:
-                        self._suspects.remove((suspect, item))
+                    for item in suspects:
+                        self._suspects.remove(item)
                 raise
         return True
 
@@ -120,21 +118,17 @@ class Limiter(Generic[_T]):
             except RuntimeError as error:  # no thread can be started: the item waits for the next call
                 unhandled(error)
 
-    def pass_suspect(self, suspect: object) -> None:
+    def pass_suspect(self, suspect: _T) -> None:
         """Let the next suspect start beside this one, if this one is still served."""
         with self._lock:
             if self.suspect is suspect:
                 self.suspect = None
         self.start()
 
-    def release(self, suspect: object | None = None) -> None:
-        """Note the end of work that outlasted its call: another item may start.
-
-        Args:
-            suspect: as in `put`.
-        """
+    def release(self, item: _T) -> None:
+        """Note the end of work that outlasted its call: another item may start."""
         with self._lock:
-            if suspect is not None and self.suspect is suspect:
+            if self.suspect is item:
                 self.suspect = None
             goes_on = self._may_start()
             self._under_way -= not goes_on
@@ -146,10 +140,9 @@ class Limiter(Generic[_T]):
     def take_back(self, is_overdue: Callable[[_T], bool]) -> list[_T]:
         """Returns the waiting items that are overdue; they do not start any more."""
         with self._lock:
-            overdue = [item for _, item in self._suspects if is_overdue(item)]
-            overdue += [item for item in self._waiting if is_overdue(item)]
+            overdue = [item for item in (*self._suspects, *self._waiting) if is_overdue(item)]
             if overdue:
-                self._suspects = deque(each for each in self._suspects if not is_overdue(each[1]))
+                self._suspects = deque(item for item in self._suspects if not is_overdue(item))
                 self._waiting = deque(item for item in self._waiting if not is_overdue(item))
         return overdue
 
@@ -157,7 +150,7 @@ class Limiter(Generic[_T]):
         """Start nothing any more. Returns the items that waited."""
         with self._lock:
             self._is_stopped = True
-            waiting = [*(item for _, item in self._suspects), *self._waiting]
+            waiting = [*self._suspects, *self._waiting]
             self._suspects.clear()
             self._waiting.clear()
         return waiting
@@ -196,18 +189,16 @@ class Limiter(Generic[_T]):
         self._go_on()
 
     def _go_on(self) -> None:
-        suspect: object | None = None
+        item: _T | None = None
         while True:
             with self._lock:
-                if suspect is not None and self.suspect is suspect:
+                if item is not None and self.suspect is item:
                     self.suspect = None
                 if not self._may_start():
                     self._under_way -= 1
                     break
-                suspect = None
                 if self._suspects and self.suspect is None:
-                    suspect, item = self._suspects.popleft()
-                    self.suspect = suspect
+                    item = self.suspect = self._suspects.popleft()
                 else:
                     item = self._waiting.popleft()
                 wakes = not self._is_waking and self._wakes()  # for the next item, because this one may take long

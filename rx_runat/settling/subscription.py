@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 from reactivex import Observable
@@ -28,7 +29,7 @@ from rx_runat.settling.outcomes import MOST, Outcomes
 from rx_runat.settling.run import NO_LOOP
 from rx_runat.settling.threads import Pool
 from rx_runat.settling.work import Work
-from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.hot import Subscriber, subscribe_in_bulk
 from rx_runat.stream.lease_holder import Ack
 from rx_runat.stream.leases import LeaseManager, manager_of
 from rx_runat.stream.rendezvous import event_loop, running_loop
@@ -80,7 +81,7 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda assignment: self._limiter.release(assignment if assignment.is_suspect else None),
+            lambda assignment: self._limiter.release(assignment),
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
         self._limiter: Limiter[Assignment] = Limiter(
@@ -106,40 +107,62 @@ class Subscription:
             self._until_subscription.disposable = self._until.subscribe(
                 lambda _: self._end_in_order(), self._fail, scheduler=self._subscriber.scheduler
             )
-        self._upstream.disposable = claims.subscribe(
-            self._on_next,
-            lambda error: self._finish(partial(self._subscriber.fail, error)),
-            lambda: self._finish(self._subscriber.complete),
-            scheduler=self._subscriber.scheduler,
+
+        def fail(error: Exception) -> None:
+            self._finish(partial(self._subscriber.fail, error))
+
+        def complete() -> None:
+            self._finish(self._subscriber.complete)
+
+        self._upstream.disposable = subscribe_in_bulk(
+            cast("Observable[Any]", claims), self._on_next, self._on_all, fail, complete, self._subscriber.scheduler
         )
 
     def _on_next(self, value: Claim | list[Claim]) -> None:
-        claims = [value] if type(value) is Claim else self._checked(value)
-        if not claims or not self._open_claims(claims):
+        if type(value) is Claim:
+            self._take([[value]], is_list=False)
+        elif claims := self._checked(value):
+            self._take([claims], is_list=claims[0] is not value)
+
+    def _on_all(self, claims: list[Claim]) -> None:
+        """Take claims of one source, one by one."""
+        self._take([[claim] for claim in claims], is_list=False)
+
+    def _take(self, parts: list[list[Claim]], is_list: bool) -> None:
+        """Open claims, and queue work: each part is for one call of the user's function."""
+        claims = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+        leases = _by_manager(claims)
+        if not self._open_claims(leases):
             return
-        is_list = claims[0] is not value
+        manager = next(iter(leases))
+        now = manager.now()
+        early: list[Claim] = []
         try:
-            early: list[Claim] = []
-            ready: list[Claim] = []
-            is_suspect = False
-            for claim in claims:
-                lease = lease_of(claim)
-                manager_of(lease).renewals.renew(lease, self)
-                # The first claim of a source is made before the source knows that `settle` takes its claims, so its
-                # attempts count already; later ones should count only when the work begins. After a crash the key may
-                # be one whose work ended the process: it must be known as a suspect.
-                if claim.attempt > self.counts_up_to and lease.counts == "now":
-                    early.append(claim)
-                else:
-                    ready.append(claim)
-                    is_suspect = is_suspect or lease.counts == "suspect"
-            manager = manager_of(lease_of(claims[0]))
-            assignment = Assignment(ready, is_list, manager, manager.now(), is_suspect)
-            is_queued = bool(ready) and self._limiter.put(assignment, assignment if is_suspect else None)
+            for each, own in leases.items():
+                each.renewals.renew(own, self)
+            waiting: list[Assignment] = []
+            suspects: list[Assignment] = []
+            for part in parts:
+                is_suspect = False
+                ready = part
+                for claim in part:
+                    counts = lease_of(claim).counts
+                    if counts == "suspect":
+                        is_suspect = True
+                    # The first claim of a source is made before the source knows that `settle` takes its claims, so
+                    # its attempts count already; later ones should count only when the work begins. After a crash the
+                    # key may be one whose work ended the process: it must be known as a suspect.
+                    elif counts == "now" and claim.attempt > self.counts_up_to:
+                        early.append(claim)
+                        ready = [other for other in ready if other is not claim]
+                if ready:
+                    queued = suspects if is_suspect else waiting
+                    queued.append(Assignment(ready, is_list, manager, now, is_suspect))
+            is_queued = self._limiter.put(waiting, suspects)
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
-            for claim in claims:
-                lease = lease_of(claim)
-                manager_of(lease).renewals.release(lease, self)
+            for each, own in leases.items():
+                for lease in own:
+                    each.renewals.release(lease, self)
             self._claims_ended(len(claims))
             raise
         for claim in early if is_queued else claims:
@@ -158,29 +181,21 @@ class Subscription:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
         self._fail(_no_claim(stranger))
         claims = _once(_claims_in(value))
-        if claims and self._open_claims(claims):
+        if claims and self._open_claims(_by_manager(claims)):
             for claim in claims:
                 self._settle(claim, Decision("back"))
 
-    def _open_claims(self, claims: list[Claim]) -> bool:
+    def _open_claims(self, leases: dict[LeaseManager, list[Lease]]) -> bool:
         """Count claims as open. Returns False if the stream ends already; then they go back."""
-        manager = manager_of(lease_of(claims[0]))
-        if len(claims) == 1:
-            with self._lock:
-                if manager in self._managers and not self._is_ending:  # nearly always
-                    self._open += 1
-                    return True
-        managers = list(dict.fromkeys(manager_of(lease_of(claim)) for claim in claims))
         with self._lock:
             is_over = self._is_ending
-            new = [] if is_over else [manager for manager in managers if manager not in self._managers]
+            new = [] if is_over else [manager for manager in leases if manager not in self._managers]
             for manager in new:
                 self._add(manager)
             if not is_over:
-                self._open += len(claims)
+                self._open += sum(map(len, leases.values()))
         if is_over:  # they were on their way while the stream ended: our threads are gone, or soon will be
-            for manager in managers:
-                own = [lease for lease in map(lease_of, claims) if lease.manager is manager]
+            for manager, own in leases.items():
                 try:
                     manager.settle([(lease, "back", "") for lease in own])  # one that is refused ends by itself
                 except StoreError:
@@ -402,6 +417,15 @@ def _claims_in(value: object) -> list[Claim]:
     if isinstance(value, (list, tuple)):
         return [claim for each in cast("Iterable[object]", value) for claim in _claims_in(each)]
     return [value] if isinstance(value, Claim) else []
+
+
+def _by_manager(claims: list[Claim]) -> dict[LeaseManager, list[Lease]]:
+    """Returns the leases of claims, at least one, by who manages them: more than one if queues are merged."""
+    leases = list(map(lease_of, claims))
+    managers = set(map(manager_of, leases))
+    if len(managers) == 1:  # nearly always
+        return {managers.pop(): leases}
+    return {manager: [lease for lease in leases if lease.manager is manager] for manager in map(manager_of, leases)}
 
 
 def _once(claims: list[Claim]) -> list[Claim]:

@@ -46,7 +46,10 @@ class Delivery:
         size: how many keys were claimed.
         keys: those that were neither given nor taken by `rest`.
         left: those that nobody received. The hold appends to it.
+        is_bulk: True if a subscriber that takes many in one call may have all keys at once.
     """
+
+    is_bulk = False  # a plain key that was not given when the time is over, or nobody subscribes, is to go back
 
     def __init__(self, claimed: Claimed | Leased) -> None:
         self._claimed = claimed
@@ -72,6 +75,9 @@ class Delivery:
             if present is not subscribers.present:  # somebody left meanwhile
                 continue
             only = present[0] if len(present) == 1 else None  # nearly always, so its on_next is called directly
+            if only and only.on_all and self.is_bulk:
+                self._give_in_bulk(only.on_all, keep, partial(_remove, subscribers, only))
+                continue
             give = only.on_next if only else partial(_give_all, subscribers, present)
             if is_over is not None:
                 give = partial(self._give_in_time, give, keep, is_over)
@@ -85,6 +91,16 @@ class Delivery:
                 keep(self.entries([key]))
                 if only:
                     _remove(subscribers, only, error)
+
+    def _give_in_bulk(
+        self, give: Callable[[list[Any]], object], keep: Keep, failed: Callable[[BaseException], None]
+    ) -> None:
+        keys = list(self.keys)
+        try:
+            give(keys)
+        except BaseException as error:
+            keep(self.entries(keys))
+            failed(error)
 
     def _give_in_time(
         self, give: Callable[[Any], object], keep: Keep, is_over: Callable[[], bool], key: object

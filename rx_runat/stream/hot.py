@@ -41,14 +41,16 @@ class Subscriber(Generic[_T]):
         on_error: for the error that ends the stream; None if the user gave none.
         on_completed: for the end of the stream.
         scheduler: of the subscription; if it is an asyncio one, all three run on its event loop.
+        on_all: as in `subscribe_in_bulk`; None: values come one by one.
 
     Attributes:
+        on_all: as above; None, too, if an event loop takes the values.
         left: called, from any thread, when a source gives it no more values; perhaps more than once.
     """
 
     __slots__ = (
         *("_joiner", "_loop_handler", "_on_completed", "_on_error", "_subscribed"),
-        *("handler", "left", "on_next", "scheduler"),
+        *("handler", "left", "on_all", "on_next", "scheduler"),
     )
 
     def __init__(
@@ -57,6 +59,7 @@ class Subscriber(Generic[_T]):
         on_error: Callable[[Exception], object] | None = None,
         on_completed: Callable[[], object] | None = None,
         scheduler: abc.SchedulerBase | None = None,
+        on_all: Callable[[list[_T]], object] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.left: Callable[[], object] = _nothing
@@ -68,9 +71,11 @@ class Subscriber(Generic[_T]):
         self._on_completed = on_completed
         self._loop_handler: LoopHandler[_T] | None = None
         loop = event_loop(scheduler)
+        self.on_all = on_all
         if loop is not None:
             self._loop_handler = LoopHandler(loop, self.handler)
             self.on_next = self._loop_handler.on_next
+            self.on_all = None
 
     def note_join(self) -> None:
         """Note that this thread is inside the `subscribe` of this subscriber; see `wait_until_subscribed`."""
@@ -266,10 +271,37 @@ class Hot(Observable[_T]):
         for name, callback in (("on_next", on_next), ("on_error", on_error), ("on_completed", on_completed)):
             refuse_unrun(name, callback)
         subscriber = Subscriber(cast("abc.OnNext[_T] | None", on_next), on_error, on_completed, scheduler)
+        return end_if_interrupted(self._join(subscriber), on_next, on_completed)
+
+    def _join(self, subscriber: Subscriber[_T]) -> abc.DisposableBase:
         publisher = self._publisher
         publisher.join(subscriber)
-        subscription = Disposable(only_here(lambda: publisher.leave(subscriber)))
-        return end_if_interrupted(subscription, on_next, on_completed)
+        return Disposable(only_here(lambda: publisher.leave(subscriber)))
+
+
+def subscribe_in_bulk(
+    stream: Observable[_T],
+    on_next: abc.OnNext[_T],
+    on_all: Callable[[list[_T]], object],
+    on_error: abc.OnError,
+    on_completed: abc.OnCompleted,
+    scheduler: abc.SchedulerBase | None,
+) -> abc.DisposableBase:
+    """Subscribe a part of this package that takes many values in one call, where the stream has many.
+
+    Args:
+        stream: a `Hot`; any other Observable calls `on_next` alone.
+        on_next: called where values come one by one.
+        on_all: called with at least one value, in order. It calls no code of the user's. If it raises, none was
+            received.
+        on_error: as in `Hot.subscribe`, as are the other two.
+        on_completed: likewise.
+        scheduler: likewise.
+    """
+    if isinstance(stream, Hot):
+        hot: Hot[Any] = stream
+        return hot._join(Subscriber(on_next, on_error, on_completed, scheduler, on_all))  # pyright: ignore[reportPrivateUsage]
+    return stream.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
 
 def _has_ended(on_error: Callable[[Exception], object]) -> bool:

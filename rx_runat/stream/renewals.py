@@ -7,6 +7,7 @@ renewed  .           r           r           r      every third of a lease, so o
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from reactivex.disposable import SingleAssignmentDisposable
 
@@ -43,13 +44,13 @@ class Renewals:
         self._plan: SingleAssignmentDisposable | None = None  # of the next renewal, or of the one under way
         self._is_renewing = False
 
-    def renew(self, lease: Lease, holder: LeaseHolder) -> None:
-        """Renew a lease from now on, until the holder releases it or it is lost."""
+    def renew(self, leases: Iterable[Lease], holder: LeaseHolder) -> None:
+        """Renew leases from now on, until the holder releases them or they are lost."""
         kept = self._kept.get(holder)
         if kept is None:
             kept = self._kept.setdefault(holder, {})
-        kept[lease] = None
-        if self._plan is None:  # whoever resets `_plan` looks at `_kept` after that, so this lease is not missed
+        kept.update(dict.fromkeys(leases))
+        if self._plan is None:  # whoever resets `_plan` looks at `_kept` after that, so these are not missed
             with self._lock:
                 if self._plan is None:
                     self._plan_next(self._period)

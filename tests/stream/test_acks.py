@@ -90,7 +90,7 @@ class Leases:
 
     def keep(self, key: str, holder: Holder | None = None) -> Lease:
         lease = self.lease(key)
-        self.renewals.renew(lease, holder or self.holder)
+        self.renewals.renew([lease], holder or self.holder)
         return lease
 
     def ack(self, key: str, then: Callable[[int | None], None], more: bool = False) -> None:
@@ -243,7 +243,7 @@ def test_a_lease_is_renewed_for_as_long_as_one_holder_keeps_it(make_leases: Call
     manager.allowed.release(10_000)
     other = Holder()
     lease = leases.keep("a", leases.holder)
-    leases.renewals.renew(lease, other)
+    leases.renewals.renew([lease], other)
     leases.renewals.release(lease, leases.holder)
     wait_until(lambda: ["a"] in manager.calls, "it is renewed")
     manager.gone.add("a")

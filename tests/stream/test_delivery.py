@@ -96,3 +96,40 @@ def test_where_no_other_thread_takes_the_rest_the_deliverer_does() -> None:
     assert got == KEYS[:5]
     assert [entry.key for entry in kept] == KEYS[5:]
     assert not delivery.goes_on
+
+
+class Bulk(Delivery):
+    is_bulk = True
+
+
+def test_a_claim_that_may_be_taken_in_bulk_is_one_call_for_who_can() -> None:
+    calls: list[object] = []
+    subscriber = Subscriber[str](calls.append, on_all=calls.append)
+    kept: list[Entry] = []
+    delivery = Bulk(Claimed(KEYS, SCORES, 0, None))
+    delivery.give(Present(subscriber), kept.extend, None)  # type: ignore[arg-type]
+    assert calls == [KEYS]
+    assert kept == []
+    assert delivery.given == 1000
+
+
+def test_if_that_call_raises_nothing_was_received_and_the_subscriber_ends() -> None:
+    errors: list[Exception] = []
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    subscriber = Subscriber[str](fail, errors.append, on_all=fail)
+    subscribers, kept = Present(subscriber), list[Entry]()
+    Bulk(Claimed(KEYS, SCORES, 0, None)).give(subscribers, kept.extend, None)  # type: ignore[arg-type]
+    assert kept == list(map(Entry, KEYS, SCORES))
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert subscribers.present == ()
+
+
+@pytest.mark.parametrize("delivery", [Delivery, Bulk])
+def test_plain_keys_and_keys_for_several_subscribers_come_one_by_one(delivery: type[Delivery]) -> None:
+    calls: list[object] = []
+    present = [Subscriber[str](calls.append, on_all=calls.append) for _ in range(1 + delivery.is_bulk)]
+    delivery(Claimed(KEYS, SCORES, 0, None)).give(Present(*present), [].extend, None)  # type: ignore[arg-type]
+    assert calls == [key for key in KEYS for _ in present]

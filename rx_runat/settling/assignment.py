@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from rx_runat.model.claim import Claim, Lease, lease_of
 from rx_runat.stream.leases import LeaseManager, manager_of
+
+_counts_of = attrgetter("_lease.counts")  # faster than a loop over `lease_of`
 
 
 class Assignment:
@@ -20,26 +23,23 @@ class Assignment:
         manager: of the first one's lease. Its clock, its scheduler and its monitor count for this work, also if claims
             of several queues were merged into a list.
         since: when they came, in seconds of that clock.
-        is_suspect: True if one of the keys perhaps killed its process before.
 
     Attributes:
         claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
             Perhaps none is left.
-        is_suspect: as above. It stays as it is when that claim is left out: the limiter knows this work as a suspect
-            until its end.
+        is_suspect: True if one of the keys perhaps killed its process before. It stays as it is when that claim is left
+            out: the limiter knows this work as a suspect until its end.
         manager: as above.
         since: as above.
     """
 
     __slots__ = ("_came", "_is_list", "claims", "is_suspect", "manager", "since")
 
-    def __init__(
-        self, claims: list[Claim], is_list: bool, manager: LeaseManager, since: float, is_suspect: bool
-    ) -> None:
+    def __init__(self, claims: list[Claim], is_list: bool, manager: LeaseManager, since: float) -> None:
         self.claims = self._came = claims
         self.manager = manager
         self.since = since
-        self.is_suspect = is_suspect
+        self.is_suspect = "suspect" in map(_counts_of, claims)
         self._is_list = is_list
 
     @property

@@ -129,36 +129,26 @@ class Subscription:
         self._take([[claim] for claim in claims], is_list=False)
 
     def _take(self, parts: list[list[Claim]], is_list: bool) -> None:
-        """Open claims, and queue work: each part is for one call of the user's function."""
+        """Open claims, and queue the work: each part is for one call of the user's function."""
         claims = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
         leases = _by_manager(claims)
         if not self._open_claims(leases):
             return
+        # The first claim of a source is made before the source knows that `settle` takes its claims, so its attempts
+        # count already; later ones should count only when the work begins. After a crash the key may be one whose work
+        # ended the process: it must be known as a suspect.
+        early = [claim for claim in claims if claim.attempt > self.counts_up_to and lease_of(claim).counts == "now"]
+        if early:
+            too_early = set(map(lease_of, early))
+            parts = [[claim for claim in part if lease_of(claim) not in too_early] for part in parts]
         manager = next(iter(leases))
         now = manager.now()
-        early: list[Claim] = []
         try:
             for each, own in leases.items():
                 each.renewals.renew(own, self)
-            waiting: list[Assignment] = []
-            suspects: list[Assignment] = []
-            for part in parts:
-                is_suspect = False
-                ready = part
-                for claim in part:
-                    counts = lease_of(claim).counts
-                    if counts == "suspect":
-                        is_suspect = True
-                    # The first claim of a source is made before the source knows that `settle` takes its claims, so
-                    # its attempts count already; later ones should count only when the work begins. After a crash the
-                    # key may be one whose work ended the process: it must be known as a suspect.
-                    elif counts == "now" and claim.attempt > self.counts_up_to:
-                        early.append(claim)
-                        ready = [other for other in ready if other is not claim]
-                if ready:
-                    queued = suspects if is_suspect else waiting
-                    queued.append(Assignment(ready, is_list, manager, now, is_suspect))
-            is_queued = self._limiter.put(waiting, suspects)
+            work = [Assignment(part, is_list, manager, now) for part in parts if part]
+            suspects = [each for each in work if each.is_suspect]
+            is_queued = self._limiter.put([each for each in work if not each.is_suspect], suspects)
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
             for each, own in leases.items():
                 for lease in own:

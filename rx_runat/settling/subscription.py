@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,13 +13,13 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, StoreError
 from rx_runat.model.batch import REFUSED
-from rx_runat.model.checks import show
 from rx_runat.model.claim import LOST, Claim, Lease, lease_of
 from rx_runat.model.forks import renew_in_child
 from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import unhandled
+from rx_runat.settling.arrivals import by_manager, claims_in, stranger_in
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.backlog import Backlog
 from rx_runat.settling.decision import Decision, Policy
@@ -121,8 +120,10 @@ class Subscription:
     def _on_next(self, value: Claim | list[Claim]) -> None:
         if type(value) is Claim:
             self._take([[value]], is_list=False)
-        elif claims := self._checked(value):
-            self._take([claims], is_list=claims[0] is not value)
+        elif (stranger := stranger_in(value)) is not None:
+            self._refuse(value, stranger)
+        elif claims := claims_in(value):  # none, if it was an empty list
+            self._take([claims], is_list=isinstance(value, list))
 
     def _on_all(self, claims: list[Claim]) -> None:
         """Take claims of one source, one by one."""
@@ -131,7 +132,7 @@ class Subscription:
     def _take(self, parts: list[list[Claim]], is_list: bool) -> None:
         """Open claims, and queue the work: each part is for one call of the user's function."""
         claims = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-        leases = _by_manager(claims)
+        leases = by_manager(claims)
         if not self._open_claims(leases):
             return
         # The first claim of a source is made before the source knows that `settle` takes its claims, so its attempts
@@ -158,20 +159,11 @@ class Subscription:
         for claim in early if is_queued else claims:
             self._settle(claim, Decision("back"))
 
-    def _checked(self, value: object) -> list[Claim]:
-        """Returns the claims that came, each once; none if a stranger came, or was in the list."""
-        came = cast("list[object]", value) if isinstance(value, list) else [value]
-        for each in came:
-            if not isinstance(each, Claim):
-                self._refuse(came, each)
-                return []
-        return _once(cast("list[Claim]", came))
-
-    def _refuse(self, value: object, stranger: object) -> None:
+    def _refuse(self, value: object, stranger: InvalidSetting) -> None:
         """Something came that holds a stranger: the stream ends, and the claims beside it go back."""
-        self._fail(_no_claim(stranger))
-        claims = _once(_claims_in(value))
-        if claims and self._open_claims(_by_manager(claims)):
+        self._fail(stranger)
+        claims = claims_in(value)
+        if claims and self._open_claims(by_manager(claims)):
             for claim in claims:
                 self._settle(claim, Decision("back"))
 
@@ -400,34 +392,3 @@ class Subscription:
             for leave in self._leave:
                 leave()
             self._over.set()
-
-
-def _claims_in(value: object) -> list[Claim]:
-    """Returns the claims in lists and tuples, however deep."""
-    if isinstance(value, (list, tuple)):
-        return [claim for each in cast("Iterable[object]", value) for claim in _claims_in(each)]
-    return [value] if isinstance(value, Claim) else []
-
-
-def _by_manager(claims: list[Claim]) -> dict[LeaseManager, list[Lease]]:
-    """Returns the leases of claims, at least one, by who manages them: more than one if queues are merged."""
-    leases = list(map(lease_of, claims))
-    managers = set(map(manager_of, leases))
-    if len(managers) == 1:  # nearly always
-        return {managers.pop(): leases}
-    return {manager: [lease for lease in leases if lease.manager is manager] for manager in map(manager_of, leases)}
-
-
-def _once(claims: list[Claim]) -> list[Claim]:
-    """Returns the claims without repetitions: one lease ends once, and has one outcome."""
-    return list({lease_of(claim): claim for claim in claims}.values())
-
-
-def _no_claim(value: object) -> InvalidSetting:
-    hint = ""
-    if inspect.iscoroutine(value):
-        value.close()  # else Python warns that nobody awaited it
-        hint = "; an operator before it has an `async def`: give that to settle as its work"
-    return InvalidSetting(
-        f"settle takes claims, as `queue.claims()` gives them, or lists of them; got {show(value)}{hint}"
-    )

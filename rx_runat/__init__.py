@@ -22,8 +22,11 @@ In asyncio, `queue.aio` and `claim.aio` have the verbs as coroutines; `await` a 
 order with `settle(work, until=signals())`.
 
 Each module or folder of this list is a layer. A layer imports only from layers above it in this list; `store` and
-`stream` never import from each other. Each folder's docstring is its map, such as `help(rx_runat.stream)`. The README
-has a "Map of the code", with the ways through it, and a "Glossary" of the words that the documentation uses.
+`stream` never import from each other. Each folder's docstring is its map, such as `help("rx_runat.stream")`. The README
+has a "Map of the code", with the ways through it, and a "Glossary" of the words that the documentation uses. Some of
+these docstrings also tell what users of one subject need: `help("rx_runat.store")` of servers, failovers and managed
+services, `help("rx_runat.ui")` of the page, `help("rx_runat.otel")` of metrics and traces, `help("rx_runat.notebook")`
+of pictures, and `help("rx_runat.errors")` of what can go wrong.
 """
 
 from rx_runat.errors import (

@@ -18,8 +18,12 @@ milliseconds (1700000000000ms)"""
 
 _EPILOG = f"""\
 {_WHEN}; a line may also be {{"runAt": <epoch ms>, "key": <str>, "data": <any JSON value>}},
-where "data" may be left out. With --json, only a key that has data prints "data". Exit status: 0; 1 if a line or the
-queue failed; 2 for wrong usage.
+where "data" may be left out. With --json, only a key that has data prints "data". Empty keys, which other clients may
+schedule, and keys that hold a newline need --json. Exit status: 0; 1 if a line or the queue failed; 2 for wrong usage.
+
+The command ends when every key that it scheduled has come out; with --follow it stays. A key counts as printed when the
+reader of a pipe has taken its line: after `| head -1`, Ctrl-C or SIGTERM, all others are in the queue again. If the
+reader has read nothing for half a second, the line counts as printed and stays in the pipe.
 
   printf 'last +0.56\\nmiddle +0.41\\nfirst +0.33\\n' | rx-runat
   rx-runat schedule mail +10m --data '{{"to": "ann"}}' --redis redis://localhost:6379
@@ -87,8 +91,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "stats", "print the queue in numbers", _STATS).add_argument(
         "--watch",
         action="store_true",
-        help="print a line a second, until stopped; on a terminal, without --json and with the extra `watch` "
-        "installed: a table of the numbers and the next keys, which stays in its place",
+        help="print a line a second, until stopped, also through outages; on a terminal, without --json and with the "
+        "extra `watch` installed: a table of the numbers and the next keys, which stays in its place",
     )
     _add(commands, "cancel", "take keys out of the schedule", _CANCEL).add_argument("keys", nargs="+", metavar="KEY")
     _add_dead(commands)

@@ -15,8 +15,9 @@ It needs the extra `ui`.
 UI_EPILOG = """\
 The command prints the address of the page. On loopback, everybody who has an account on this machine can look at it.
 --actions, and a host that is not loopback, want a token: it is part of the printed address, and each start makes
-another one, unless $RX_RUNAT_UI_TOKEN holds one. The page is not encrypted: off loopback, put a proxy with TLS in front
-of it, which passes the Host header on.
+another one, unless $RX_RUNAT_UI_TOKEN holds one. A cookie keeps it, which the browser also sends to other ports of the
+same host. The page is not encrypted: off loopback, put a proxy with TLS in front of it, which passes the Host header
+on.
 """
 
 

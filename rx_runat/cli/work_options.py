@@ -12,8 +12,9 @@ from rx_runat.settling.again import cron, every
 
 WORK = """\
 Work on keys as they fall due, by a function or by a command. The key of a claim whose work fails comes again after a
-backoff, and goes to the dead letters after the last attempt. SIGTERM and SIGINT let the work under way end; a second
-one ends the worker at once, and what it had begun comes again when its lease ends.
+backoff, and goes to the dead letters after the last attempt. The first SIGTERM or SIGINT begins no new work and lets
+the work under way end; a second one ends the worker and its commands at once, and what was begun comes again when its
+lease ends. Signals within 0.2 s of the first one are taken for copies of it, as `timeout` sends them.
 
   rx-runat work app.jobs:send --redis redis://localhost:6379
   rx-runat work --exec './send.sh -- {}' --timeout 30s
@@ -23,13 +24,20 @@ function on an event loop, and an Observable may be returned. The current direct
 
 --exec runs no shell: CMD is split into words once, and a word that is {} becomes the key, which also stands in
 $RX_RUNAT_KEY. The data of the key is the standard input, as JSON: null if it has none. Status 0 is success; of any
-other, the last line of standard error is the reason. Mind that CMD may read a key that begins with - as an option:
-most commands take all that follows -- as it is. A key with a NUL cannot be a word, and goes to the dead letters.
+other, the last line of standard error is the reason. All lines of it are in the log. On --timeout, and when the lease
+is lost, the process group of CMD gets SIGTERM, and 2 s later SIGKILL. After a kill -9 of the worker itself, CMD goes
+on. Mind that CMD may read a key that begins with - as an option: most commands take all that follows -- as it is. A key
+with a NUL cannot be a word, and goes to the dead letters.
 """
 
 WORK_EPILOG = """\
 DURATION is seconds (30, 0.5) or has units (500ms, 30s, 1h30m, 1d). Exit status: 0 after an orderly end; 1 if the
-stream failed; 2 for wrong usage, or a NAME that is not there; 130 after a second signal.
+stream failed, or the module of NAME raised; 2 for wrong usage, or a NAME that is not there; 130 after a second signal.
+
+The log goes to standard error, and so does that of your own code. With --log-json a line that tells an outcome has key,
+attempt, verdict, seconds and lateness. Use /healthz as a readiness check: an outage of Redis shows there, and heals by
+itself, so a liveness check would kill a worker that would go on. OTEL_METRICS_EXPORTER and OTEL_TRACES_EXPORTER name
+where metrics and traces go (extra otel, and an SDK).
 """
 
 
@@ -54,7 +62,8 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
         type=_duration,
         metavar="DURATION",
         help="work that takes longer fails: a coroutine or an Observable is cancelled, the process group of a command "
-        "is ended; a plain function cannot be, and goes on beside its next attempt. default: none",
+        "is ended; a plain function cannot be: it goes on, perhaps beside its next attempt, and its thread is replaced."
+        " default: none",
     )
     parser.add_argument(
         "--again",

@@ -17,6 +17,14 @@ distribution  draws how late keys came, as SVG
 fresh         run a cell twice, and have one subscription
 cards         the rich forms of queues, jobs, claims and dead letters, as HTML
 display       shows pictures below a cell, and gives output back to its cell; the only file that imports IPython
+
+Looking takes no keys. Where Jupyter displays a timeline again, in a later cell, it is a still of that moment; in marimo
+it is live there, too.
+
+In a notebook, `await` a pipeline instead of calling `.run()`, which keeps the kernel busy while it waits. If you
+interrupt either of them, it leaves, and its keys go back. Two exceptions: ipykernel ends an `await` when its event loop
+has something to do next, such as the next key; and behind `ops.share` an interrupted `.run()` stays subscribed and
+takes keys until the queue is stopped, as `fresh("queue", RunAt, ...)` does when its cell runs again.
 """
 
 from rx_runat.notebook.fresh import fresh

@@ -44,6 +44,11 @@ They have the same attributes, and besides `messaging.message.id`, the key, or `
 process span of one claim also has `messaging.rx_runat.attempt` and `messaging.rx_runat.lateness`. Keys stand on spans
 only. A claim has no span, because nobody asks for it. No trace goes from the process that schedules to the one that
 works, because all that Redis holds of a job is yours: to link the two, schedule `data` with a `traceparent` in it.
+
+`instrument(queue)` is for programs of your own, which choose the SDK and the exporter; the README has a whole file for
+Prometheus, and what to alert on. `rx-runat work` needs no code: with `OTEL_METRICS_EXPORTER=prometheus` it serves port
+9464, on loopback. Any exporter can be named so, and one for spans by `OTEL_TRACES_EXPORTER`, if it is installed
+together with the SDK. One process that shows the gauges of a queue is enough.
 """
 
 try:

@@ -61,9 +61,10 @@ def app(
 
     Who may look: without a token, everybody on this machine; if it has several users, each of them. Then a request is
     refused if it comes from another address than loopback, whatever host it names. With a token, who opened
-    `./?token=...` once; a cookie keeps it. There is one token, for looking and for acting. The page is encrypted if its
-    server is (TLS); else whoever sees the traffic sees the token. A server or proxy that logs the addresses of
-    requests, as uvicorn does by default, logs `./?token=...` with the token.
+    `./?token=...` once; a cookie keeps it, which the browser sends to other ports of the same host, too. There is one
+    token, for looking and for acting. The page is encrypted if its server is (TLS); else whoever sees the traffic sees
+    the token. A server or proxy that logs the addresses of requests, as uvicorn does by default, logs `./?token=...`
+    with the token.
 
     Delivery:    a viewer who is slow, or whose network is, loses frames, and gets the latest one next.
     Clock:       Redis's; the viewer's clock only shows moments in its time zone.

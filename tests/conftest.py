@@ -21,7 +21,7 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream import hold_timer
 from rx_runat.testing import Faults
-from tests.support import teardown_limit
+from tests.support import hidden_telemetry, teardown_limit
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, program
 from tests.support.stores import Clock, FlakyClient
@@ -31,7 +31,12 @@ pytest_runtest_teardown = teardown_limit.pytest_runtest_teardown
 pytest_unconfigure = teardown_limit.pytest_unconfigure
 
 # Two hundred processes import the package: the first one compiles it for all, though container images often forbid it.
+# The tests themselves are compiled for the next run: that takes two seconds, most of them for the asserts.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+hidden_telemetry.hide()
+collect_ignore = ["support/no_telemetry"]
 
 # No test trusts an authority of the system, whose certificates each connection with TLS would read for 25 ms.
 ssl.SSLContext.set_default_verify_paths = lambda context: None  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from rx_runat import Job, RunAt
 from rx_runat.cli import work
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.store.keys import claimed_key, leases_key
+from tests.support import hidden_telemetry
 from tests.support.cli_worker import working
 from tests.support.command import MODULE, environment
 from tests.support.servers import Server
@@ -244,6 +245,7 @@ def test_it_is_measured_where_the_environment_asks_for_it(
     server: Server, queue: RunAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenTelemetry's own variables: spans go to standard output."""
+    hidden_telemetry.show(monkeypatch)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")

@@ -40,6 +40,7 @@ signals         processes that Ctrl-C ends, wherever the tests run
 command         `rx-runat` as a process
 cli_worker      `rx-runat work` as a process, and the functions that it works with
 telemetry       metrics and spans of OpenTelemetry, collected in memory
+hidden_telemetry   OpenTelemetry's SDK, hidden from the processes that tests start
 scenes          what snapshots and claims put into a picture
 overprint       what of an SVG picture stands on something else, or outside of the picture
 colors          how colours look: contrast, distance, and what the colour-blind see of them

@@ -62,7 +62,7 @@ class AtOnce(RedisClient):
             both.eval(script[0].body, *script[1:])
             return both.execute()[1]
 
-leased = RedisStore(AtOnce(connect({server.url!r}).client.route, ""), {Q!r}).leasing_claimer(300).claim(1)
+leased = RedisStore(AtOnce(connect({server.url!r}).client.route, ""), {Q!r}).leasing_claimer(150).claim(1)
 print(*leased.keys, leased.deadline, flush=True)
 sys.stdin.readline()
 """

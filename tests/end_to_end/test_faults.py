@@ -36,13 +36,13 @@ def test_a_full_server_lets_keys_out_and_back(own_server: Server) -> None:
 
 
 def test_a_frozen_server_is_an_outage_that_is_survived(own_server: Server) -> None:
-    settings = {"socket_timeout": 0.2}
+    settings = {"socket_timeout": 0.1}
     with RunAt(own_server.client(**settings), interval=0.05) as queue:
         got: list[str] = []
         notices: list[StoreError] = []
         queue.errors.subscribe(notices.append)
         queue.subscribe(got.append)
-        queue.schedule("a", timedelta(seconds=0.5))
+        queue.schedule("a", timedelta(seconds=0.2))
         own_server.freeze()
         wait_until(lambda: notices, "the outage is reported")
         own_server.thaw()

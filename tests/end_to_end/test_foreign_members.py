@@ -178,6 +178,6 @@ def test_20_the_command_prints_foreign_members(server: Server, client: redis.Red
     assert [each["key"] for each in shown] == ["", "\udcff", "a"]
     assert run(*at, "cancel", "").returncode == 0
     client.zadd(Q, {"": 1})
-    followed = run(*at, feed=b"z +0.3\n")
+    followed = run(*at, feed=b"z +0.05\n")
     assert (followed.stdout.splitlines(), followed.stderr) == ([b"", b"\xff", b"a", b"z"], b"")
     assert client.zcard(Q) == 0

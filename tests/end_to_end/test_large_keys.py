@@ -284,7 +284,7 @@ def test_pieces_that_are_cut_bring_the_same_keys(
     """One cut at any reply, then another one at any of those that follow: the last ones find all pieces whole."""
     for first in range(2):
         for second in range(5):
-            receive_all_with_cuts(way, make(proxy.url, interval=0.05), proxy, client, sizes, [first, second])
+            receive_all_with_cuts(way, make(proxy.url, interval=0.01), proxy, client, sizes, [first, second])
 
 
 @both

@@ -26,8 +26,8 @@ def test_actions_come_in_the_order_of_their_times_on_one_thread() -> None:
         got.append((str(state), threading.current_thread().name))
 
     began = loop.now  # one base for both: a busy host may pause this thread between the two lines
-    loop.schedule_absolute(began + timedelta(seconds=0.2), note, "second")
-    loop.schedule_absolute(began + timedelta(seconds=0.1), note, "first")
+    loop.schedule_absolute(began + timedelta(seconds=0.04), note, "second")
+    loop.schedule_absolute(began + timedelta(seconds=0.02), note, "first")
     loop.schedule_absolute(began, note, "at once")
     wait_until(lambda: len(got) == 3, "all ran")
     assert got == [("at once", "a loop"), ("first", "a loop"), ("second", "a loop")]

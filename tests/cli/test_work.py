@@ -80,7 +80,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_begun_comes_again(
     second: signal.Signals, server: Server, queue: RunAt, tmp_path: Path
 ) -> None:
     write(queue, "abc")
-    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.5") as worker:
+    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.3") as worker:
         wait_until(lambda: len(worker.done) == 2, "work has begun")
         worker.terminate()
         wait_until(lambda: queue.size() == 1, "what was not begun is back")
@@ -155,7 +155,7 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
 
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
-    args = ("jobs:dies", "--lease", "0.5")
+    args = ("jobs:dies", "--lease", "0.3")
     with working(tmp_path, server.url, *args) as worker:
         assert worker.wait() == -signal.SIGKILL
         with working(tmp_path, server.url, *args, name="second") as second:

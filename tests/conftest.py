@@ -58,9 +58,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+# Nobody kills the servers that many tests share, and a third of the time of a write goes to an append-only file.
+LEAN = ("--appendonly", "no")
+
+
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[Server]:
-    server = Server()
+    server = Server(*LEAN)
     yield server
     server.end()
 
@@ -72,7 +76,7 @@ def servers(shared_server: Server) -> Iterator[Callable[[str], Server]]:
 
     def start(name: str) -> Server:
         if name not in running:
-            running[name] = Server(program=program(name))
+            running[name] = Server(*LEAN, program=program(name))
         return running[name]
 
     yield start

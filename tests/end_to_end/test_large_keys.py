@@ -27,19 +27,10 @@ KB = 1000
 MB = 1000 * KB
 
 
-@pytest.fixture(scope="module")
-def lean_server() -> Iterator[Server]:
-    """A server without an append-only file: the disk would make large keys slow."""
-    server = Server("--appendonly", "no")
-    yield server
-    server.end()
-
-
 @pytest.fixture
-def server(lean_server: Server) -> Iterator[Server]:
-    with lean_server.client() as client:
-        client.flushall()
-        yield lean_server
+def server(server: Server) -> Iterator[Server]:
+    yield server
+    with server.client() as client:
         client.config_set("client-output-buffer-limit", "normal 0 0 0")
 
 

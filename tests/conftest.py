@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import ssl
 import sys
 import threading
@@ -16,6 +17,7 @@ import redis
 import redis.utils
 
 from rx_runat import RunAt
+from rx_runat.cli import main
 from rx_runat.store import batches
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
@@ -157,6 +159,15 @@ def go_on(make: Callable[..., RunAt]) -> Iterator[threading.Event]:
     go_on = threading.Event()
     yield go_on
     go_on.set()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Runs the command `rx-runat` in this process, which is faster than a process of its own."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda *args: main(args)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -24,11 +24,18 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
 SCRIPT = [str(Path(sys.executable).with_name("rx-runat"))]
-# It waits for a slow reader, such as a test that has not read yet, for a shorter time.
-IMPATIENT = [
-    *(sys.executable, "-c"),
-    "import sys; from rx_runat.cli import main, pipe; pipe.PATIENCE_SECONDS = 0.1; sys.exit(main(sys.argv[1:]))",
-]
+
+
+def changed(change: str) -> list[str]:
+    """Returns the command with other waits than usual."""
+    script = f"import sys, time\nfrom rx_runat.cli import main, pipe, standard\n{change}\nsys.exit(main())"
+    return [sys.executable, "-c", script]
+
+
+# Who writes to a slow reader, such as a test that has not read yet, does not wait for half a second.
+IMPATIENT = changed("pipe.PATIENCE_SECONDS = 0.1")
+# What is shown when half a second has passed is shown after a tenth.
+HASTY = changed("standard.monotonic = lambda: 5 * time.monotonic()")
 
 
 # The filter.
@@ -167,6 +174,7 @@ def test_head_takes_one_key_and_all_others_stay_in_the_queue(server: Server, sta
     assert waiting(queue) == [f"key{n}" for n in range(1, 10)]
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_left_before_gets_no_key(server: Server, start: Start, queue: RunAt) -> None:
     process = start("--redis", server.url)
     assert process.stdout is not None
@@ -187,7 +195,8 @@ def test_a_full_disk_is_reported_and_loses_no_key(server: Server, start: Start, 
     assert waiting(queue) == ["a", "b"]
 
 
-@pytest.mark.parametrize("args", [["size"], pytest.param(["peek"], marks=pytest.mark.slow)], ids=" ".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("args", [["size"], ["peek"]], ids=" ".join)
 def test_a_full_disk_is_reported_without_a_traceback_by_other_commands(
     args: list[str], server: Server, start: Start, queue: RunAt
 ) -> None:
@@ -255,7 +264,7 @@ def test_a_long_input_shows_its_progress_on_a_terminal_and_leaves_the_line_empty
 ) -> None:
     terminal, its_end = pty.openpty()
     try:
-        process = start("schedule", "--redis", server.url, stderr=its_end)
+        process = start("schedule", "--redis", server.url, stderr=its_end, program=HASTY)
         os.close(its_end)
         lines = 0
 

@@ -34,7 +34,7 @@ def nothing_is_left(client: redis.Redis) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine")), "stream", "mailer.send"]
+    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine", "stream")), "mailer.send"]
 )
 def test_it_works_with_each_kind_of_function(
     name: str, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
@@ -120,6 +120,7 @@ def test_a_signal_of_a_forked_child_is_no_second_one(server: Server, queue: RunA
         assert "again: the process ends at once" not in worker.err
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_reads_keeps_no_second_signal_waiting(server: Server, tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text("open('imported', 'w').close()\ndef plain(claim): ...\n")
     reading, writing = os.pipe()
@@ -153,6 +154,7 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
         assert "the event loop was ended by SystemExit(0)" in [each["message"] for each in worker.records]
 
 
+@pytest.mark.slow
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     args = ("jobs:dies", "--lease", "0.3")
@@ -180,6 +182,7 @@ def test_two_workers_share_a_queue(server: Server, queue: RunAt, client: redis.R
     assert nothing_is_left(client)
 
 
+@pytest.mark.slow
 def test_an_outage_is_survived(own_server: Server, tmp_path: Path) -> None:
     with working(tmp_path, own_server.url, "jobs:plain") as worker:
         worker.wait_for("work begins")

@@ -403,7 +403,7 @@ def test_22_a_silent_server_delays_no_other_source(
         own_server.thaw()
 
 
-@pytest.mark.parametrize("where", ["from on_next", "from another thread"])
+@pytest.mark.parametrize("where", [pytest.param("from on_next", marks=pytest.mark.slow), "from another thread"])
 def test_22_stop_does_not_wait_for_a_hand_back_that_hangs(
     where: str, own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

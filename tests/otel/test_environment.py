@@ -48,8 +48,7 @@ def test_an_exporter_that_a_variable_names_gets_metrics_and_spans(server: Server
 @pytest.mark.parametrize(
     "environment",
     [
-        {},
-        pytest.param({"OTEL_SERVICE_NAME": "mailer"}, marks=pytest.mark.slow),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ({}, {"OTEL_SERVICE_NAME": "mailer"})),
         {"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
         {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"},
     ],
@@ -93,7 +92,13 @@ metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleM
 """
 
 
-@pytest.mark.parametrize("traces", ["", "trace.set_tracer_provider(TracerProvider())"], ids=["metrics alone", "both"])
+@pytest.mark.parametrize(
+    "traces",
+    [
+        pytest.param("", id="metrics alone"),
+        pytest.param("trace.set_tracer_provider(TracerProvider())", id="both", marks=pytest.mark.slow),
+    ],
+)
 def test_an_sdk_that_is_configured_already_is_used(server: Server, traces: str) -> None:
     """As under `opentelemetry-instrument`, or by a module of the user's. Its configuration must not be replaced."""
     done = run(server, METRICS + traces + SCRIPT, OTEL_METRICS_EXPORTER="strange")

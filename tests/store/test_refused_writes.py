@@ -146,6 +146,7 @@ def test_19_a_delay_is_not_written_without_the_servers_clock(
     assert content(client) == before
 
 
+@pytest.mark.slow  # the refusal matrix has other states, and shows the same
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", KEYS, ids=KEYS._fields)
 def test_19_a_name_of_another_type_changes_nothing(

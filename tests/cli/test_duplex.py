@@ -111,6 +111,7 @@ def test_no_input_is_nothing_to_do(feed: bytes, filtered: Filtered) -> None:
     assert filtered(feed) == (b"", b"", 0)
 
 
+@pytest.mark.slow
 def test_a_filter_that_follows_prints_what_others_schedule(server: Server, start: Start, queue: RunAt) -> None:
     process = start("--follow", "--redis", server.url)
     feed(process, b"mine 1ms\n", end=True)

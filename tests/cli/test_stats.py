@@ -292,6 +292,7 @@ def test_a_terminal_gets_lines_of_json_if_they_are_asked_for(terminal: Callable[
     wait_until(lambda: shown.has(r'^\{"scheduled": 0, .*\}\r\n'), "a line is shown")
 
 
+@pytest.mark.slow
 def test_standard_output_that_is_closed_is_said(server: Server) -> None:
     words = ["sh", "-c", 'exec "$@" >&-', "sh", *MODULE, "stats", "--watch", "--redis", server.url]
     done = subprocess.run(words, capture_output=True, env=environment(), timeout=20, check=False)

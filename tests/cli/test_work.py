@@ -48,6 +48,7 @@ def test_it_works_with_each_kind_of_function(
     assert nothing_is_left(client)
 
 
+@pytest.mark.slow  # up to a second passes between two attempts
 def test_a_failure_is_nacked_and_buried_in_the_last_attempt(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     with working(tmp_path, server.url, "jobs:fails", "--max-attempts", "2") as worker:

@@ -115,9 +115,14 @@ WAYS = [
     handler_on_an_event_loop,
     event_loop_that_is_busy,
 ]
+WAYS_ALIKE = [on_next_of_jobs, on_next_beside_a_quick_one]  # to `on_next`, which the default run has
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in WAYS_ALIKE)) for each in WAYS],
+    ids=lambda way: way.__name__,
+)
 def test_22_the_hold_is_a_bound(
     way: Callable[[RunAt, Blocker], None], make: Callable[..., RunAt], client: redis.Redis
 ) -> None:

@@ -50,7 +50,7 @@ def test_an_exporter_that_a_variable_names_gets_metrics_and_spans(server: Server
     [
         *(pytest.param(each, marks=pytest.mark.slow) for each in ({}, {"OTEL_SERVICE_NAME": "mailer"})),
         {"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
-        {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"},
+        pytest.param({"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -72,7 +72,7 @@ def test_an_exporter_that_is_not_installed_is_a_warning_and_the_work_goes_on(ser
     assert "strange" in done.stderr
 
 
-@pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
+@pytest.mark.parametrize("missing", ["opentelemetry", pytest.param("opentelemetry.sdk", marks=pytest.mark.slow)])
 def test_a_package_that_is_not_installed_is_a_warning_and_the_work_goes_on(server: Server, missing: str) -> None:
     script = f"import sys\nsys.modules[{missing!r}] = None\n{SCRIPT}".replace("from opentelemetry import trace\n", "")
     script = script.partition("print(")[0] + "print('the end')"

@@ -70,13 +70,13 @@ def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(
     script = """
 import sys, threading, rx_runat.stream.at_exit
 from rx_runat import Job, RunAt, settle
-rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.4
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.2
 queue = RunAt(sys.argv[1])
-queue.on_next([Job(f"k{i}", 1) for i in range(50)])
+queue.on_next([Job(f"k{i}", 1) for i in range(100)])
 arrived = threading.Semaphore(0)
 work = lambda _: (arrived.release(), threading.Event().wait())
-queue.claims().pipe(settle(work, max_concurrent=50)).subscribe()
-for _ in range(50):
+queue.claims().pipe(settle(work, max_concurrent=100)).subscribe()
+for _ in range(100):
     arrived.acquire()
 """
     done = subprocess.run([sys.executable, "-c", script, server.url], timeout=15, check=False)
@@ -181,7 +181,7 @@ def test_a_stop_waits_for_its_own_queue_though_claims_of_another_are_merged_in(
     one.stop()
     assert merged[2:] == ["end"]
     first = client.zscore("{other}:claimed", "slow") or 0
-    wait_until(lambda: (client.zscore("{other}:claimed", "slow") or 0) > first + 300, "the lease is renewed")
+    wait_until(lambda: (client.zscore("{other}:claimed", "slow") or 0) > first + 150, "the lease is renewed")
     go_on.set()
     wait_until(lambda: got, "the other one is settled")
     assert verdicts(got) == [("slow", 1, "acked")]

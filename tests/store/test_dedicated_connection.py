@@ -75,7 +75,7 @@ def goes_on(act: Callable[[], object], close: Callable[[], object], is_under_way
     thread = threading.Thread(target=run)
     thread.start()
     wait_until(is_under_way, "it is under way")
-    threading.Event().wait(0.05)  # in which it comes to wait
+    threading.Event().wait(0.02)  # in which it comes to wait
     close()
     thread.join(20)
     assert not thread.is_alive(), "it still waits"

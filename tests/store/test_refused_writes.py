@@ -111,6 +111,7 @@ def attempt(verb: str, store_client: RedisClient, clock: Clock | None) -> tuple[
         return None, error
 
 
+@pytest.mark.slow  # the refusal matrix has other states, and shows the same
 @pytest.mark.parametrize("verb", VERBS)
 def test_19_a_forbidden_command_changes_nothing(
     client: redis.Redis, restricted: RedisClient, clock: Clock, verb: str

@@ -56,7 +56,7 @@ def test_a_wall_clock_that_is_set_back_stalls_no_source(
     hours = itertools.count()
     monkeypatch.setattr(scheduler, "default_now", lambda: EPOCH - timedelta(hours=next(hours)))
     keys = [f"k{n}" for n in range(5)]
-    queue.on_next([Job(key, timedelta(seconds=0.05 * n)) for n, key in enumerate(keys)])
+    queue.on_next([Job(key, timedelta(seconds=0.02 * n)) for n, key in enumerate(keys)])
     wait_until(lambda: got == ["first", *keys], "the wake-up by a write came, and each alarm")
 
 

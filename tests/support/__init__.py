@@ -19,6 +19,7 @@ blocking        a handler that is quick for a while, and then blocks until a tes
 awkward_values  values that misbehave, such as one whose repr raises
 
 stores          stores whose clock and whose connection a test controls
+quick_fakeredis   fakeredis that compiles a script once
 failovers       a server whose place another one takes, which lacks what the former one did last
 backlog         due keys on a real server, and a claimer that takes them
 redis_content   what is in Redis, written and read without the store

@@ -306,6 +306,7 @@ def test_the_table_needs_nothing_of_the_locale(terminal: Callable[..., Terminal]
     wait_until(lambda: shown.has("naïve 日本"), "the key is shown")
 
 
+@pytest.mark.slow
 def test_what_needs_no_table_does_not_import_rich(server: Server) -> None:
     script = "import sys; from rx_runat.cli import main; main(sys.argv[1:]); assert 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", script, "stats", "--redis", server.url], check=True, capture_output=True)

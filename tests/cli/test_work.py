@@ -111,6 +111,7 @@ def test_copies_of_the_first_signal_are_no_second_one(monkeypatch: pytest.Monkey
         assert statuses == [130]
 
 
+@pytest.mark.slow
 def test_a_signal_of_a_forked_child_is_no_second_one(server: Server, queue: RunAt, tmp_path: Path) -> None:
     """A child of multiprocessing, for example, which its parent ends: it ends as a child of any command does."""
     write(queue, "a")
@@ -214,6 +215,7 @@ def test_a_stream_that_fails_ends_it_with_status_one(
         assert "WRONGTYPE" in worker.records[-1]["message"]
 
 
+@pytest.mark.slow
 def test_keys_come_again(server: Server, queue: RunAt, tmp_path: Path) -> None:
     queue.schedule("a", timedelta(0), data=[1])
     with working(tmp_path, server.url, "jobs:plain", "--again", "1h") as worker:
@@ -236,6 +238,7 @@ def test_the_log_tells_key_attempt_verdict_seconds_and_lateness(server: Server, 
     assert {each["key"] for each in records} == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_the_log_of_the_function_looks_like_that_of_the_worker(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     with working(tmp_path, server.url, "jobs:logs") as worker:
@@ -245,6 +248,7 @@ def test_the_log_of_the_function_looks_like_that_of_the_worker(server: Server, q
     assert ("app", "info", "a word of a") in said
 
 
+@pytest.mark.slow
 def test_it_is_measured_where_the_environment_asks_for_it(
     server: Server, queue: RunAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ uvloop.run(main())
 """
 
 
+@pytest.mark.slow
 def test_on_uvloop(server: Server) -> None:
     done = subprocess.run(
         [sys.executable, "-c", UVLOOP, server.url], capture_output=True, text=True, check=False, timeout=30

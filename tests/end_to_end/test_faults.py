@@ -173,17 +173,18 @@ def test_stop_in_a_coroutine_while_errors_are_reported_to_its_event_loop(own_ser
     asyncio.run(main())
 
 
-def test_an_on_next_that_never_returns_does_not_keep_the_interpreter() -> None:
+def test_an_on_next_that_never_returns_does_not_keep_the_interpreter(server: Server) -> None:
     script = """
-import threading, rx_runat.stream.at_exit
+import sys, threading, rx_runat.stream.at_exit
 from rx_runat import RunAt
 rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.1
-queue = RunAt("memory://")
+queue = RunAt(sys.argv[1])
 queue.schedule("a", 0)
 arrived = threading.Event()
 queue.subscribe(lambda _: (arrived.set(), threading.Event().wait()))
 arrived.wait()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    command = [sys.executable, "-c", script, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0
     assert "an on_next did not return" in done.stderr

@@ -155,7 +155,7 @@ subscriptions = [queue.subscribe(print) for queue in queues]
     [
         ("", 1),
         pytest.param("sys.exit()", 1, marks=pytest.mark.slow),
-        ("[each.dispose() for each in subscriptions]", 0),
+        pytest.param("[each.dispose() for each in subscriptions]", 0, marks=pytest.mark.slow),
         pytest.param("[queue.stop() for queue in queues]", 0, marks=pytest.mark.slow),
         ("raise KeyboardInterrupt", 0),
     ],

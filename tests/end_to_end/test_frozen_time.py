@@ -16,7 +16,7 @@ from rx_runat.model.monotonic import monotonic
 from tests.support.waiting import wait_until
 
 SOON = timedelta(seconds=0.02)
-YEARS = pytest.mark.parametrize("year", ["2012-01-01", "2040-01-01"])
+YEARS = pytest.mark.parametrize("year", [pytest.param("2012-01-01", marks=pytest.mark.slow), "2040-01-01"])
 
 
 @YEARS

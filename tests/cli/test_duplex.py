@@ -234,7 +234,8 @@ def test_a_signal_hands_back_what_was_not_printed(
     assert printed
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_command_whose_reader_does_not_read(
     signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
 ) -> None:

@@ -43,6 +43,7 @@ threading.Event().wait()
     assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= round(float(deadline) * 1000)
 
 
+@pytest.mark.slow  # tests/store/test_tracking.py shows it without processes
 def test_18_they_come_to_a_source_that_slept_when_they_were_claimed(
     make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

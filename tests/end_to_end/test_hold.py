@@ -330,7 +330,7 @@ def test_22_a_subscriber_may_leave_while_the_timer_hands_back(
         assert Counter(blocker.got + left(client)) == Counter(KEYS)
 
 
-@pytest.mark.parametrize("lost", [3, 6])
+@pytest.mark.parametrize("lost", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_22_a_hand_back_without_a_reply_is_done_once_and_the_key_in_hand_follows_it(lost: int) -> None:
     """The timer's hand-back is done, and its replies are lost; then the key in delivery is not received either."""
     faults = Faults()

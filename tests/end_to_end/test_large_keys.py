@@ -267,7 +267,10 @@ def test_a_long_reply_that_is_cut_brings_the_same_keys(
     receive_all_with_cuts(way, make(proxy.url, interval=0.05), proxy, client, sizes, [0] * cuts)
 
 
-@pytest.mark.parametrize("sizes", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(
+    "sizes",
+    [pytest.param(sizes, id=name, marks=[pytest.mark.slow] * (name == "one key")) for name, sizes in SCHEDULES.items()],
+)
 @both
 def test_pieces_that_are_cut_bring_the_same_keys(
     way: Callable[..., None], sizes: Sequence[int], proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis

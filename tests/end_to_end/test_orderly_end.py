@@ -93,6 +93,7 @@ def test_a_worker_ends_in_order(
     assert not [key for key in client.scan_iter() if b":receipt:" in key]
 
 
+@pytest.mark.slow
 def test_after_a_second_signal_what_was_begun_comes_again(server: Server, tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = f"{HEAD}{RUN}\nmain()\n".replace("pause(0.05)", "pause(60)").replace("lease=2", "lease=0.3")

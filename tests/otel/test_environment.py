@@ -45,12 +45,14 @@ def test_an_exporter_that_a_variable_names_gets_metrics_and_spans(server: Server
     assert end.split()[:2] == ["True", "TracerProvider"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ({}, {"OTEL_SERVICE_NAME": "mailer"})),
+        {},
+        {"OTEL_SERVICE_NAME": "mailer"},
         {"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
-        pytest.param({"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}, marks=pytest.mark.slow),
+        {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"},
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import ssl
 import sys
 import threading
@@ -16,12 +17,13 @@ import redis
 import redis.utils
 
 from rx_runat import RunAt
+from rx_runat.cli import main
 from rx_runat.store import batches
 from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream import hold_timer
 from rx_runat.testing import Faults
-from tests.support import teardown_limit
+from tests.support import hidden_telemetry, quick_fakeredis, teardown_limit
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, program
 from tests.support.stores import Clock, FlakyClient
@@ -31,7 +33,13 @@ pytest_runtest_teardown = teardown_limit.pytest_runtest_teardown
 pytest_unconfigure = teardown_limit.pytest_unconfigure
 
 # Two hundred processes import the package: the first one compiles it for all, though container images often forbid it.
+# The tests themselves are compiled for the next run: that takes two seconds, most of them for the asserts.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+hidden_telemetry.hide()
+quick_fakeredis.install()
+collect_ignore = ["support/no_telemetry"]
 
 # No test trusts an authority of the system, whose certificates each connection with TLS would read for 25 ms.
 ssl.SSLContext.set_default_verify_paths = lambda context: None  # type: ignore[method-assign]
@@ -53,9 +61,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+# Nobody kills the servers that many tests share, and a third of the time of a write goes to an append-only file.
+LEAN = ("--appendonly", "no")
+
+
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[Server]:
-    server = Server()
+    server = Server(*LEAN)
     yield server
     server.end()
 
@@ -67,7 +79,7 @@ def servers(shared_server: Server) -> Iterator[Callable[[str], Server]]:
 
     def start(name: str) -> Server:
         if name not in running:
-            running[name] = Server(program=program(name))
+            running[name] = Server(*LEAN, program=program(name))
         return running[name]
 
     yield start
@@ -148,6 +160,15 @@ def go_on(make: Callable[..., RunAt]) -> Iterator[threading.Event]:
     go_on = threading.Event()
     yield go_on
     go_on.set()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Runs the command `rx-runat` in this process, which is faster than a process of its own."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda *args: main(args)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -49,6 +49,17 @@ def run(request: pytest.FixtureRequest) -> Run:
     return run
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def are_behind(queue: RunAt, *tasks: asyncio.Task[Any]) -> None:
+    """Return when those that came before these tasks are sent, and these wait for their turn."""
+    await until(lambda: len(queue._store.batches._new) == len(tasks))
+    await asyncio.sleep(0.02)  # in which the thread sends what it has taken
+
+
 def test_each_verb_does_what_the_one_of_the_same_name_does(run: Run, queue: RunAt) -> None:
     async def main() -> None:
         aio = queue.aio
@@ -179,9 +190,10 @@ def test_a_cancelled_await_that_was_not_sent_changes_nothing(
         await queue.aio.schedule("first", FAR)
         own_server.freeze()
         under_way = asyncio.create_task(queue.aio.schedule("under way", FAR))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0)  # it begins
+        await are_behind(queue)
         tasks = [asyncio.create_task(queue.aio.schedule(f"late{n}", FAR)) for n in range(5)]
-        await asyncio.sleep(0.1)
+        await are_behind(queue, *tasks)
         for task in (*tasks, under_way):
             task.cancel()
         await asyncio.gather(*tasks, under_way, return_exceptions=True)
@@ -252,11 +264,12 @@ def test_stop_answers_what_is_under_way_and_refuses_the_rest(
         await queue.aio.size()
         own_server.freeze()
         first = asyncio.create_task(queue.aio.schedule("under way", FAR))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0)  # it begins
+        await are_behind(queue)
         rest = [asyncio.create_task(queue.aio.schedule(f"late{n}", FAR)) for n in range(5)]
-        await asyncio.sleep(0.1)
+        await are_behind(queue, *rest)
         stopping = asyncio.create_task(queue.aio.stop())
-        await asyncio.sleep(0.1)
+        await until(lambda: queue._store.batches._why is not None)
         own_server.thaw()
         got = await asyncio.gather(first, *rest, return_exceptions=True)
         await stopping

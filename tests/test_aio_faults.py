@@ -126,9 +126,9 @@ def test_a_claim_that_is_unsure_is_asked_for_again_alone_and_the_others_go_toget
 
 
 def test_a_server_that_hangs_is_waited_for_once_by_all_awaits(own_server: Server) -> None:
-    """An unsure claim among them: were each sent by itself, they would take forty timeouts."""
+    """An unsure claim among them: were each sent by itself, they would take eighty timeouts."""
     proxy = Proxy(own_server)
-    with RunAt({"unix_socket_path": proxy.path, "socket_timeout": 0.25}) as queue:
+    with RunAt({"unix_socket_path": proxy.path, "socket_timeout": 0.1}) as queue:
 
         async def main() -> tuple[list[Any], float]:
             await queue.aio.schedule("a", 1)
@@ -139,7 +139,7 @@ def test_a_server_that_hangs_is_waited_for_once_by_all_awaits(own_server: Server
             own_server.freeze()
             loop = asyncio.get_running_loop()
             began = loop.time()
-            outcomes = await all_of(claim.aio.ack(), *(queue.aio.schedule(f"k{n}", FAR) for n in range(40)))
+            outcomes = await all_of(claim.aio.ack(), *(queue.aio.schedule(f"k{n}", FAR) for n in range(80)))
             own_server.thaw()
             return outcomes, loop.time() - began
 
@@ -150,14 +150,14 @@ def test_a_server_that_hangs_is_waited_for_once_by_all_awaits(own_server: Server
 
 
 def test_a_server_that_hangs_from_the_beginning_is_waited_for_once_by_all_awaits(own_server: Server) -> None:
-    with RunAt({"unix_socket_path": own_server.path, "socket_timeout": 0.25}) as queue:
+    with RunAt({"unix_socket_path": own_server.path, "socket_timeout": 0.1}) as queue:
 
         async def main() -> float:
             await queue.aio.size()
             own_server.freeze()
             loop = asyncio.get_running_loop()
             began = loop.time()
-            outcomes = await all_of(*(queue.aio.schedule(f"k{n}", FAR) for n in range(40)))
+            outcomes = await all_of(*(queue.aio.schedule(f"k{n}", FAR) for n in range(80)))
             assert set(kinds(outcomes)) <= {OutcomeUnknown, Unavailable}
             own_server.thaw()
             return loop.time() - began

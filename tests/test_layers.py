@@ -160,6 +160,7 @@ import rx_runat, rx_runat.cli
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_pictures_need_no_extra_and_live_ones_say_what_they_need() -> None:
     script = """
 import sys

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from rx_runat.cli import main
 from tests.support.command import MODULE, Filtered, Start, environment
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -49,15 +48,6 @@ def embedded() -> Iterator[str]:
     yield f"embedded://{directory}"
     wait_until(lambda: not os.path.exists(f"{directory}/socket"), "the embedded server has ended")
     shutil.rmtree(directory)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """Runs the command in this process, which is faster than a process of its own."""
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
-    yield lambda *args: main(args)
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

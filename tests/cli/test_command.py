@@ -24,6 +24,7 @@ COMMANDS += [["dead"], ["dead", "size"], ["gc"]]
 # The commands.
 
 
+@pytest.mark.slow  # the README's shell blocks show it, too
 def test_a_schedule_outlives_the_command(embedded: str) -> None:
     done = run("schedule", "--redis", embedded, "my", "key", "2096-10-02T09:06:40+02:00")
     assert (done.stdout, done.stderr, done.returncode) == (b"2096-10-02T07:06:40+00:00\n", b"", 0)

@@ -26,11 +26,24 @@ from tests.support.waiting import wait_until
 SCRIPT = [str(Path(sys.executable).with_name("rx-runat"))]
 
 
+def changed(change: str) -> list[str]:
+    """Returns the command with other waits than usual."""
+    script = f"import sys, time\nfrom rx_runat.cli import main, pipe, standard\n{change}\nsys.exit(main())"
+    return [sys.executable, "-c", script]
+
+
+# Who writes to a slow reader, such as a test that has not read yet, does not wait for half a second.
+IMPATIENT = changed("pipe.PATIENCE_SECONDS = 0.1")
+# What is shown when half a second has passed is shown after a tenth.
+HASTY = changed("standard.monotonic = lambda: 5 * time.monotonic()")
+
+
 # The filter.
 
 
+@pytest.mark.slow  # the README's shell blocks show it, too
 def test_the_readme_example_prints_the_keys_in_the_order_of_their_times() -> None:
-    done = run(feed=b"last +0.56\nmiddle +0.41\nfirst +0.33\n", program=SCRIPT)
+    done = run(feed=b"last +0.12\nmiddle +0.08\nfirst +0.04\n", program=SCRIPT)
     assert (done.stdout, done.stderr, done.returncode) == (b"first\nmiddle\nlast\n", b"", 0)
 
 
@@ -57,16 +70,16 @@ def test_every_form_of_a_line_is_scheduled(filtered: Filtered) -> None:
     )
 
 
-def test_a_bad_line_is_reported_with_its_number_and_the_others_are_scheduled(server: Server) -> None:
-    done = run("--redis", server.url, feed=b'a +0\nnonsense\n\nb +0\n{"key": "c"}\nd +0\ne yesterday\n')
-    assert sorted(done.stdout.split()) == [b"a", b"b", b"d"]
-    reports = done.stderr.decode().splitlines()
+def test_a_bad_line_is_reported_with_its_number_and_the_others_are_scheduled(filtered: Filtered) -> None:
+    out, err, status = filtered(b'a +0\nnonsense\n\nb +0\n{"key": "c"}\nd +0\ne yesterday\n')
+    assert sorted(out.split()) == [b"a", b"b", b"d"]
+    reports = err.decode().splitlines()
     assert [report.partition(": got")[0].partition(": missing")[0] for report in reports] == [
         "rx-runat: line 2: line",
         "rx-runat: line 5: runAt",
         "rx-runat: line 7: WHEN",
     ]
-    assert done.returncode == 1
+    assert status == 1
 
 
 def test_json_lines_have_key_run_at_and_lateness(filtered: Filtered) -> None:
@@ -99,6 +112,7 @@ def test_no_input_is_nothing_to_do(feed: bytes, filtered: Filtered) -> None:
     assert filtered(feed) == (b"", b"", 0)
 
 
+@pytest.mark.slow
 def test_a_filter_that_follows_prints_what_others_schedule(server: Server, start: Start, queue: RunAt) -> None:
     process = start("--follow", "--redis", server.url)
     feed(process, b"mine 1ms\n", end=True)
@@ -128,10 +142,10 @@ def test_a_filter_ends_though_another_process_took_its_key(server: Server, start
 def test_a_filter_waits_for_a_key_that_it_schedules_again(
     keys: str, server: Server, start: Start, client: redis.Redis
 ) -> None:
-    process = start("--redis", server.url)
+    process = start("--redis", server.url, program=IMPATIENT)
     feed(process, "".join(f"{key} 1ms\n" for key in keys).encode())
     wait_until(lambda: unread(process.stdout) and not client.zcard("RunAt~default"), "the first is being printed")
-    feed(process, f"{keys[-1]} +0.3\n".encode())
+    feed(process, f"{keys[-1]} +0.2\n".encode())
     wait_until(lambda: client.zcard("RunAt~default"), "the last is scheduled again")
     feed(process, b"", end=True)
     assert rest_of(process) == ([*keys, keys[-1]], "", 0)
@@ -149,19 +163,20 @@ def test_if_the_server_is_away_the_error_names_the_lines_that_were_not_scheduled
 # Readers that leave, do not read, or cannot.
 
 
-def test_head_takes_one_key_and_all_others_stay_in_the_queue(embedded: str, start: Start) -> None:
+def test_head_takes_one_key_and_all_others_stay_in_the_queue(server: Server, start: Start, queue: RunAt) -> None:
     head = subprocess.Popen(["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert head.stdin is not None
-    process = start("--redis", embedded, stdout=head.stdin.fileno())
+    process = start("--redis", server.url, stdout=head.stdin.fileno())
     head.stdin.close()
     head.stdin = None
     feed(process, "".join(f"key{n} 1ms\n" for n in range(10)).encode(), end=True)
     assert head.communicate(timeout=SECONDS)[0] == b"key0\n"
     _, err = process.communicate(timeout=SECONDS)
     assert (err, process.returncode) == (b"", 0)
-    assert run("size", "--redis", embedded).stdout == b"9\n"
+    assert waiting(queue) == [f"key{n}" for n in range(1, 10)]
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_left_before_gets_no_key(server: Server, start: Start, queue: RunAt) -> None:
     process = start("--redis", server.url)
     assert process.stdout is not None
@@ -182,7 +197,8 @@ def test_a_full_disk_is_reported_and_loses_no_key(server: Server, start: Start, 
     assert waiting(queue) == ["a", "b"]
 
 
-@pytest.mark.parametrize("args", [["size"], pytest.param(["peek"], marks=pytest.mark.slow)], ids=" ".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("args", [["size"], ["peek"]], ids=" ".join)
 def test_a_full_disk_is_reported_without_a_traceback_by_other_commands(
     args: list[str], server: Server, start: Start, queue: RunAt
 ) -> None:
@@ -207,7 +223,7 @@ def test_a_signal_hands_back_what_was_not_printed(
 ) -> None:
     keys = [f"{n:04}" for n in range(1000)]
     schedule(queue, keys)
-    process = start(command, "--redis", server.url)
+    process = start(command, "--redis", server.url, program=IMPATIENT)
     wait_until(lambda: unread(process.stdout), "a key is printed and unread")
     process.send_signal(signal_number)
     process.wait(SECONDS)
@@ -218,7 +234,8 @@ def test_a_signal_hands_back_what_was_not_printed(
     assert printed
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_command_whose_reader_does_not_read(
     signal_number: signal.Signals, server: Server, start: Start, queue: RunAt
 ) -> None:
@@ -233,6 +250,7 @@ def test_a_signal_ends_a_command_whose_reader_does_not_read(
     assert waiting(queue) == ["x" * 200_000, "y"]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_filter_with_a_private_server(start: Start) -> None:
     process = start()
     feed(process, b"a 1ms\nb +3600\n")
@@ -249,7 +267,7 @@ def test_a_long_input_shows_its_progress_on_a_terminal_and_leaves_the_line_empty
 ) -> None:
     terminal, its_end = pty.openpty()
     try:
-        process = start("schedule", "--redis", server.url, stderr=its_end)
+        process = start("schedule", "--redis", server.url, stderr=its_end, program=HASTY)
         os.close(its_end)
         lines = 0
 
@@ -276,9 +294,13 @@ def test_a_long_input_shows_its_progress_on_a_terminal_and_leaves_the_line_empty
 
 
 @pytest.mark.parametrize(
-    "closing, words", [("<&-", b"standard input is closed"), (">&-", b"standard output is closed")]
+    "closing, words",
+    [
+        pytest.param("<&-", b"standard input is closed", marks=pytest.mark.slow),
+        (">&-", b"standard output is closed"),
+    ],
 )
-def test_a_closed_standard_stream_is_an_error(closing: str, words: bytes) -> None:
-    command = f"{sys.executable} -m rx_runat --redis memory:// {closing}"
+def test_a_closed_standard_stream_is_an_error(closing: str, words: bytes, server: Server) -> None:
+    command = f"{sys.executable} -m rx_runat --redis {server.url} {closing}"
     done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (1, b"rx-runat: " + words + b"\n")

@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -27,8 +29,8 @@ from tests.support.waiting import wait_until
 
 Work = Callable[..., list[Outcome[Any]]]
 
-# Says what it is called with, as JSON on a line of standard error.
-SHOW = """python3 -c '
+# Says what it is called with, as JSON on a line of standard error. A `python3` on PATH may be a slow shell script.
+SHOW = f"""{quote(sys.executable)} -IS -c '
 import json, os, sys
 print(json.dumps([sys.argv[1:], os.environ["RX_RUNAT_KEY"], sys.stdin.read()]), file=sys.stderr)
 sys.exit(1)
@@ -131,11 +133,11 @@ def test_a_timeout_ends_the_process_group(
     queue: RunAt, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also a command that ignores SIGTERM, and what it has started."""
-    monkeypatch.setattr(exec, "_TERM_SECONDS", 0.2)
+    monkeypatch.setattr(exec, "_TERM_SECONDS", 0.05)
     queue.schedule("a", 1)
     path = tmp_path / "pids"
     script = f'trap "" TERM; sleep 60 & echo $$ $! > {path}; wait; sleep 60'
-    (outcome,) = work(f"sh -c '{script}'", timeout=0.5)
+    (outcome,) = work(f"sh -c '{script}'", timeout=0.3)
     assert (outcome.verdict, type(outcome.error)) == ("buried", TimeoutError)
     assert not any(map(lives, pids(path, 2)))
 
@@ -143,7 +145,7 @@ def test_a_timeout_ends_the_process_group(
 def test_a_command_may_clean_up_when_it_is_ended(queue: RunAt, work: Work, tmp_path: Path) -> None:
     queue.schedule("a", 1)
     script = f'trap "touch {tmp_path}/clean; exit" TERM; sleep 60 & wait'
-    (outcome,) = work(f"sh -c '{script}'", timeout=0.5)
+    (outcome,) = work(f"sh -c '{script}'", timeout=0.3)
     assert type(outcome.error) is TimeoutError
     assert (tmp_path / "clean").exists()
 

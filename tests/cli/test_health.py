@@ -13,6 +13,7 @@ import pytest
 
 from rx_runat import Refused, Stopped, Unavailable
 from rx_runat.cli import health
+from rx_runat.cli.arguments import make_parser
 from rx_runat.cli.health import Health, Pulse
 from tests.support.cli_worker import working
 from tests.support.servers import Server
@@ -49,7 +50,8 @@ def pulse(redis: Redis) -> Pulse:
 
 
 def get(url: str, method: str = "GET") -> httpx.Response:
-    return httpx.request(method, url, trust_env=False, timeout=20)
+    # Without `verify=False` each call would read all certificates of the system's authorities, for 15 ms.
+    return httpx.request(method, url, trust_env=False, verify=False, timeout=20)
 
 
 def test_it_is_well_for_30_s_after_an_answer(redis: Redis, pulse: Pulse) -> None:
@@ -161,6 +163,11 @@ def test_a_queue_that_was_stopped_is_asked_no_more(redis: Redis) -> None:
         wait_until(lambda: "rx_runat pulse" not in {each.name for each in threading.enumerate()}, "the pulse ends")
 
 
+def test_a_worker_serves_it_on_loopback_unless_it_is_told_another_host() -> None:
+    assert make_parser().parse_args(["work", "jobs:plain"]).health_host == "127.0.0.1"
+
+
+@pytest.mark.slow  # it takes half a second to end
 def test_a_worker_serves_it_on_loopback(server: Server, tmp_path: Path) -> None:
     with working(tmp_path, server.url, "jobs:plain", "--health-port", "0") as worker:
         url = worker.health

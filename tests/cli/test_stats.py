@@ -274,6 +274,7 @@ def test_an_outage_stands_below_the_table_and_heals(own_server: Server, terminal
 LINE = r"^scheduled 0 due 0 claimed 0 dead 0 lateness 0\.000\r\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(terminal: Callable[..., Terminal]) -> None:
     shown = terminal(TERM="dumb")
     wait_until(lambda: shown.has(LINE), "a line is shown")
@@ -285,23 +286,27 @@ def test_without_rich_a_terminal_gets_lines(terminal: Callable[..., Terminal], t
     wait_until(lambda: shown.has(LINE), "a line is shown")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_lines_of_json_if_they_are_asked_for(terminal: Callable[..., Terminal]) -> None:
     shown = terminal("--json")
     wait_until(lambda: shown.has(r'^\{"scheduled": 0, .*\}\r\n'), "a line is shown")
 
 
+@pytest.mark.slow
 def test_standard_output_that_is_closed_is_said(server: Server) -> None:
     words = ["sh", "-c", 'exec "$@" >&-', "sh", *MODULE, "stats", "--watch", "--redis", server.url]
     done = subprocess.run(words, capture_output=True, env=environment(), timeout=20, check=False)
     assert (done.stderr, done.returncode) == (b"rx-runat: standard output is closed\n", 1)
 
 
+@pytest.mark.slow
 def test_the_table_needs_nothing_of_the_locale(terminal: Callable[..., Terminal], queue: RunAt) -> None:
     queue.schedule("naïve 日本", 4e9)
     shown = terminal(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     wait_until(lambda: shown.has("naïve 日本"), "the key is shown")
 
 
+@pytest.mark.slow
 def test_what_needs_no_table_does_not_import_rich(server: Server) -> None:
     script = "import sys; from rx_runat.cli import main; main(sys.argv[1:]); assert 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", script, "stats", "--redis", server.url], check=True, capture_output=True)

@@ -22,7 +22,7 @@ def serve(server: Server) -> Iterator[Callable[..., Command]]:
 
 
 def get(address: str, **settings: object) -> httpx.Response:
-    return httpx.get(address, trust_env=False, **settings)  # type: ignore[arg-type]
+    return httpx.get(address, trust_env=False, verify=False, **settings)  # type: ignore[arg-type]
 
 
 def test_on_loopback_it_wants_no_token_and_ends_by_a_signal_though_somebody_looks(
@@ -32,7 +32,7 @@ def test_on_loopback_it_wants_no_token_and_ends_by_a_signal_though_somebody_look
     assert command.address == f"http://127.0.0.1:{command.port}/"
     assert get(command.address).status_code == 200
     assert get(f"http://127.0.0.1:{command.port}/", headers={"host": "evil.example"}).status_code == 421
-    with httpx.stream("GET", f"{command.address}stream", trust_env=False) as stream:
+    with httpx.stream("GET", f"{command.address}stream", trust_env=False, verify=False) as stream:
         events = stream.iter_lines()
         assert next(each for each in events if each.startswith("event:")) in ("event: frame", "event: tables")
         command.process.terminate()
@@ -61,7 +61,7 @@ def test_actions_want_a_token_which_is_another_one_at_each_start(serve: Callable
     assert len(set(tokens)) == 2
     assert all(len(each) > 40 for each in tokens)
     assert get(addresses[0].partition("?")[0]).status_code == 401
-    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+    with httpx.Client(trust_env=False, verify=False, follow_redirects=True) as client:
         page = client.get(addresses[0])
     assert page.status_code == 200
     assert 'data-actions="on"' in page.text

@@ -16,6 +16,7 @@ from rx_runat import Job, RunAt
 from rx_runat.cli import work
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.store.keys import claimed_key, leases_key
+from tests.support import hidden_telemetry
 from tests.support.cli_worker import working
 from tests.support.command import MODULE, environment
 from tests.support.servers import Server
@@ -33,7 +34,7 @@ def nothing_is_left(client: redis.Redis) -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine")), "stream", "mailer.send"]
+    "name", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("plain", "coroutine", "stream")), "mailer.send"]
 )
 def test_it_works_with_each_kind_of_function(
     name: str, server: Server, queue: RunAt, client: redis.Redis, tmp_path: Path
@@ -47,6 +48,7 @@ def test_it_works_with_each_kind_of_function(
     assert nothing_is_left(client)
 
 
+@pytest.mark.slow  # up to a second passes between two attempts
 def test_a_failure_is_nacked_and_buried_in_the_last_attempt(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     with working(tmp_path, server.url, "jobs:fails", "--max-attempts", "2") as worker:
@@ -79,7 +81,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_begun_comes_again(
     second: signal.Signals, server: Server, queue: RunAt, tmp_path: Path
 ) -> None:
     write(queue, "abc")
-    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.5") as worker:
+    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.3") as worker:
         wait_until(lambda: len(worker.done) == 2, "work has begun")
         worker.terminate()
         wait_until(lambda: queue.size() == 1, "what was not begun is back")
@@ -109,6 +111,7 @@ def test_copies_of_the_first_signal_are_no_second_one(monkeypatch: pytest.Monkey
         assert statuses == [130]
 
 
+@pytest.mark.slow
 def test_a_signal_of_a_forked_child_is_no_second_one(server: Server, queue: RunAt, tmp_path: Path) -> None:
     """A child of multiprocessing, for example, which its parent ends: it ends as a child of any command does."""
     write(queue, "a")
@@ -119,6 +122,7 @@ def test_a_signal_of_a_forked_child_is_no_second_one(server: Server, queue: RunA
         assert "again: the process ends at once" not in worker.err
 
 
+@pytest.mark.slow
 def test_a_log_that_nobody_reads_keeps_no_second_signal_waiting(server: Server, tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text("open('imported', 'w').close()\ndef plain(claim): ...\n")
     reading, writing = os.pipe()
@@ -152,9 +156,10 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
         assert "the event loop was ended by SystemExit(0)" in [each["message"] for each in worker.records]
 
 
+@pytest.mark.slow
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
-    args = ("jobs:dies", "--lease", "0.5")
+    args = ("jobs:dies", "--lease", "0.3")
     with working(tmp_path, server.url, *args) as worker:
         assert worker.wait() == -signal.SIGKILL
         with working(tmp_path, server.url, *args, name="second") as second:
@@ -179,6 +184,7 @@ def test_two_workers_share_a_queue(server: Server, queue: RunAt, client: redis.R
     assert nothing_is_left(client)
 
 
+@pytest.mark.slow
 def test_an_outage_is_survived(own_server: Server, tmp_path: Path) -> None:
     with working(tmp_path, own_server.url, "jobs:plain") as worker:
         worker.wait_for("work begins")
@@ -209,6 +215,7 @@ def test_a_stream_that_fails_ends_it_with_status_one(
         assert "WRONGTYPE" in worker.records[-1]["message"]
 
 
+@pytest.mark.slow
 def test_keys_come_again(server: Server, queue: RunAt, tmp_path: Path) -> None:
     queue.schedule("a", timedelta(0), data=[1])
     with working(tmp_path, server.url, "jobs:plain", "--again", "1h") as worker:
@@ -231,6 +238,7 @@ def test_the_log_tells_key_attempt_verdict_seconds_and_lateness(server: Server, 
     assert {each["key"] for each in records} == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_the_log_of_the_function_looks_like_that_of_the_worker(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     with working(tmp_path, server.url, "jobs:logs") as worker:
@@ -240,10 +248,12 @@ def test_the_log_of_the_function_looks_like_that_of_the_worker(server: Server, q
     assert ("app", "info", "a word of a") in said
 
 
+@pytest.mark.slow
 def test_it_is_measured_where_the_environment_asks_for_it(
     server: Server, queue: RunAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenTelemetry's own variables: spans go to standard output."""
+    hidden_telemetry.show(monkeypatch)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")

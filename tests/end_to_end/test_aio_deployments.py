@@ -113,7 +113,7 @@ async def main():
             got.append(await claim.aio.ack())
             if len(got) == 10:
                 break
-        asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
 
         async def work(claim):
             await asyncio.sleep(0.01)
@@ -125,6 +125,7 @@ uvloop.run(main())
 """
 
 
+@pytest.mark.slow
 def test_on_uvloop(server: Server) -> None:
     done = subprocess.run(
         [sys.executable, "-c", UVLOOP, server.url], capture_output=True, text=True, check=False, timeout=30

@@ -43,6 +43,7 @@ threading.Event().wait()
     assert round((claim.deadline.timestamp() - claim.lease) * 1000) >= round(float(deadline) * 1000)
 
 
+@pytest.mark.slow  # tests/store/test_tracking.py shows it without processes
 def test_18_they_come_to_a_source_that_slept_when_they_were_claimed(
     make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +63,7 @@ class AtOnce(RedisClient):
             both.eval(script[0].body, *script[1:])
             return both.execute()[1]
 
-leased = RedisStore(AtOnce(connect({server.url!r}).client.route, ""), {Q!r}).leasing_claimer(300).claim(1)
+leased = RedisStore(AtOnce(connect({server.url!r}).client.route, ""), {Q!r}).leasing_claimer(150).claim(1)
 print(*leased.keys, leased.deadline, flush=True)
 sys.stdin.readline()
 """

@@ -36,13 +36,13 @@ def test_a_full_server_lets_keys_out_and_back(own_server: Server) -> None:
 
 
 def test_a_frozen_server_is_an_outage_that_is_survived(own_server: Server) -> None:
-    settings = {"socket_timeout": 0.2}
+    settings = {"socket_timeout": 0.1}
     with RunAt(own_server.client(**settings), interval=0.05) as queue:
         got: list[str] = []
         notices: list[StoreError] = []
         queue.errors.subscribe(notices.append)
         queue.subscribe(got.append)
-        queue.schedule("a", timedelta(seconds=0.5))
+        queue.schedule("a", timedelta(seconds=0.2))
         own_server.freeze()
         wait_until(lambda: notices, "the outage is reported")
         own_server.thaw()
@@ -173,17 +173,18 @@ def test_stop_in_a_coroutine_while_errors_are_reported_to_its_event_loop(own_ser
     asyncio.run(main())
 
 
-def test_an_on_next_that_never_returns_does_not_keep_the_interpreter() -> None:
+def test_an_on_next_that_never_returns_does_not_keep_the_interpreter(server: Server) -> None:
     script = """
-import threading, rx_runat.stream.at_exit
+import sys, threading, rx_runat.stream.at_exit
 from rx_runat import RunAt
 rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.1
-queue = RunAt("memory://")
+queue = RunAt(sys.argv[1])
 queue.schedule("a", 0)
 arrived = threading.Event()
 queue.subscribe(lambda _: (arrived.set(), threading.Event().wait()))
 arrived.wait()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    command = [sys.executable, "-c", script, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0
     assert "an on_next did not return" in done.stderr

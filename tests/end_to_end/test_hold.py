@@ -115,9 +115,14 @@ WAYS = [
     handler_on_an_event_loop,
     event_loop_that_is_busy,
 ]
+WAYS_ALIKE = [on_next_of_jobs, on_next_beside_a_quick_one]  # to `on_next`, which the default run has
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in WAYS_ALIKE)) for each in WAYS],
+    ids=lambda way: way.__name__,
+)
 def test_22_the_hold_is_a_bound(
     way: Callable[[RunAt, Blocker], None], make: Callable[..., RunAt], client: redis.Redis
 ) -> None:
@@ -325,7 +330,7 @@ def test_22_a_subscriber_may_leave_while_the_timer_hands_back(
         assert Counter(blocker.got + left(client)) == Counter(KEYS)
 
 
-@pytest.mark.parametrize("lost", [3, 6])
+@pytest.mark.parametrize("lost", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_22_a_hand_back_without_a_reply_is_done_once_and_the_key_in_hand_follows_it(lost: int) -> None:
     """The timer's hand-back is done, and its replies are lost; then the key in delivery is not received either."""
     faults = Faults()
@@ -403,7 +408,7 @@ def test_22_a_silent_server_delays_no_other_source(
         own_server.thaw()
 
 
-@pytest.mark.parametrize("where", ["from on_next", "from another thread"])
+@pytest.mark.parametrize("where", [pytest.param("from on_next", marks=pytest.mark.slow), "from another thread"])
 def test_22_stop_does_not_wait_for_a_hand_back_that_hangs(
     where: str, own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

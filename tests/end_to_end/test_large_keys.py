@@ -27,19 +27,10 @@ KB = 1000
 MB = 1000 * KB
 
 
-@pytest.fixture(scope="module")
-def lean_server() -> Iterator[Server]:
-    """A server without an append-only file: the disk would make large keys slow."""
-    server = Server("--appendonly", "no")
-    yield server
-    server.end()
-
-
 @pytest.fixture
-def server(lean_server: Server) -> Iterator[Server]:
-    with lean_server.client() as client:
-        client.flushall()
-        yield lean_server
+def server(server: Server) -> Iterator[Server]:
+    yield server
+    with server.client() as client:
         client.config_set("client-output-buffer-limit", "normal 0 0 0")
 
 
@@ -276,7 +267,10 @@ def test_a_long_reply_that_is_cut_brings_the_same_keys(
     receive_all_with_cuts(way, make(proxy.url, interval=0.05), proxy, client, sizes, [0] * cuts)
 
 
-@pytest.mark.parametrize("sizes", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(
+    "sizes",
+    [pytest.param(sizes, id=name, marks=[pytest.mark.slow] * (name == "one key")) for name, sizes in SCHEDULES.items()],
+)
 @both
 def test_pieces_that_are_cut_bring_the_same_keys(
     way: Callable[..., None], sizes: Sequence[int], proxy: Proxy, make: Callable[..., RunAt], client: redis.Redis
@@ -284,7 +278,7 @@ def test_pieces_that_are_cut_bring_the_same_keys(
     """One cut at any reply, then another one at any of those that follow: the last ones find all pieces whole."""
     for first in range(2):
         for second in range(5):
-            receive_all_with_cuts(way, make(proxy.url, interval=0.05), proxy, client, sizes, [first, second])
+            receive_all_with_cuts(way, make(proxy.url, interval=0.01), proxy, client, sizes, [first, second])
 
 
 @both

@@ -21,7 +21,7 @@ RUN = """
 def main():
     def work(claim):
         note("begun", claim)
-        pause(0.1)
+        pause(0.05)
         note("done", claim)
 
     with RunAt(url) as queue:
@@ -32,7 +32,7 @@ AWAIT = """
 def main():
     async def work(claim):
         note("begun", claim)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         note("done", claim)
 
     async def serve():
@@ -61,7 +61,7 @@ def note(event, about):
     "program, number",
     [
         pytest.param(RUN, signal.SIGTERM, id="run-SIGTERM"),
-        pytest.param(AWAIT, signal.SIGINT, id="await-SIGINT"),
+        pytest.param(AWAIT, signal.SIGINT, id="await-SIGINT", marks=pytest.mark.slow),
         pytest.param(RUN, signal.SIGINT, id="run-SIGINT", marks=pytest.mark.slow),
         pytest.param(AWAIT, signal.SIGTERM, id="await-SIGTERM", marks=pytest.mark.slow),
     ],
@@ -93,9 +93,10 @@ def test_a_worker_ends_in_order(
     assert not [key for key in client.scan_iter() if b":receipt:" in key]
 
 
+@pytest.mark.slow
 def test_after_a_second_signal_what_was_begun_comes_again(server: Server, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    code = f"{HEAD}{RUN}\nmain()\n".replace("pause(0.1)", "pause(60)").replace("lease=2", "lease=0.5")
+    code = f"{HEAD}{RUN}\nmain()\n".replace("pause(0.05)", "pause(60)").replace("lease=2", "lease=0.3")
     with RunAt(server.url) as queue:
         queue.on_next([Job(key, 1) for key in "abcdef"])
         worker = subprocess.Popen([sys.executable, "-c", code, server.url, str(log)])

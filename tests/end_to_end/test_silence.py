@@ -154,9 +154,9 @@ subscriptions = [queue.subscribe(print) for queue in queues]
     "end, lines",
     [
         ("", 1),
-        ("sys.exit()", 1),
-        ("[each.dispose() for each in subscriptions]", 0),
-        ("[queue.stop() for queue in queues]", 0),
+        pytest.param("sys.exit()", 1, marks=pytest.mark.slow),
+        pytest.param("[each.dispose() for each in subscriptions]", 0, marks=pytest.mark.slow),
+        pytest.param("[queue.stop() for queue in queues]", 0, marks=pytest.mark.slow),
         ("raise KeyboardInterrupt", 0),
     ],
 )

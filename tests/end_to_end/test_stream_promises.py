@@ -244,7 +244,7 @@ def test_10_outages_are_survived(own_server: Server, caplog: pytest.LogCaptureFi
         notices: list[StoreError] = []
         queue.errors.subscribe(notices.append)
         queue.subscribe(got.append)
-        queue.schedule("later", timedelta(seconds=0.4))
+        queue.schedule("later", timedelta(seconds=0.2))
         own_server.kill()
         wait_until(lambda: notices, "the outage is reported")
         own_server.start()

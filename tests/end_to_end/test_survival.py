@@ -56,24 +56,25 @@ by_hand_and_by_settle = pytest.mark.parametrize("settles", [False, True], ids=["
 
 
 @pytest.mark.parametrize(
-    "settles, keys, kills",
+    "settles, keys, kills, lease",
     [
-        pytest.param(True, 300, 3, id="by-settle-quick"),
-        pytest.param(True, 5000, 20, id="by-settle-full", marks=slow),
-        pytest.param(False, 5000, 20, id="by-hand-full", marks=slow),
+        pytest.param(True, 300, 2, 0.5, id="by-settle-quick"),
+        pytest.param(True, 5000, 20, 1.0, id="by-settle-full", marks=slow),
+        pytest.param(False, 5000, 20, 1.0, id="by-hand-full", marks=slow),
     ],
 )
 def test_workers_killed_at_random_lose_nothing(
     settles: bool,
     keys: int,
     kills: int,
+    lease: float,
     server: Server,
     client: redis.Redis,
     log: WorkLog,
     rng: random.Random,
     record_property: Record,
 ) -> None:
-    with WorkerPool(server.url, client, log, rng, settles=settles) as pool:
+    with WorkerPool(server.url, client, log, rng, lease=lease, settles=settles) as pool:
         pool.schedule(keys)
         pool.start(3)
         for milestone in pool.random_milestones(kills):
@@ -90,7 +91,7 @@ def test_workers_killed_at_random_lose_nothing(
     "settles, dies, come_again, twice",
     [
         pytest.param(False, "claimed", 10, 0, id="by-hand-claimed", marks=slow),
-        pytest.param(False, "done", 10, 1, id="by-hand-done"),
+        pytest.param(False, "done", 10, 1, id="by-hand-done", marks=slow),
         pytest.param(False, "acked", 9, 0, id="by-hand-acked", marks=slow),
         pytest.param(True, "claimed", 10, 0, id="by-settle-claimed", marks=slow),
         pytest.param(True, "done", 10, 1, id="by-settle-done", marks=slow),
@@ -140,7 +141,8 @@ def test_the_claims_of_a_killed_worker_come_again_when_their_leases_end(
 # Workers that stall.
 
 
-@pytest.mark.parametrize("settles", [pytest.param(False, id="by-hand", marks=slow), pytest.param(True, id="by-settle")])
+@pytest.mark.slow
+@by_hand_and_by_settle
 def test_the_late_acks_of_a_stalled_worker_return_false_and_harm_nobody(
     settles: bool, server: Server, client: redis.Redis, log: WorkLog, rng: random.Random, record_property: Record
 ) -> None:
@@ -202,7 +204,6 @@ def now_ms(client: redis.Redis) -> int:
 @pytest.mark.parametrize(
     "settles, fsync, keys, kills",
     [
-        pytest.param(True, "always", 300, 2, id="by-settle-always-quick"),
         pytest.param(False, "always", 3000, 10, id="by-hand-always-full", marks=slow),
         pytest.param(True, "always", 3000, 10, id="by-settle-always-full", marks=slow),
         pytest.param(True, "everysec", 3000, 10, id="by-settle-everysec-full", marks=slow),

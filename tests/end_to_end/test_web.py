@@ -113,7 +113,8 @@ def test_a_key_is_scheduled_moved_and_cancelled_over_http(
     assert client.zrange(Q, 0, -1) == [b"tea"]
 
 
-@LOOPS
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_worker_that_is_terminated_loses_nothing_and_does_nothing_twice(
     loop: str,
     run_app: Callable[..., WebApp],
@@ -150,7 +151,8 @@ def test_a_worker_that_is_terminated_loses_nothing_and_does_nothing_twice(
     assert client.keys() == []
 
 
-@LOOPS
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_second_sigterm_kills_the_worker_and_its_claims_come_again(
     loop: str,
     run_worker: Callable[..., Process],

@@ -45,11 +45,12 @@ def test_an_exporter_that_a_variable_names_gets_metrics_and_spans(server: Server
     assert end.split()[:2] == ["True", "TracerProvider"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
         {},
-        pytest.param({"OTEL_SERVICE_NAME": "mailer"}, marks=pytest.mark.slow),
+        {"OTEL_SERVICE_NAME": "mailer"},
         {"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
         {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"},
     ],
@@ -73,6 +74,7 @@ def test_an_exporter_that_is_not_installed_is_a_warning_and_the_work_goes_on(ser
     assert "strange" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
 def test_a_package_that_is_not_installed_is_a_warning_and_the_work_goes_on(server: Server, missing: str) -> None:
     script = f"import sys\nsys.modules[{missing!r}] = None\n{SCRIPT}".replace("from opentelemetry import trace\n", "")
@@ -93,7 +95,13 @@ metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleM
 """
 
 
-@pytest.mark.parametrize("traces", ["", "trace.set_tracer_provider(TracerProvider())"], ids=["metrics alone", "both"])
+@pytest.mark.parametrize(
+    "traces",
+    [
+        pytest.param("", id="metrics alone"),
+        pytest.param("trace.set_tracer_provider(TracerProvider())", id="both", marks=pytest.mark.slow),
+    ],
+)
 def test_an_sdk_that_is_configured_already_is_used(server: Server, traces: str) -> None:
     """As under `opentelemetry-instrument`, or by a module of the user's. Its configuration must not be replaced."""
     done = run(server, METRICS + traces + SCRIPT, OTEL_METRICS_EXPORTER="strange")

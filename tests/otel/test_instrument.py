@@ -22,6 +22,7 @@ from rx_runat.queue import inside
 from rx_runat.stream.taps import Taps
 from rx_runat.testing import virtual_queue
 from tests.support.forks import in_child
+from tests.support.servers import Server
 from tests.support.telemetry import Telemetry
 from tests.support.waiting import wait_until
 
@@ -161,14 +162,14 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_sdk_may_be_configured_later() -> None:
-    done = run("""
+def test_the_sdk_may_be_configured_later(server: Server) -> None:
+    script = """
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from rx_runat import RunAt
 from rx_runat.otel import instrument
-with RunAt("memory://", queue_name="before") as before, RunAt("memory://", queue_name="after") as after:
+with RunAt(queue_name="before") as before, RunAt(queue_name="after") as after:
     instrument(before)
     reader = InMemoryMetricReader()
     metrics.set_meter_provider(MeterProvider([reader]))
@@ -183,7 +184,8 @@ with RunAt("memory://", queue_name="before") as before, RunAt("memory://", queue
     }
 for name in "messaging.client.sent.messages", "rx_runat.queue.scheduled":
     print(name, (name, "before") in found, (name, "after") in found)
-""")
+"""
+    done = run(script, REDIS_URL=server.url)
     assert (done.stdout, done.stderr) == (
         "messaging.client.sent.messages True True\nrx_runat.queue.scheduled True True\n",
         "",

@@ -50,7 +50,13 @@ def test_27_a_slot_of_the_first_pass_does_not_come_in_the_second(
     assert next_run(line, zone, moment(claimed)) == moment(expected)
 
 
-@pytest.mark.parametrize("line", ["30 2 * * *", "15 1 * * *", "0 0-4 * * *", "*/30 2 * * *", "0 * * * *", "@daily"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("30 2 * * *", "*/30 2 * * *", "0 * * * *", "@daily"),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("15 1 * * *", "0 0-4 * * *")),
+    ],
+)
 @pytest.mark.parametrize(
     "zone, day",
     [

@@ -104,7 +104,7 @@ def test_a_coroutine_that_is_cancelled_is_over_when_it_has_cleaned_up(
         await until(lambda: len(cleaning) == 2)
         queue.stop()  # it cancels no clean-up
         first = min(deadline(client, key) for key in begun)
-        await until(lambda: min(deadline(client, key) for key in begun) > first + 300)  # their leases are renewed
+        await until(lambda: min(deadline(client, key) for key in begun) > first + 150)  # their leases are renewed
         go_on.set()
         await until(lambda: client.keys() == [Q.encode()])
 

@@ -43,7 +43,7 @@ def test_leases_are_renewed_while_work_takes_longer(make: Callable[..., RunAt], 
     queue.on_next(jobs(3))
     wait_until(lambda: deadline(client, "k000"), "it is out")
     first = deadline(client, "k000")
-    wait_until(lambda: deadline(client, "k000") > first + 1000, "its lease has been renewed for three times its length")
+    wait_until(lambda: deadline(client, "k000") > first + 300, "its lease has been renewed again and again")
     enough.set()
     busy.join()
     wait_until(lambda: len(got) == 3, "all are settled")

@@ -70,12 +70,13 @@ def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(
     script = """
 import sys, threading, rx_runat.stream.at_exit
 from rx_runat import Job, RunAt, settle
-rx_runat.stream.at_exit.LONGEST_AT_EXIT = 2.0
+rx_runat.stream.at_exit.LONGEST_AT_EXIT = 0.2
 queue = RunAt(sys.argv[1])
-queue.on_next([Job(f"k{i}", 1) for i in range(8)])
+queue.on_next([Job(f"k{i}", 1) for i in range(100)])
 arrived = threading.Semaphore(0)
-queue.claims().pipe(settle(lambda _: (arrived.release(), threading.Event().wait()))).subscribe()
-for _ in range(8):
+work = lambda _: (arrived.release(), threading.Event().wait())
+queue.claims().pipe(settle(work, max_concurrent=100)).subscribe()
+for _ in range(100):
     arrived.acquire()
 """
     done = subprocess.run([sys.executable, "-c", script, server.url], timeout=15, check=False)
@@ -84,6 +85,7 @@ for _ in range(8):
 
 def test_stop_needs_no_new_thread(make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter that exits starts none, and the work threads have been idle for so long that they have ended."""
+    monkeypatch.setattr("rx_runat.settling.threads._IDLE_SECONDS", 0.05)
     queue = make()
     got: list[Any] = []
     queue.claims().pipe(settle(lambda claim: rx.never() if claim.key == "k001" else None, max_concurrent=2)).subscribe(
@@ -128,7 +130,12 @@ def test_14_counted_work_that_no_thread_can_begin_goes_back(
     assert got.count("nacked") == 5
 
 
-def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(own_server: Server) -> None:
+def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has a second to reply, as far as leases go, and the source's call has one: here both have less."""
+    monkeypatch.setattr("rx_runat.stream.lease_thread._LAST_SECONDS", 0.2)
+    monkeypatch.setattr("rx_runat.stream.hold.SHORTEST_SILENCE", 0.2)
     queue = RunAt(own_server.client(socket_timeout=None), interval=0.05)
     begun: list[Claim] = []
     ended = threading.Event()
@@ -137,7 +144,7 @@ def test_stop_does_not_wait_for_a_server_that_is_reachable_and_silent(own_server
         begun.append(claim)
         return rx.never()
 
-    queue.claims(lease=0.6, max_in_flight=1).pipe(settle(work)).subscribe(on_completed=ended.set)
+    queue.claims(lease=0.3, max_in_flight=1).pipe(settle(work)).subscribe(on_completed=ended.set)
     queue.on_next(jobs(1))
     wait_until(lambda: begun, "the key is out: the source asks for no other")
     own_server.freeze()
@@ -174,7 +181,7 @@ def test_a_stop_waits_for_its_own_queue_though_claims_of_another_are_merged_in(
     one.stop()
     assert merged[2:] == ["end"]
     first = client.zscore("{other}:claimed", "slow") or 0
-    wait_until(lambda: (client.zscore("{other}:claimed", "slow") or 0) > first + 300, "the lease is renewed")
+    wait_until(lambda: (client.zscore("{other}:claimed", "slow") or 0) > first + 150, "the lease is renewed")
     go_on.set()
     wait_until(lambda: got, "the other one is settled")
     assert verdicts(got) == [("slow", 1, "acked")]

@@ -118,7 +118,7 @@ def test_redis_is_silent_while_the_claims_go_back(own_server: Server, make: Call
         own_server.freeze()
         end.on_next(1)
         goes_on.set()
-        assert not consumer.ended.wait(0.3)
+        assert not consumer.ended.wait(0.15)
         own_server.thaw()
         consumer.wait()
         all_are_back(client, 100 - len(consumer.got))
@@ -136,7 +136,7 @@ def test_a_thousand_claims_in_flight(queue: RunAt, client: redis.Redis) -> None:
             begun.append(claim.key)
             if len(begun) == 700:
                 end.on_next(1)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             done.append(claim.key)
 
         claims = queue.claims(max_in_flight=1000)

@@ -75,7 +75,7 @@ def goes_on(act: Callable[[], object], close: Callable[[], object], is_under_way
     thread = threading.Thread(target=run)
     thread.start()
     wait_until(is_under_way, "it is under way")
-    threading.Event().wait(0.05)  # in which it comes to wait
+    threading.Event().wait(0.02)  # in which it comes to wait
     close()
     thread.join(20)
     assert not thread.is_alive(), "it still waits"
@@ -170,7 +170,7 @@ def test_a_connect_under_way_ends_at_its_timeout() -> None:
             filler.setblocking(False)
             with suppress(BlockingIOError):
                 filler.connect(("127.0.0.1", port))
-        ours = connect(f"redis://127.0.0.1:{port}?socket_connect_timeout=0.3&socket_timeout=0.3").client
+        ours = connect(f"redis://127.0.0.1:{port}?socket_connect_timeout=0.15&socket_timeout=0.15").client
         own = ours.open()
         said = goes_on(lambda: own.call("PING"), own.close, lambda: own._is_used)
         assert isinstance(said, Unavailable)

@@ -198,7 +198,7 @@ def test_25_a_claim_that_is_owed_is_asked_for_at_the_new_primary(
 
 
 @pytest.mark.parametrize("kind", ["plain", "leasing"])
-@pytest.mark.parametrize("switched", [0, 1, 2, 3])
+@pytest.mark.parametrize("switched", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
 @pytest.mark.parametrize("losing", [0, 1, 2])
 def test_25_pieces_of_one_receipt_come_from_one_primary(
     store: RedisStore,

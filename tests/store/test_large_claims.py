@@ -45,7 +45,13 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [20, 100 * KILOBYTE, 300 * KILOBYTE, MEGABYTE, 3 * MEGABYTE])
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(20, 100 * KILOBYTE, MEGABYTE),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (300 * KILOBYTE, 3 * MEGABYTE)),
+    ],
+)
 def test_a_claim_takes_a_megabyte_or_one_key(store: RedisStore, flaky: FlakyClient, kind: str, size: int) -> None:
     count = 4 if size >= MEGABYTE else 30
     put(flaky, *((large(number, size), MS - 100 + number) for number in range(count)))

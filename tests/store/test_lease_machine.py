@@ -516,7 +516,7 @@ def few_come_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
 @pytest.mark.timeout(400)  # a failure is made small before it is shown
 def test_any_history_of_claims_is_that_of_a_list_of_runs() -> None:
-    run_machine(Leases, 25, 40)
+    run_machine(Leases, 15, 40)
 
 
 @pytest.mark.slow

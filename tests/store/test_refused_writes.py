@@ -111,6 +111,7 @@ def attempt(verb: str, store_client: RedisClient, clock: Clock | None) -> tuple[
         return None, error
 
 
+@pytest.mark.slow  # the refusal matrix has other states, and shows the same
 @pytest.mark.parametrize("verb", VERBS)
 def test_19_a_forbidden_command_changes_nothing(
     client: redis.Redis, restricted: RedisClient, clock: Clock, verb: str
@@ -146,6 +147,7 @@ def test_19_a_delay_is_not_written_without_the_servers_clock(
     assert content(client) == before
 
 
+@pytest.mark.slow  # the refusal matrix has other states, and shows the same
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", KEYS, ids=KEYS._fields)
 def test_19_a_name_of_another_type_changes_nothing(

@@ -228,7 +228,7 @@ def test_errors_say_what_is_wrong(scripted: Callable[..., FakeSentinel], route_b
 def test_each_caller_gets_an_error_of_its_own(scripted: Callable[..., FakeSentinel], route_by: Make) -> None:
     silent = scripted()
     silent.replies.clear()
-    route = route_by(silent, socket_timeout=0.3)
+    route = route_by(silent, socket_timeout=0.15)
     errors: list[StoreError] = []
 
     def call() -> None:

@@ -217,7 +217,7 @@ def test_renewals_are_made_however_many_acks_come(make_leases: Callable[..., Lea
 def test_while_redis_is_away_a_renewal_is_tried_once_not_for_every_five_hundred_leases(
     make_leases: Callable[..., Leases],
 ) -> None:
-    leases = make_leases(lease=0.6)
+    leases = make_leases(lease=0.3)
     manager = leases.manager
     manager.raises = [Unavailable("nothing answers")]
     manager.allowed.release(100)

@@ -52,7 +52,8 @@ def waits(client: redis.Redis) -> dict[bytes, float]:
 
 
 def rest_of(backlog: dict[bytes, float], got: list[str]) -> dict[bytes, float]:
-    return {key: score for key, score in backlog.items() if key.decode() not in set(got)}
+    came = {key.encode() for key in got}
+    return {key: score for key, score in backlog.items() if key not in came}
 
 
 # The pace.

@@ -217,7 +217,7 @@ ENDING: dict[str, Callable[[RunAt], Any]] = {
 def test_a_run_that_can_end_works(make: Callable[..., RunAt], pipeline: str) -> None:
     queue = make()
     # So far apart that work which waits for the next claim subscribes before that one is made, on a busy machine too.
-    queue.on_next([Job(f"k{i}", timedelta(seconds=0.1 * i)) for i in range(20)])
+    queue.on_next([Job(f"k{i}", timedelta(seconds=0.03 * i)) for i in range(100)])
     assert ENDING[pipeline](queue).pipe(ops.take(2), ops.count()).run() == 2
 
 

@@ -174,7 +174,7 @@ def test_subscribers_that_are_stuck_get_a_claim_at_each_heartbeat() -> None:
 def test_a_source_of_the_real_server_is_quiet(make: Callable[..., RunAt], client: redis.Redis) -> None:
     """Over 20 heartbeats it claims seldom, and a key that a stranger writes comes all the same."""
     got: list[str] = []
-    make(interval=0.02).subscribe(got.append)
+    make(interval=0.01).subscribe(got.append)
 
     def calls(name: str) -> int:
         return client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"]  # type: ignore[index, union-attr]

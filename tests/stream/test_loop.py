@@ -26,8 +26,8 @@ def test_actions_come_in_the_order_of_their_times_on_one_thread() -> None:
         got.append((str(state), threading.current_thread().name))
 
     began = loop.now  # one base for both: a busy host may pause this thread between the two lines
-    loop.schedule_absolute(began + timedelta(seconds=0.2), note, "second")
-    loop.schedule_absolute(began + timedelta(seconds=0.1), note, "first")
+    loop.schedule_absolute(began + timedelta(seconds=0.04), note, "second")
+    loop.schedule_absolute(began + timedelta(seconds=0.02), note, "first")
     loop.schedule_absolute(began, note, "at once")
     wait_until(lambda: len(got) == 3, "all ran")
     assert got == [("at once", "a loop"), ("first", "a loop"), ("second", "a loop")]
@@ -56,7 +56,7 @@ def test_a_wall_clock_that_is_set_back_stalls_no_source(
     hours = itertools.count()
     monkeypatch.setattr(scheduler, "default_now", lambda: EPOCH - timedelta(hours=next(hours)))
     keys = [f"k{n}" for n in range(5)]
-    queue.on_next([Job(key, timedelta(seconds=0.05 * n)) for n, key in enumerate(keys)])
+    queue.on_next([Job(key, timedelta(seconds=0.02 * n)) for n, key in enumerate(keys)])
     wait_until(lambda: got == ["first", *keys], "the wake-up by a write came, and each alarm")
 
 

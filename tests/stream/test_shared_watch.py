@@ -99,7 +99,7 @@ def test_a_source_of_claims_beside_a_plain_one_wakes_for_a_lease_that_another_to
             with client.pipeline(transaction=True) as both:  # so that no source of ours gets the key
                 both.zadd(Q, {"a": 1.0})
                 both.zrem(Q, "a")
-                both.zadd(claimed_key(Q), {"a": claimed.now / 1e3 + 300})
+                both.zadd(claimed_key(Q), {"a": claimed.now / 1e3 + 150})
                 both.execute()
             wait_until(lambda: watch._listener.newest.claims < float("inf"), "the watch has read the end of the lease")
         return claimed

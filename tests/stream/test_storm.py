@@ -121,7 +121,7 @@ def test_an_earlier_write_after_a_storm_wakes_a_source(
     make: Callable[..., RunAt], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The heartbeat is an hour away."""
-    monkeypatch.setattr("rx_runat.stream.listener._LONGEST_PAUSE", 0.02)  # between two of eighty reads
+    monkeypatch.setattr("rx_runat.stream.listener._LONGEST_PAUSE", 0.005)  # between two of eighty reads
     got: list[str] = []
     make(interval=3600).subscribe(got.append)
     numbers = count()

@@ -53,6 +53,9 @@ def program(name: str) -> str:
 class Server(ServerProcess):
     """A real server on a unix socket, with an append-only file: it keeps its data over `kill` and `start`.
 
+    It keeps all that it has replied to, because the system writes the file to the disk. If the server saw to that
+    itself, once a second, a write could wait for the one before, and be lost with the process.
+
     Args:
         options: of the server's command line, added to ours.
         program: the path of the server to run; None: the Valkey of the `embedded` extra.
@@ -78,7 +81,7 @@ class Server(ServerProcess):
         assert self._program, "no server was found"
         return [
             *(self._program, "--port", "0", "--unixsocket", self.path, "--dir", str(self.home), "--save", ""),
-            *("--appendonly", "yes", "--logfile", str(self.home / "log"), *self._options),
+            *("--appendonly", "yes", "--appendfsync", "no", "--logfile", str(self.home / "log"), *self._options),
         ]
 
     def launch(self) -> None:

@@ -41,7 +41,7 @@ HASTY = changed("standard.monotonic = lambda: 5 * time.monotonic()")
 # The filter.
 
 
-@pytest.mark.slow  # the README's shell blocks show it, too
+@pytest.mark.slow  # `.ci/run` begins with it, too
 def test_the_readme_example_prints_the_keys_in_the_order_of_their_times() -> None:
     done = run(feed=b"last +0.12\nmiddle +0.08\nfirst +0.04\n", program=SCRIPT)
     assert (done.stdout, done.stderr, done.returncode) == (b"first\nmiddle\nlast\n", b"", 0)

@@ -23,7 +23,7 @@ from rx_runat.store.connect import connect
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.stream import hold_timer
 from rx_runat.testing import Faults
-from tests.support import hidden_telemetry, quick_fakeredis, teardown_limit
+from tests.support import teardown_limit
 from tests.support.proxy import Proxy
 from tests.support.servers import Server, program
 from tests.support.stores import Clock, FlakyClient
@@ -37,9 +37,6 @@ pytest_unconfigure = teardown_limit.pytest_unconfigure
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-hidden_telemetry.hide()
-quick_fakeredis.install()
-collect_ignore = ["support/no_telemetry"]
 
 # No test trusts an authority of the system, whose certificates each connection with TLS would read for 25 ms.
 ssl.SSLContext.set_default_verify_paths = lambda context: None  # type: ignore[method-assign]

@@ -16,7 +16,6 @@ from rx_runat import Job, RunAt
 from rx_runat.cli import work
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.store.keys import claimed_key, leases_key
-from tests.support import hidden_telemetry
 from tests.support.cli_worker import working
 from tests.support.command import MODULE, environment
 from tests.support.servers import Server
@@ -81,7 +80,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_begun_comes_again(
     second: signal.Signals, server: Server, queue: RunAt, tmp_path: Path
 ) -> None:
     write(queue, "abc")
-    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.3") as worker:
+    with working(tmp_path, server.url, "jobs:waits", "--max-concurrent", "2", "--lease", "0.5") as worker:
         wait_until(lambda: len(worker.done) == 2, "work has begun")
         worker.terminate()
         wait_until(lambda: queue.size() == 1, "what was not begun is back")
@@ -159,7 +158,7 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
 @pytest.mark.slow
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
-    args = ("jobs:dies", "--lease", "0.3")
+    args = ("jobs:dies", "--lease", "0.5")
     with working(tmp_path, server.url, *args) as worker:
         assert worker.wait() == -signal.SIGKILL
         with working(tmp_path, server.url, *args, name="second") as second:
@@ -253,7 +252,6 @@ def test_it_is_measured_where_the_environment_asks_for_it(
     server: Server, queue: RunAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenTelemetry's own variables: spans go to standard output."""
-    hidden_telemetry.show(monkeypatch)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")

@@ -96,7 +96,7 @@ def test_a_worker_ends_in_order(
 @pytest.mark.slow
 def test_after_a_second_signal_what_was_begun_comes_again(server: Server, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    code = f"{HEAD}{RUN}\nmain()\n".replace("pause(0.05)", "pause(60)").replace("lease=2", "lease=0.3")
+    code = f"{HEAD}{RUN}\nmain()\n".replace("pause(0.05)", "pause(60)").replace("lease=2", "lease=0.5")
     with RunAt(server.url) as queue:
         queue.on_next([Job(key, 1) for key in "abcdef"])
         worker = subprocess.Popen([sys.executable, "-c", code, server.url, str(log)])

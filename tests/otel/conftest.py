@@ -1,4 +1,4 @@
-"""Fixtures: OpenTelemetry in all processes, and providers that keep all that is recorded."""
+"""Fixtures: providers that keep all that is recorded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import hidden_telemetry
 from tests.support.telemetry import Telemetry
-
-
-@pytest.fixture(autouse=True)
-def is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In processes that the tests start, too."""
-    hidden_telemetry.show(monkeypatch)
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_acks_and_renewals_whose_answers_are_cut(
     queue = make(proxy.url, interval=0.05)
     queue.size()
     got: list[Outcome[None]] = []
-    queue.claims(lease=0.4, max_in_flight=20).pipe(settle(lambda _: go_on.wait(20), max_concurrent=20)).subscribe(
+    queue.claims(lease=0.6, max_in_flight=20).pipe(settle(lambda _: go_on.wait(20), max_concurrent=20)).subscribe(
         got.append
     )
     queue.on_next(jobs(20))

@@ -19,7 +19,6 @@ blocking        a handler that is quick for a while, and then blocks until a tes
 awkward_values  values that misbehave, such as one whose repr raises
 
 stores          stores whose clock and whose connection a test controls
-quick_fakeredis   fakeredis that compiles a script once
 failovers       a server whose place another one takes, which lacks what the former one did last
 backlog         due keys on a real server, and a claimer that takes them
 redis_content   what is in Redis, written and read without the store
@@ -41,7 +40,6 @@ signals         processes that Ctrl-C ends, wherever the tests run
 command         `rx-runat` as a process
 cli_worker      `rx-runat work` as a process, and the functions that it works with
 telemetry       metrics and spans of OpenTelemetry, collected in memory
-hidden_telemetry   OpenTelemetry's SDK, hidden from the processes that tests start
 scenes          what snapshots and claims put into a picture
 overprint       what of an SVG picture stands on something else, or outside of the picture
 colors          how colours look: contrast, distance, and what the colour-blind see of them

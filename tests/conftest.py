@@ -37,7 +37,6 @@ pytest_unconfigure = teardown_limit.pytest_unconfigure
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-
 # No test trusts an authority of the system, whose certificates each connection with TLS would read for 25 ms.
 ssl.SSLContext.set_default_verify_paths = lambda context: None  # type: ignore[method-assign]
 

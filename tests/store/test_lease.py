@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import redis
 from redis.crc import key_slot
 
 from rx_runat import Job, OutcomeUnknown
-from rx_runat.model.batch import Leased
+from rx_runat.model.batch import Counting, Leased, Verb
 from rx_runat.store import claimers
 from rx_runat.store.client import TRIES, RedisClient
+from rx_runat.store.connect import connect
 from rx_runat.store.keys import leases_key
 from rx_runat.store.redis_store import RedisStore
 from rx_runat.testing import Faults
 from tests.support.leases import (
     LEASE,
     LEASE_S,
+    VERBS,
     Whole,
     lease_a,
     one,
@@ -22,6 +25,7 @@ from tests.support.leases import (
     whole,
 )
 from tests.support.redis_content import ODD, entries, put
+from tests.support.servers import Server
 from tests.support.stores import MS, Clock, FlakyClient, Q, T, lossy
 
 
@@ -270,3 +274,37 @@ def test_two_queues_do_not_meet(flaky: FlakyClient, clock: Clock) -> None:
     clock.advance(1)
     assert other.leasing_claimer(LEASE).claim(1).keys == []
     assert one_.leasing_claimer(LEASE).claim(1).attempts == [2]
+
+
+@pytest.mark.parametrize("count, is_table", [(31, False), (32, True)])
+def test_redis_keeps_the_records_of_many_keys_as_a_table(
+    count: int, is_table: bool, server: Server, client: redis.Redis
+) -> None:
+    client.zadd(Q, {f"k{n:02}": 1000 for n in range(count)})
+    store_client = connect(server.url).client
+    leased = RedisStore(store_client, Q).leasing_claimer(LEASE).claim(count)
+    assert leased.attempts == [1] * count
+    assert (client.object("ENCODING", leases_key(Q)) == b"hashtable") is is_table  # type: ignore[no-untyped-call]
+    store_client.close()
+
+
+@pytest.mark.parametrize("up_to", [0, 1])
+@pytest.mark.parametrize("verb", ["begin", *VERBS])
+def test_the_record_that_makes_it_a_table_is_as_any_other(
+    verb: Verb, up_to: int, store: RedisStore, flaky: FlakyClient, clock: Clock
+) -> None:
+    """The first two keys of a claim are alike, and so is what becomes of them."""
+    keys = [f"k{n:02}" for n in range(40)]
+    put(flaky, *((key, MS - 1) for key in keys))
+    leasing_claimer = store.leasing_claimer(LEASE, Counting(up_to))
+    leased = leasing_claimer.claim(40)
+    first, second = (one(store, to_settle(verb, leased, key))[0] for key in keys[:2])
+    assert first == second != 0
+    clock.advance(2 * LEASE_S)
+    leasing_claimer.claim(0)  # leases that have ended come back
+    state = whole(flaky)
+    for part in (state.waits, state.out, state.known, state.dead):
+        assert part.get(b"k00") == part.get(b"k01")
+    again = leasing_claimer.claim(40)
+    found = {key: attempt for key, attempt in zip(again.keys, again.attempts, strict=True) if key in keys[:2]}
+    assert len(set(found.values())) <= 1

@@ -27,7 +27,7 @@ class Whole(NamedTuple):
     Attributes:
         waits: key -> score in Q.
         out: key -> deadline.
-        known: key -> the record of a lease without its fence: attempt, run_at, mark, waiting. `prelude.lua` explains
+        known: key -> the record of a lease without its fence: attempt, run_at, mark, waiting. `record.lua` explains
             these fields.
         dead: key -> time, attempts, run_at, reason.
         receipts: how many.

@@ -2,7 +2,8 @@
 --
 -- A record is five fields with a space between; '-' stands for none:
 --   fence    the token of the claim that leases the key; none between two attempts
---   attempt  number of this attempt, from 1; negative: it has not begun, so it does not count yet;
+--   attempt  number of this attempt, from 1, perhaps with leading zeros, as in lease.lua; negative: it has not begun, so
+--            it does not count yet;
 --            between two attempts: number of the last one that counted; positive, and `mark` is run_at: that one ended
 --            with its lease, so perhaps the work killed its process, and the key is a suspect
 --   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts

@@ -73,6 +73,9 @@ class Subscription:
         self._until_subscription = SingleAssignmentDisposable()
         self._over = threading.Event()
         self._outcomes = Outcomes(subscriber, policy.max_attempts, self._claims_ended, self._fail)
+        self._limiter: Limiter[Assignment] = Limiter(
+            max_concurrent, self._begin, self._outcomes.waiting, MOST, self._wake_sources
+        )
         self._work = Work(
             work,
             policy,
@@ -80,12 +83,9 @@ class Subscription:
             lambda: self._limiter.threads,
             self._count,
             self._settle,
-            lambda assignment: self._limiter.release(assignment),
+            self._limiter.release,
         )
         self.counts_up_to = min(1, policy.max_attempts - 1)
-        self._limiter: Limiter[Assignment] = Limiter(
-            max_concurrent, self._begin, self._outcomes.waiting, MOST, self._wake_sources
-        )
         self._backlog = Backlog(self._limiter)
         self._lock = threading.Lock()  # guards the attributes below
         self._managers: dict[LeaseManager, None] = {}  # of the claims that came: more than one if queues are merged

@@ -49,12 +49,13 @@ at the first call.
 Eviction. The schedule is one key, and a `maxmemory-policy` such as `allkeys-lru` may evict it: set `noeviction`. The
 log warns of such a policy, once, if the user has `+info`.
 
-Embedded servers. `embedded:///dir` writes an append-only file with `appendfsync everysec`: a killed process or server
-loses no acknowledged write, a machine that loses power may lose its last second. Server and directory are for your user
-alone. A directory is refused if it belongs to another user, if others may enter it, if others may replace it because
-they may write in a directory above it, or if a link or a file of another user lies in it. The server starts at once,
-and ends with the last process that uses it, however that process ends. It is the binary of the extra `embedded`,
-`$RX_RUNAT_SERVER`, or a `valkey-server` or `redis-server` on PATH.
+Embedded servers. `embedded:///dir` writes an append-only file with `appendfsync everysec`: a killed process of yours
+loses no acknowledged write. A killed server loses some where the disk is slow, because it then writes up to two seconds
+late; a machine that loses power may lose as much. Server and directory are for your user alone. A directory is refused
+if it belongs to another user, if others may enter it, if others may replace it because they may write in a directory
+above it, or if a link or a file of another user lies in it. The server starts at once, and ends with the last process
+that uses it, however that process ends. It is the binary of the extra `embedded`, `$RX_RUNAT_SERVER`, or a
+`valkey-server` or `redis-server` on PATH.
 
 A failover, by Sentinel or in a cluster. Streams and verbs go on at the new primary by themselves, within 2 s of it. A
 primary that is silent and not dead costs the `socket_timeout` first, there 2 s unless you set it. Redis replies before

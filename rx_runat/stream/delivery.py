@@ -63,6 +63,8 @@ class Delivery:
     def give(self, subscribers: Subscribers, keep: Keep, is_over: Callable[[], bool] | None) -> None:
         """Give each key to all subscribers that are present at its moment, until `keys` is empty or nobody subscribes.
 
+        Where `is_bulk`, a subscriber that is alone and takes many in one call gets all that is left at once.
+
         Args:
             subscribers: of the source.
             keep: called with each key that nobody received.
@@ -76,7 +78,7 @@ class Delivery:
                 continue
             only = present[0] if len(present) == 1 else None  # nearly always, so its on_next is called directly
             if only and only.on_all and self.is_bulk:
-                self._give_in_bulk(only.on_all, keep, partial(_remove, subscribers, only))
+                self._give_in_bulk(subscribers, only, only.on_all, keep)
                 continue
             give = only.on_next if only else partial(_give_all, subscribers, present)
             if is_over is not None:
@@ -93,14 +95,14 @@ class Delivery:
                     _remove(subscribers, only, error)
 
     def _give_in_bulk(
-        self, give: Callable[[list[Any]], object], keep: Keep, failed: Callable[[BaseException], None]
+        self, subscribers: Subscribers, only: Subscriber[Any], on_all: Callable[[list[Any]], object], keep: Keep
     ) -> None:
         keys = list(self.keys)
         try:
-            give(keys)
+            on_all(keys)
         except BaseException as error:
             keep(self.entries(keys))
-            failed(error)
+            _remove(subscribers, only, error)
 
     def _give_in_time(
         self, give: Callable[[Any], object], keep: Keep, is_over: Callable[[], bool], key: object

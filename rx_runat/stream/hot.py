@@ -71,11 +71,10 @@ class Subscriber(Generic[_T]):
         self._on_completed = on_completed
         self._loop_handler: LoopHandler[_T] | None = None
         loop = event_loop(scheduler)
-        self.on_all = on_all
+        self.on_all = on_all if loop is None else None
         if loop is not None:
             self._loop_handler = LoopHandler(loop, self.handler)
             self.on_next = self._loop_handler.on_next
-            self.on_all = None
 
     def note_join(self) -> None:
         """Note that this thread is inside the `subscribe` of this subscriber; see `wait_until_subscribed`."""

@@ -25,8 +25,7 @@ def limiter(served: list[str]) -> Iterator[Limiter[str]]:
     limiter = Limiter[str](1, serve, (), 1, lambda: None)
     limiter.threads = Pool("rx_runat work", 1)
     yield limiter
-    limiter.threads.end()
-    limiter.threads.join()
+    end(limiter)
 
 
 def end(limiter: Limiter[str]) -> None:

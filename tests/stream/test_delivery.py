@@ -113,7 +113,7 @@ def test_a_claim_that_may_be_taken_in_bulk_is_one_call_for_who_can() -> None:
     assert delivery.given == 1000
 
 
-def test_if_that_call_raises_nothing_was_received_and_the_subscriber_ends() -> None:
+def test_7_if_that_call_raises_nothing_was_received_and_the_subscriber_ends() -> None:
     errors: list[Exception] = []
 
     def fail(_: object) -> None:

@@ -2,10 +2,9 @@
 --
 -- A record is five fields with a space between; '-' stands for none:
 --   fence    the token of the claim that leases the key; none between two attempts
---   attempt  number of this attempt, from 1, perhaps with leading zeros, as in lease.lua; negative: it has not begun, so
---            it does not count yet;
---            between two attempts: number of the last one that counted; positive, and `mark` is run_at: that one ended
---            with its lease, so perhaps the work killed its process, and the key is a suspect
+--   attempt  number of this attempt, from 1, perhaps with leading zeros (see lease.lua); negative: it has not begun, so
+--            it does not count yet; between two attempts: number of the last one that counted; positive, and `mark` is
+--            run_at: that one ended with its lease, so perhaps the work killed its process, and the key is a suspect
 --   run_at   the run_at of the run that was claimed, epoch ms; a run is one schedule of a key, with all its attempts
 --   mark     the score that a script gave the key in Q; if Q has another score, a newer schedule has begun a new run.
 --            While a suspect is leased: '?', so that it stays a suspect if it goes back

@@ -70,17 +70,23 @@ def left_alone(client: Any, nodes: list[Any]) -> Iterator[None]:
 
 
 def connections(nodes: list[Any], user: str | None = None) -> set[tuple[int, str]]:
-    """The ids of the connections of clients, each with the port of its server."""
+    """The ids of the connections of clients, each with the port of its server.
+
+    Those between the servers are left out: replicas and Sentinels renew theirs when they like.
+    """
     found: set[tuple[int, str]] = set()
     for node in nodes:
         if node.is_running:
             with node.client() as client:
-                own = client.client_id()
-                each_client = [
-                    each for each in client.client_list() if each["id"] != str(own) and "S" not in each["flags"]
-                ]
-            found |= {(node.port, each["id"]) for each in each_client if user in (None, each.get("user"))}
+                own, listed = client.client_id(), client.client_list()
+            clients = [each for each in listed if each["id"] != str(own) and not is_of_a_server(each)]
+            found |= {(node.port, each["id"]) for each in clients if user in (None, each.get("user"))}
     return found
+
+
+def is_of_a_server(listed: dict[str, str]) -> bool:
+    """Whether a line of CLIENT LIST is of a replica (flag S), of its primary (M) or of a Sentinel, which has a name."""
+    return bool({"S", "M"} & set(listed["flags"])) or listed["name"].startswith("sentinel-")
 
 
 def announces_itself(connection: Any) -> None:

@@ -201,7 +201,9 @@ class Sources:
         for source in sources:
             source.stop(longest, waits)
         if waits and not self._is_virtual:  # virtual time stands still while we wait
-            for stoppable in stoppables:
+            # The last look of a source may have registered another one, and stopped it; see `register`.
+            later = [each for each in self._stoppables if each not in stoppables and not each.is_inside]
+            for stoppable in (*stoppables, *later):
                 stoppable.wait(longest)
         if waits:
             for source in sources:

@@ -16,6 +16,7 @@ from reactivex import operators as ops
 from rx_runat import Claim, Job, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
 from rx_runat.settling.threads import Pool
+from rx_runat.stream.leases import LeaseManager
 from tests.support.servers import Server
 from tests.support.settling import PAST, Q, jobs, verdicts
 from tests.support.waiting import wait_until
@@ -46,6 +47,29 @@ def test_stop_waits_for_a_function_under_way_and_its_ack(
     assert got == ["acked", "end"]
     assert client.zrange(Q, 0, -1) == [b"k001", b"k002"]
     assert client.keys() == [Q.encode()]
+
+
+def test_14_stop_during_the_first_claim_waits_until_that_claim_is_back(
+    make: Callable[..., RunAt], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first claim makes `settle` known to the queue, which may be stopping already."""
+    queue = make()
+    got: list[Any] = []
+    begun = threading.Event()
+    real = LeaseManager.register
+
+    def register(manager: LeaseManager, holder: Any) -> Callable[[], None]:
+        begun.set()
+        wait_until(lambda: queue._sources.is_stopped, "the queue stops")
+        return real(manager, holder)
+
+    monkeypatch.setattr(LeaseManager, "register", register)
+    queue.on_next(jobs(300))
+    queue.claims().pipe(settle(lambda claim: None)).subscribe(got.append, on_completed=lambda: got.append("end"))
+    assert begun.wait(20)
+    queue.stop()
+    assert got == ["end"]
+    assert (client.zcard(Q), client.keys()) == (300, [Q.encode()])
 
 
 @pytest.mark.parametrize("where", ["work", "on_next"])

@@ -174,7 +174,7 @@ class Source(Generic[C]):
                     wait = self._claim_and_deliver(asks_ahead=self._now() < look_ends)
                     if self._now() > look_ends and not self._hold.is_ahead:
                         break
-                return wait
+                return None if self.subscribers.is_stopped else wait
             except Refused as error:
                 self._fail(error)
             except StoreError as error:

@@ -10,7 +10,6 @@ import gc
 import logging
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -43,7 +42,7 @@ from rx_runat.drawing.scene import Scene
 from rx_runat.notebook.fresh import fresh
 from rx_runat.notebook.marbles import marbles
 from rx_runat.testing import virtual_queue
-from tests.support.forks import LONGEST, Forked, in_child
+from tests.support.forks import LONGEST, Forked, in_child, limit_here
 from tests.support.jobs import overdue_jobs
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -419,7 +418,7 @@ def test_24_where_settle_forks_and_returns_the_child_does_nothing_and_ends(
         elif key == "k003" and where == place:
             children.append(os.fork())
             if children == [0]:
-                signal.alarm(10)  # a child that hangs is to end
+                limit_here(10)
 
     def slowly() -> None:
         time.sleep(0.002)  # so that others wait
@@ -522,7 +521,7 @@ def test_24_a_child_of_multiprocessing_hands_back_what_it_holds(
 
     def work() -> None:
         some = threading.Event()
-        signal.alarm(LONGEST)
+        limit_here(LONGEST)
         os.close(2)  # of a child that raises, a traceback is to be expected
         os.open(os.devnull, os.O_WRONLY)
         queue.subscribe(lambda key: (os.write(writing, f"{key} ".encode()), some.set()))
@@ -701,6 +700,26 @@ def test_24_a_queue_in_virtual_time_is_refused_in_the_child() -> None:
     queue.subscribe(keys.append)
     scheduler.advance_by(2)
     assert keys == ["a"]
+
+
+@pytest.mark.parametrize("stream", [lambda queue: queue, lambda queue: queue.claims()], ids=["keys", "claims"])
+def test_24_a_handler_that_forks_in_virtual_time_ends_the_childs_look(stream: Callable[[RunAt], Any]) -> None:
+    queue, scheduler = virtual_queue()
+    children: list[int] = []
+
+    def receive(_: object) -> None:
+        children.append(os.fork())
+        if children == [0]:
+            limit_here(10)
+
+    stream(queue).subscribe(receive)
+    queue.schedule("a", 1.0)
+    try:
+        scheduler.advance_by(2)
+    finally:
+        if children == [0]:
+            os._exit(0)
+    assert os.waitpid(children[0], 0)[1] == 0
 
 
 # Notebooks.

@@ -27,8 +27,7 @@ class Forked(Generic[T]):
         self._reading, writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(LONGEST)
+            limit_here(LONGEST)
             try:
                 said = pickle.dumps((True, action()))
             except BaseException:
@@ -47,6 +46,12 @@ class Forked(Generic[T]):
         succeeded, result = cast("tuple[bool, Any]", pickle.loads(said))
         assert succeeded, result
         return cast("T", result)
+
+
+def limit_here(seconds: int) -> None:
+    """In a child: let it be killed if it has not ended by then. The handler that a test's own limit has would raise."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
 
 
 def in_child(action: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from rx_runat.stream.leases import LeaseManager, manager_of
 
 
 def stranger_in(value: object) -> InvalidSetting | None:
-    """Returns the error about the first that is no claim: what came, or what is in the list that came."""
+    """Returns an error about the first value that is no claim: what came, or an item of it; None if all are claims."""
     for each in cast("list[object]", value) if isinstance(value, list) else [value]:
         if not isinstance(each, Claim):
             return _no_claim(each)
@@ -21,7 +21,7 @@ def stranger_in(value: object) -> InvalidSetting | None:
 
 
 def claims_in(value: object) -> list[Claim]:
-    """Returns the claims in what came, in lists and tuples, however deep. Each once: a lease ends once."""
+    """Returns the claims in what came, in lists and tuples, however deep, without repetitions: a lease ends once."""
     return list({lease_of(claim): claim for claim in _walk(value)}.values())
 
 
@@ -31,7 +31,10 @@ def by_manager(claims: list[Claim]) -> dict[LeaseManager, list[Lease]]:
     managers = set(map(manager_of, leases))
     if len(managers) == 1:  # nearly always
         return {managers.pop(): leases}
-    return {manager: [lease for lease in leases if lease.manager is manager] for manager in map(manager_of, leases)}
+    groups: dict[LeaseManager, list[Lease]] = {}
+    for lease in leases:
+        groups.setdefault(manager_of(lease), []).append(lease)
+    return groups
 
 
 def _walk(value: object) -> Iterator[Claim]:

@@ -39,7 +39,7 @@ class Limiter(Generic[_T]):
 
     Attributes:
         threads: run what is served.
-        suspect: the one that is served; None: none is.
+        suspect: the suspect under way, or None.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Limiter(Generic[_T]):
             suspects: those that are not to be served beside each other.
 
         Raises:
-            RuntimeError: no thread can be started, and none serves what waits; these items are not queued.
+            RuntimeError: there is no thread, and none can be started; these items are not queued.
         """
         with self._lock:
             if self._is_stopped:
@@ -100,11 +100,7 @@ class Limiter(Generic[_T]):
             try:
                 self._wake()
             except BaseException:
-                with self._lock:
-                    for item in items:
-                        self._waiting.remove(item)
-                    for item in suspects:
-                        self._suspects.remove(item)
+                self.take_back({*items, *suspects}.__contains__)
                 raise
         return True
 

@@ -126,15 +126,13 @@ class Subscription:
             self._take([claims], is_list=isinstance(value, list))
 
     def _on_all(self, claims: list[Claim]) -> None:
-        """Take claims of one source, one by one."""
+        """Take what one claim of a source brought. Each key is for a call of its own."""
         self._take([[claim] for claim in claims], is_list=False)
 
     def _take(self, parts: list[list[Claim]], is_list: bool) -> None:
         """Open claims, and queue the work: each part is for one call of the user's function."""
         claims = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
         leases = by_manager(claims)
-        if not self._open_claims(leases):
-            return
         # The first claim of a source is made before the source knows that `settle` takes its claims, so its attempts
         # count already; later ones should count only when the work begins. After a crash the key may be one whose work
         # ended the process: it must be known as a suspect.
@@ -144,17 +142,22 @@ class Subscription:
             parts = [[claim for claim in part if lease_of(claim) not in too_early] for part in parts]
         manager = next(iter(leases))
         now = manager.now()
+        are_open = False
         try:
+            are_open = self._open_claims(leases)
+            if not are_open:
+                return
             for each, own in leases.items():
                 each.renewals.renew(own, self)
             work = [Assignment(part, is_list, manager, now) for part in parts if part]
             suspects = [each for each in work if each.is_suspect]
             is_queued = self._limiter.put([each for each in work if not each.is_suspect], suspects)
         except BaseException:  # no thread can be started: the source hands the claims back, and ends this subscription
-            for each, own in leases.items():
-                for lease in own:
-                    each.renewals.release(lease, self)
-            self._claims_ended(len(claims))
+            if are_open:
+                for each, own in leases.items():
+                    for lease in own:
+                        each.renewals.release(lease, self)
+                self._claims_ended(len(claims))
             raise
         for claim in early if is_queued else claims:
             self._settle(claim, Decision("back"))

@@ -46,10 +46,10 @@ class Delivery:
         size: how many keys were claimed.
         keys: those that were neither given nor taken by `rest`.
         left: those that nobody received. The hold appends to it.
-        is_bulk: True if a subscriber that takes many in one call may have all keys at once.
+        is_bulk: True if a subscriber that takes many in one call gets all keys that are left at once.
     """
 
-    is_bulk = False  # a plain key that was not given when the time is over, or nobody subscribes, is to go back
+    is_bulk = False  # plain keys stay in the iterator until each is given, so that the rest can go back at any moment
 
     def __init__(self, claimed: Claimed | Leased) -> None:
         self._claimed = claimed
@@ -97,8 +97,9 @@ class Delivery:
     def _give_in_bulk(
         self, subscribers: Subscribers, only: Subscriber[Any], on_all: Callable[[list[Any]], object], keep: Keep
     ) -> None:
-        keys = list(self.keys)
+        keys: list[Any] = []
         try:
+            keys += self.keys  # in here: what an interrupt finds out of the iterator must be kept
             on_all(keys)
         except BaseException as error:
             keep(self.entries(keys))

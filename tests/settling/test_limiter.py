@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -53,6 +53,34 @@ def test_of_items_that_no_thread_can_serve_none_stays(
     assert limiter.put(["b"])
     end(limiter)
     assert served == ["b"]
+
+
+def test_of_items_whose_put_is_interrupted_none_waits_though_a_thread_has_begun(
+    served: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, was_interrupted = threading.Event(), threading.Event()
+
+    def serve(item: str) -> bool:
+        begun.set()
+        served.append(item)
+        return was_interrupted.wait(20)
+
+    limiter = Limiter[str](1, serve, (), 1, lambda: None)
+    limiter.threads = pool = Pool("rx_runat work", 1)
+
+    def interrupted(action: Callable[[], None]) -> None:
+        run(action)
+        assert begun.wait(20)
+        raise KeyboardInterrupt
+
+    run = pool.run
+    monkeypatch.setattr(pool, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        limiter.put(["a", "b"], ["x"])
+    assert not limiter.is_waiting
+    was_interrupted.set()
+    end(limiter)
+    assert served == ["x"]
 
 
 def test_after_a_stop_nothing_is_queued(limiter: Limiter[str], served: list[str]) -> None:

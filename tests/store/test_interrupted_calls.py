@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ import redis
 
 from rx_runat import Refused, RunAt
 from rx_runat.store.connect import connect
+from tests.support.interruptions import Interrupted, Interruption
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -22,49 +21,10 @@ OTHER = 3  # a database that a connection must select before its first command
 PLACES = ("rx_runat.store.client", "rx_runat.store.connection", "redis.connection")
 
 
-class Interrupted(BaseException):
-    """What the handler raises, as KeyboardInterrupt is raised by Ctrl-C."""
-
-
-class Interruption:
-    """Raises `Interrupted` in this thread after so many lines of Python, wherever that is.
-
-    Args:
-        lines: how many are run before, counted in `PLACES`.
-    """
-
-    def __init__(self, lines: int) -> None:
-        self._left = lines
-
-    def __enter__(self) -> None:
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_globals.get("__name__") not in PLACES:
-            return None
-        if event == "call" and _is_in_a_finalizer(frame):  # what is raised there, nobody gets
-            return None
-        if event in ("call", "line"):
-            self._left -= 1
-            if self._left == -1:
-                raise Interrupted
-        return self._trace
-
-
-def _is_in_a_finalizer(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_name != "__del__":
-        frame = frame.f_back
-    return frame is not None
-
-
 def is_interrupted(lines: int, work: Callable[[], object]) -> bool:
-    """Do the work, interrupted after so many lines. Returns False if it was done before that."""
+    """Do the work, interrupted after so many lines in `PLACES`. Returns False if it was done before that."""
     try:
-        with Interruption(lines):
+        with Interruption(lines, lambda frame: frame.f_globals.get("__name__") in PLACES):
             work()
     except Interrupted:
         return True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
 from rx_runat.model.batch import Claimed, Entry
 from rx_runat.stream.delivery import Delivery
 from rx_runat.stream.hot import Subscriber
+from tests.support.interruptions import Interrupted, Interruption
 
 KEYS = [f"k{number:04}" for number in range(1000)]
 SCORES = [str(number) for number in range(1000)]
@@ -125,6 +128,28 @@ def test_7_if_that_call_raises_nothing_was_received_and_the_subscriber_ends() ->
     assert kept == list(map(Entry, KEYS, SCORES))
     assert [type(error) for error in errors] == [ZeroDivisionError]
     assert subscribers.present == ()
+
+
+def is_giving(frame: FrameType) -> bool:
+    return frame.f_code is Delivery._give_in_bulk.__code__
+
+
+def test_7_an_interrupt_at_any_line_of_a_bulk_leaves_each_key_with_the_subscriber_or_with_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # it is told of interrupts, too
+    lines = 0
+    interrupted = True
+    while interrupted:
+        received: list[str] = []
+        kept: list[Entry] = []
+        subscriber = Subscriber[str](received.append, on_all=received.extend)
+        delivery = Bulk(Claimed(KEYS, SCORES, 0, None))
+        with contextlib.suppress(Interrupted), Interruption(lines, is_giving) as interruption:
+            delivery.give(Present(subscriber), kept.extend, None)  # type: ignore[arg-type]
+        assert received + [entry.key for entry in (*kept, *delivery.rest())] == KEYS
+        lines, interrupted = lines + 1, interruption.was_raised
+    assert lines > 4
 
 
 @pytest.mark.parametrize("delivery", [Delivery, Bulk])

@@ -15,6 +15,7 @@ tls             a server behind TLS, with certificates made for the test
 listening       what both proxies share: who connects
 jobs            jobs that are due at once
 teardown_limit  a time limit for the teardown of each test, which tells what every thread did
+interruptions   an exception after so many lines of Python, as a signal handler may raise one anywhere
 blocking        a handler that is quick for a while, and then blocks until a test releases it
 awkward_values  values that misbehave, such as one whose repr raises
 

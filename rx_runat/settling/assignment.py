@@ -28,7 +28,7 @@ class Assignment:
         claims: those on which the work is done: the ones that are lost, or handed back, before it begins are left out.
             Perhaps none is left.
         is_suspect: True if one of the keys perhaps killed its process before. It stays as it is when that claim is left
-            out: the limiter knows this work as a suspect until its end.
+            out: the limiter treats this work as a suspect until it ends.
         manager: as above.
         since: as above.
     """

@@ -96,7 +96,7 @@ class CandidateReader:
         self._mean_size = -1
 
     def pause_long(self) -> None:
-        """Read none for a long time, and then try again: keys become smaller, and permissions come back."""
+        """Read none for a long time, and then try again: keys may be smaller then, and permissions may be back."""
         self._pause = _LONGEST_PAUSE
 
     def commands_to_read(self, receipt: str, limit: int) -> tuple[list[Command], list[Command]]:

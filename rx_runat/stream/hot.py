@@ -286,13 +286,13 @@ def subscribe_in_bulk(
     on_completed: abc.OnCompleted,
     scheduler: abc.SchedulerBase | None,
 ) -> abc.DisposableBase:
-    """Subscribe a part of this package that takes many values in one call, where the stream has many.
+    """Subscribe a part of this package that can take many values in one call.
 
     Args:
         stream: a `Hot`; any other Observable calls `on_next` alone.
         on_next: called where values come one by one.
-        on_all: called with at least one value, in order. It calls no code of the user's. If it raises, none was
-            received.
+        on_all: called with at least one value, in order. In real time it runs none of the user's code. If it raises,
+            all of these values count as not received.
         on_error: as in `Hot.subscribe`, as are the other two.
         on_completed: likewise.
         scheduler: likewise.

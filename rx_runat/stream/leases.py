@@ -294,7 +294,7 @@ manager_of: Callable[[Lease], LeaseManager] = attrgetter("manager")
 class _Claims(Delivery):
     """A delivery of claims. A claim that is to be handed back frees its slot."""
 
-    is_bulk = True  # no time is over, and whoever has claims can hand them back by itself
+    is_bulk = True  # their delivery has no time limit, and `settle` itself hands back those that it does not begin
 
     def __init__(self, leased: Leased, claims: list[Claim], slots: Slots) -> None:
         super().__init__(leased)

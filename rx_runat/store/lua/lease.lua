@@ -32,9 +32,9 @@
 -- The receipt and its DEL are as in claim.lua. If the second part is refused, the first is done all the same.
 -- Data is copied, and stays where it is until the run is over: it is the key's, for its next attempt and its next run.
 --
--- Of MANY keys or more, the first record gets zeros in front of its attempt, and so more than 64 bytes: then Redis keeps
--- the hash as a table. A small hash is a list to it, which it looks through for each key: that costs 2 us a key where a
--- thousand are out. Where few are out, the list is as fast.
+-- If a claim takes MANY keys or more, its first record gets zeros in front of its attempt, and so more than 64 bytes: then
+-- Redis keeps the hash as a table. It keeps a hash of a few hundred short values as a list, and searches that list for
+-- each key: 2 us a key where a thousand are out. Where few are out, the list is as fast.
 local MANY = 32
 local Q, claimed, leases, receipt, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local limit, token, resent = tonumber(ARGV[1]), ARGV[2], ARGV[4] ~= '0'

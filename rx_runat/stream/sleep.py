@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from rx_runat.model.batch import Claimed, Leased
 
-# As a run_at to sleep for: no key's run_at is earlier, so only the -inf that `Ticker.wake` reports ends such a sleep.
+# The run_at of a sleep until `Ticker.wake`, which reports -inf: no key has an earlier run_at than this.
 _UNTIL_WOKEN = -sys.float_info.max
 
 
@@ -165,5 +165,6 @@ class Sleep:
         return not self.wake_filter.look_ended(_UNTIL_WOKEN)
 
     def begin_backoff(self) -> None:
-        """End a look that met an outage: nothing is worth a look before the backoff is over."""
+        """End a look that met an outage: nothing is worth a look before the backoff is over, and then a claim is."""
+        self._is_asleep = False  # it was, if a heartbeat's read failed
         self.wake_filter.look_ended(-math.inf)

@@ -98,6 +98,14 @@ def test_nothing_ends_a_backoff(sleep: Sleep) -> None:
     assert not sleep.wake_filter.note_write(-math.inf)
 
 
+def test_a_heartbeat_after_a_backoff_claims_though_nothing_comes_earlier(sleep: Sleep) -> None:
+    sleep.plan_after(claimed(2.5))
+    sleep.begin()
+    assert sleep.goes_on(lambda _: False)
+    sleep.begin_backoff()
+    assert not sleep.goes_on(lambda _: False)
+
+
 # What is worth waking for.
 
 

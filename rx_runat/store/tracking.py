@@ -7,8 +7,8 @@
 Redis made client-side caching (`CLIENT TRACKING`) so that clients drop stale copies; here the copy is the head.
 `CLIENT TRACKING` reports the writes of every client and needs no setting of the server. Where a server, a proxy or an
 ACL refuses it, sinks publish each write on a channel of the queue, and the tracker subscribes to that channel. Claims
-are not published. So on such a server a source learns of the end of another source's lease only at its next read,
-whatever causes that read, or at its heartbeat.
+are not published. So on such a server a source learns of the end of another source's lease, or of a bare ZADD, only at
+its heartbeat, or at the listener's next read, which comes within 5 s.
 
 For sources of claims, the first end of a lease is read after the head. A claim of any source takes a key out of the
 schedule and so makes Redis push, and then the deadline of that lease is read. So the sources of this process know the
@@ -110,7 +110,11 @@ class RedisHeadTracker:
             self._tracks = True
         except Refused:
             self._tracks = False
-            self._subscribe(connection)
+            try:
+                self._subscribe(connection)
+            except Refused:
+                connection.close()  # the next `head` asks once more
+                raise
             return connection
         if self._client.is_cluster:
             # Tracking says nothing when a slot without the queue goes to another node. The end of a subscription does.

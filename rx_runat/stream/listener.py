@@ -38,6 +38,7 @@ class Heads(NamedTuple):
 
 
 _NONE = Heads(math.inf, math.inf)
+_LOOK = Heads(-math.inf, -math.inf)  # each source is to look at once
 
 
 class HeadListener:
@@ -47,7 +48,7 @@ class HeadListener:
         reads            0----r-----r--r---r---------r-->     1, 2, 4 .. 100 ms apart, after useless ones
         heard           inf---10----9--9---9---------8-->
 
-    A read is useless if no head in it is earlier than in the read before: what a source sleeps for has not come nearer.
+    A read is useless if nothing in it is earlier than in the read before: then no source has to wake.
     The pauses depend on the reads alone, and so are the same for one source and for a thousand.
 
     Under many writes a push is worth nothing: it comes long before the pause is over, and then the head is read anyway.
@@ -57,7 +58,9 @@ class HeadListener:
         reads    t-----t-t--t---t---t---r---r---r---r---t---r---r---r---r---t---t     t causes a push, r does not
         pushes   ------p-p--p---p---p--------------------p-------------------p-->
 
-    An outage is retried with backoff and not reported: the sources look at the same server and report it.
+    An outage is retried with backoff and not reported: the sources look at the same server and report it. After a
+    refusal the sources look as well, because what is refused to them, too, is to end their streams at once; and the
+    head is read again every 5 s, because a refusal may be over soon.
 
     Args:
         tracker: reads and waits; ours to close.
@@ -66,8 +69,8 @@ class HeadListener:
         heard: called with each read, on the scheduler.
 
     Attributes:
-        newest: the last read; None before the first one, and in an outage, when it may be old.
-        is_over: True after `close`, after a refusal and after an error: it reads no more.
+        newest: the last read; None before the first one, and while reads fail, when it may be old.
+        is_over: True after `close`, and after an error of ours: it reads no more.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class HeadListener:
         self._soon = 0  # how many pushes in a row came within the longest pause
         self._polls = 0  # how many of the next reads need no push
         self._failures = 0
+        self._is_refused = False
 
     def start(self) -> None:
         """Begin to read. Where no thread can be started for the scheduler this raises RuntimeError."""
@@ -107,7 +111,7 @@ class HeadListener:
         try:
             pushes = self._polls == 0
             heads = self._heads(pushes)
-            self._failures = 0
+            self._failures, self._is_refused = 0, False
             self._heard(self, heads)
             is_useless = heads.plain >= self._known.plain and heads.claims >= self._known.claims
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE) if is_useless else 0.0
@@ -121,9 +125,11 @@ class HeadListener:
                 self._count_push((at.now - read_at).total_seconds())
             wait = self._pause - (at.now - read_at).total_seconds()
         except Refused as error:
-            inform("only the heartbeat finds what others write: %s", error)
-            self.close()
-            return
+            if not self._is_refused:
+                inform("only the heartbeat finds what others write, until this is permitted: %s", error)
+                self._heard(self, _LOOK)
+            self._is_refused, self.newest = True, None
+            wait = CHECK_SECONDS
         except StoreError:
             self.newest = None
             wait = backoff(self._failures)

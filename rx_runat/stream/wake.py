@@ -47,8 +47,7 @@ class HeadWatch:
         lease may be killed, and then its key comes back at that moment. Sources of bare keys are not told of leases.
 
         A head is a hint: one that is lost, late or repeated costs a look at Redis or a wait until the heartbeat, never
-        a key. A source also receives the heads that its own claims cause, and sleeps on: its look has found the same
-        moment.
+        a key. A source's own claims cause heads, too. They do not wake it: its look knows that moment already.
 
         Temperature: hot; a subscriber gets the newest head that is known, at once, and then each head that is read.
         Delivery:    the newest head; a change that is undone between two reads is not seen.
@@ -56,7 +55,8 @@ class HeadWatch:
         Scheduler:   the newest head comes in `subscribe`, each later one on the loop; so an observer only posts.
         Errors:      an outage is retried with backoff and not reported: the source looks at the same server and reports
                      it. Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s
-                     only. Where it refuses `SUBSCRIBE` as well, nothing comes; each new subscriber tries once more.
+                     only. Where it refuses `SUBSCRIBE` as well, a -inf comes, after which the source looks once, and
+                     then nothing; it is tried again every 5 s.
         Disposal:    from any thread; the last one ends the wait and closes the connection.
         Redis:       for all sources of a queue together a read per change, and one every 5 s, or every second where
                      another primary may take over; while changes bring nothing earlier, at most 10 reads a second. A

@@ -268,6 +268,17 @@ def test_10_what_cannot_heal_reaches_on_error(queue: RunAt, client: redis.Redis)
     wait_until(lambda: got == ["afresh"], "a new subscription starts afresh")
 
 
+def test_10_what_cannot_heal_reaches_on_error_at_once_while_the_source_sleeps(
+    make: Callable[..., RunAt], client: redis.Redis
+) -> None:
+    errors: list[Exception] = []
+    make(interval=3600).subscribe(print, errors.append)
+    wait_until(lambda: [each for each in client.client_list() if "t" in each["flags"]], "the source sleeps")
+    client.set(Q, "not a zset")
+    wait_until(lambda: errors, "the error came, long before the heartbeat")
+    assert "WRONGTYPE" in str(errors[0])
+
+
 @pytest.mark.parametrize("lost", [1, 2, 3, 4, 7])
 def test_11_no_silent_loss(faults: Faults, lost: int) -> None:
     """The keys come once and in order, however many replies in a row are lost."""

@@ -14,6 +14,7 @@ from rx_runat.store.claimers import LEASE
 from rx_runat.store.connect import connect
 from rx_runat.store.keys import claimed_key, data_key, leases_key, receipt_key, wake_channel
 from rx_runat.store.tracking import RedisHeadTracker
+from tests.support.permissions import forbidden, worker_url
 from tests.support.scripts import runs_of, watched
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
@@ -136,6 +137,24 @@ def test_where_the_server_does_not_track_a_claim_of_another_is_found_by_the_next
     wait_until(lambda: got, "the key came back, long before the heartbeat")
     assert (got[0].key, got[0].attempt) == ("a", 2)
     assert got[0].ack()
+
+
+def test_3_sources_are_woken_again_when_a_refusal_is_over(
+    make: Callable[..., RunAt], server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener's connection breaks at a moment when the user may neither track nor subscribe."""
+    monkeypatch.setattr("rx_runat.stream.listener.CHECK_SECONDS", 0.05)
+    url = worker_url(server)
+    got: list[str] = []
+    make(url, interval=3600).subscribe(got.append, pytest.fail)
+    (ours,) = wait_for_trackers(client, 1)
+    with forbidden(client, "client|tracking", "subscribe", "ssubscribe"):
+        client.execute_command("CLIENT", "KILL", "ID", ours)
+        refused = client.info("errorstats")["errorstat_NOPERM"]["count"]
+        wait_until(lambda: client.info("errorstats")["errorstat_NOPERM"]["count"] > refused + 3, "it tries again")
+    wait_for_trackers(client, 1)
+    client.zadd(Q, {"a": 1})
+    wait_until(lambda: got == ["a"], "a bare ZADD wakes the source, long before the heartbeat")
 
 
 def test_a_dead_connection_is_noticed_and_renewed(make: Callable[..., RunAt], client: redis.Redis) -> None:

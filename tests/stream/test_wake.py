@@ -104,9 +104,10 @@ def test_an_outage_is_sat_out_with_backoff() -> None:
     assert [message.value for message in messages] == [9.0, 8.0, math.inf]  # type: ignore[attr-defined]
 
 
-def test_where_nobody_may_listen_nothing_comes() -> None:
-    tracker, messages = observe([Refused("NOPERM")], wait=1, until=100)
-    assert (tracker.read_at, messages) == ([0], [])
+def test_where_nobody_may_listen_sources_look_once_and_every_5_s_it_is_tried_again() -> None:
+    tracker, messages = observe([Refused("NOPERM")] * 4, wait=1, until=11)
+    assert tracker.read_at == [0, 5, 10]
+    assert [message.value for message in messages] == [-math.inf]  # type: ignore[attr-defined]
 
 
 # Sources that share it.
@@ -222,14 +223,17 @@ def test_the_last_one_who_leaves_ends_it_and_the_next_one_starts_afresh() -> Non
     assert len(watched.trackers[0].read_at) == reads
 
 
-def test_a_refusal_ends_it_until_the_next_source_subscribes_which_serves_all() -> None:
-    watched = Watched([Refused("NOPERM"), 8.0])
+def test_each_refusal_makes_the_sources_look_and_is_survived(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    watched = Watched([9.0, Refused("NOPERM"), 8.0, Refused("NOPERM"), Refused("NOPERM"), 7.0])
     first = watched.subscribe()
-    watched.scheduler.advance_to(100)
-    assert (len(watched.trackers), watched.trackers[0].closed, first) == (1, True, [])
+    watched.scheduler.advance_to(3)
     second = watched.subscribe()
-    watched.scheduler.advance_by(0.5)
-    assert (first, second) == ([8.0], [8.0])
+    assert (first, second) == ([9.0, -math.inf], []), "what was known before may be old"
+    watched.scheduler.advance_to(18)
+    assert second[:3] == [8.0, -math.inf, 7.0]
+    assert (first[2:5], len(watched.trackers)) == (second[:3], 1)
+    assert caplog.text.count("only the heartbeat finds what others write") == 2
 
 
 def test_that_leases_may_not_be_read_keeps_no_head_from_a_plain_source() -> None:

@@ -60,7 +60,7 @@ class Decision(NamedTuple):
             Redis is not asked to end it.
         argument: of the verb, as in `SettleRequest`.
         result: as in `Outcome`.
-        error: as in `Outcome`.
+        error: as in `Outcome`. With `back`, the log alone tells of it.
         delay: as in `Outcome`.
         failure: an error that ends the stream; None: the stream goes on.
     """
@@ -120,7 +120,7 @@ def decide(attempt: int, result: Any, error: BaseException | None, policy: Polic
     try:
         ms = to_ms(policy.backoff(attempt), "backoff", 0)
     except BaseException as bug:  # the user's function raised, or returned what is no time
-        return _failed(bug, "backoff", "seconds or a timedelta")
+        return _failed(bug, "backoff", "seconds or a timedelta")._replace(error=error)
     return Decision("nack", ms, None, error, ms / 1000)
 
 

@@ -1,7 +1,8 @@
-"""Tells the log of each attempt that failed and each key that was buried, when Redis has answered.
+"""Tells the log of each attempt that failed and each key that was buried, when Redis has answered; and of long work.
 
 nacked, superseded, lost, unknown    WARNING, with the error in words
 buried                               ERROR, with the traceback
+neither could be done                WARNING, with the error in words; what prevented it ends the stream
 
 Each record has the `Outcome` as its attribute `outcome`, for handlers that write fields instead of words. Called on the
 outcomes thread, which runs the user's code anyway: the handlers of a log are the user's, and may block.
@@ -10,11 +11,13 @@ outcomes thread, which runs the user's code anyway: the handlers of a log are th
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from rx_runat.model.humanize import span
 from rx_runat.model.outcome import Outcome
 from rx_runat.model.safe_log import fault, warn
+from rx_runat.settling.assignment import Assignment
 
 _MEANWHILE = {
     "nacked": "it was nacked by hand",
@@ -68,6 +71,25 @@ def log_failure(outcome: Outcome[Any], max_attempts: int) -> None:
         else:
             then = _MEANWHILE[outcome.verdict]
             warn("attempt %d of %r failed; %s: %s", claim.attempt, claim.key, then, words, about=about)
+
+
+def log_unsettled(outcome: Outcome[Any]) -> None:
+    """Log an attempt that failed and could not be settled: Redis refused, or `backoff` raised.
+
+    Args:
+        outcome: with the error of the work. No subscriber gets it, because the stream ends with the other error.
+    """
+    claim, error = outcome.claim, outcome.error
+    assert error is not None
+    words = named(error, error_text(error))
+    about = {"outcome": outcome}
+    warn("attempt %d of %r failed, and could not be settled: %s", claim.attempt, claim.key, words, about=about)
+
+
+def log_long(long: Iterable[tuple[Assignment, float]]) -> None:
+    """Log work that has been under way for so many seconds."""
+    for assignment, seconds in long:
+        warn("work on %s has been under way for %s", assignment, span(seconds))
 
 
 def error_text(error: BaseException) -> str | None:

@@ -23,6 +23,7 @@ from rx_runat.settling.arrivals import by_manager, claims_in, stranger_in
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.backlog import Backlog
 from rx_runat.settling.decision import Decision, Policy
+from rx_runat.settling.failures import log_long, log_unsettled
 from rx_runat.settling.limiter import Limiter
 from rx_runat.settling.outcomes import MOST, Outcomes
 from rx_runat.settling.run import NO_LOOP
@@ -247,6 +248,9 @@ class Subscription:
                 begun.append(partial(note, answer))
             elif verb == "back" or answer == REFUSED:
                 ended += 1
+                claim, decision = note
+                if decision.error is not None:  # it came from work that failed, and no outcome will tell of it
+                    self._outcomes.thread.run(partial(log_unsettled, decision.outcome(claim, None)))
             else:
                 claim, decision = note
                 outcomes.append(decision.outcome(claim, answer))
@@ -259,7 +263,8 @@ class Subscription:
 
     def check(self, now: float) -> None:
         """Hand back the claims that have waited for too long, and log work that takes long."""
-        self._work.log_long(now)
+        if long := self._work.take_long(now):
+            self._outcomes.thread.run(partial(log_long, long))
         for claim in self._backlog.take_overdue(now):
             self._settle(claim, Decision("back"))
 
@@ -308,8 +313,13 @@ class Subscription:
 
     @property
     def is_inside(self) -> bool:
-        """True in the user's work or `on_next`, and on the event loop, where either of them may run or wait."""
+        """True on any thread of this subscription, and on the event loop, where work or an `on_next` may run or wait.
+
+        On the leases thread, too: a handler of the log may call `stop` there.
+        """
         if self._limiter.threads.is_here or self._outcomes.thread.is_here:
+            return True
+        if any(manager.thread.is_here for manager in tuple(self._managers)):
             return True
         # A subscription that merely began inside an event loop uses it only where the work brings coroutines.
         uses_loop = self._work.has_followed or event_loop(self._subscriber.scheduler) is not None

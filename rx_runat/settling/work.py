@@ -190,15 +190,18 @@ class Work:
             for lease in call.assignment.leases
         ]
 
-    def log_long(self, now: float) -> None:
-        """Log each call once that is under way for longer than ten leases, if there is no timeout."""
-        if self._limit is not None:
-            return
-        for call in list(self._calls.open):
+    def take_long(self, now: float) -> list[tuple[Assignment, float]]:
+        """Returns, once each, what is under way for longer than ten leases, and for how many seconds.
+
+        None, if there is a timeout.
+        """
+        long: list[tuple[Assignment, float]] = []
+        for call in list(self._calls.open) if self._limit is None else ():
             seconds = now - call.began
             if not call.is_late and seconds >= _LONG * call.assignment.seconds:
                 call.is_late = True
-                warn("work on %s has been under way for %s", call.assignment, span(seconds))
+                long.append((call.assignment, seconds))
+        return long
 
     def end(self) -> None:
         """Watch no more: all work is over, or written off."""

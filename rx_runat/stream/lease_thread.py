@@ -1,4 +1,7 @@
-"""The thread that settles and renews the leases of one claims source. No code of the user's runs on it."""
+"""The thread that settles and renews the leases of one claims source.
+
+No work and no `on_next` runs on it. A handler of the log may, because a call to Redis may find something to log.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,11 @@ class LeaseThread:
         self._scheduler: abc.SchedulerBase = scheduler or self._loop
         self._waits_until: dict[LeaseHolder, float] = {}
         self._called_at: float | None = None  # when the call under way began
+
+    @property
+    def is_here(self) -> bool:
+        """True on the thread."""
+        return self._loop.is_here
 
     def run(self, action: Callable[[], None]) -> None:
         """Run an action on the thread, soon; in virtual time at once."""

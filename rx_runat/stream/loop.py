@@ -97,6 +97,11 @@ class Loop(EventLoopScheduler):
         self._condition = threading.Condition(threading.Lock())
         self.dispose()
 
+    @property
+    def is_here(self) -> bool:
+        """True on the loop's thread."""
+        return self._latest is threading.current_thread()
+
     def end(self, longest: float = -1) -> None:
         """Drop what is planned, and wait for the thread as `join` does."""
         self.dispose()
@@ -109,7 +114,7 @@ class Loop(EventLoopScheduler):
             longest: seconds to wait; negative: as long as it takes.
         """
         thread = self._latest
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and not self.is_here:
             thread.join(None if longest < 0 else longest)
 
 

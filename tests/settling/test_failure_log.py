@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
-from rx_runat import Claim, RunAt, settle
+from rx_runat import Claim, Outcome, Refused, RunAt, settle
 from rx_runat.settling.failures import WorkFailed
-from rx_runat.testing import virtual_queue
+from rx_runat.store.keys import claimed_key
+from rx_runat.testing import Faults, virtual_queue
 from tests.support.waiting import wait_until
 
 
@@ -117,6 +119,54 @@ def test_21_a_log_handler_that_blocks_delays_no_lease_and_no_work(make: Callable
     finally:
         go_on.set()
         logging.getLogger("rx_runat").removeHandler(handler)
+
+
+@pytest.mark.parametrize("reason", ["refused", "backoff"])
+def test_21_the_error_of_work_that_cannot_be_settled_is_logged(
+    reason: str, faults: Faults, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream ends with another error: that of Redis, or of the user's `backoff`."""
+    queue, scheduler = virtual_queue(faults=faults)
+    errors: list[Exception] = []
+
+    def work(claim: Claim) -> None:
+        if reason == "refused":
+            faults.refusal = "NOPERM"
+        raise ValueError("no route")
+
+    backoff: Any = (lambda _: 1) if reason == "refused" else (lambda _: 1 / 0)
+    queue.claims().pipe(settle(work, backoff=backoff)).subscribe(on_error=errors.append)
+    queue.schedule("a", 1)
+    scheduler.advance_to(2)
+    assert [type(error) for error in errors] == [Refused if reason == "refused" else ZeroDivisionError]
+    expected = ("WARNING", "attempt 1 of 'a' failed, and could not be settled: ValueError: no route")
+    assert said(caplog).count(expected) == 1
+
+
+def test_21_a_log_handler_that_blocks_stops_no_renewals(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """The log tells of work that takes ten leases, while that work goes on."""
+    queue = make()
+    outcomes: list[Outcome[Any]] = []
+    was_renewed = threading.Event()
+
+    def lease_end() -> float:
+        return client.zscore(claimed_key("RunAt~default"), "a") or 0.0
+
+    class Blocks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            before = lease_end()
+            wait_until(lambda: lease_end() > before, "the lease is renewed")
+            was_renewed.set()
+
+    handler = Blocks(logging.WARNING)
+    logging.getLogger("rx_runat").addHandler(handler)
+    try:
+        queue.claims(lease=0.1).pipe(settle(lambda claim: was_renewed.wait(20))).subscribe(outcomes.append)
+        queue.schedule("a", 0)
+        wait_until(lambda: outcomes, "the work has ended")
+    finally:
+        logging.getLogger("rx_runat").removeHandler(handler)
+    assert (outcomes[0].verdict, outcomes[0].result) == ("acked", True)
 
 
 def test_a_record_brings_its_outcome_for_handlers_that_write_fields(caplog: pytest.LogCaptureFixture) -> None:

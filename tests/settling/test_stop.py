@@ -16,7 +16,7 @@ from reactivex import operators as ops
 from rx_runat import Claim, Job, Outcome, RunAt, settle
 from rx_runat.model.claim import lease_of
 from rx_runat.settling.threads import Pool
-from rx_runat.stream.leases import LeaseManager
+from rx_runat.stream.leases import LeaseManager, manager_of
 from tests.support.servers import Server
 from tests.support.settling import PAST, Q, jobs, verdicts
 from tests.support.waiting import wait_until
@@ -88,6 +88,29 @@ def test_stop_from_work_or_from_on_next_waits_for_nothing(
     queue.on_next(jobs(1))
     assert ended.wait(20)
     wait_until(lambda: client.keys() == [], "the key is acked, and nothing is left")
+
+
+def test_14_stop_on_the_thread_of_the_leases_waits_for_nothing(make: Callable[..., RunAt], client: redis.Redis) -> None:
+    """A handler of the log may call it there."""
+    queue = make()
+    begun: list[Claim] = []
+    stopped, ended = threading.Event(), threading.Event()
+
+    def work(claim: Claim) -> bool:
+        begun.append(claim)
+        return stopped.wait(20)
+
+    def stop() -> None:
+        queue.stop()
+        stopped.set()
+
+    queue.claims().pipe(settle(work)).subscribe(on_completed=ended.set)
+    queue.on_next(jobs(1))
+    wait_until(lambda: begun, "the work begins")
+    manager_of(lease_of(begun[0])).thread.run(stop)
+    assert ended.wait(20)
+    assert stopped.is_set()
+    assert client.keys() == []
 
 
 def test_work_that_never_returns_keeps_the_interpreter_no_longer_than_one_of_it(server: Server) -> None:

@@ -68,7 +68,7 @@ class ReceiptHolder:
     """
 
     _receipt: str  # the receipt key in use
-    _sent_at: int | None  # the generation before a request under that key whose reply was lost; None: none was lost
+    _sent_at: int | None  # the generation before a request under that key that has no reply; None: all have one
     _written: bool  # whether a receipt may exist under that key
 
     def __init__(self, client: RedisClient, queue_name: str, keys: QueueKeys, clock: Clock | None) -> None:
@@ -149,11 +149,15 @@ class ReceiptHolder:
         return b"".join(pieces)
 
     def _send(self, request: Request[T]) -> T:
-        generation = self._client.generation
+        sent_at = self._sent_at
+        if sent_at is None:  # noted before it is sent: a signal handler may raise while the request is on its way
+            self._sent_at = self._client.generation
         try:
-            reply, self._sent_at = self._client.resend_lost(request, self._sent_at)
+            reply, self._sent_at = self._client.resend_lost(request, sent_at)
         except OutcomeUnknown:
-            self._sent_at = generation if self._sent_at is None else self._sent_at
+            raise
+        except StoreError:  # this sending was not done
+            self._sent_at = sent_at
             raise
         return request.read(reply)
 

@@ -168,6 +168,18 @@ def test_a_late_copy_of_a_claim_takes_nothing(store: RedisStore, flaky: FlakyCli
     assert content(flaky) == [(b"c", MS)]
 
 
+def test_11_a_claim_that_was_interrupted_and_comes_late_takes_nothing(store: RedisStore, flaky: FlakyClient) -> None:
+    put(flaky, ("a", MS), ("b", MS), ("c", MS), ("d", MS))
+    plain_claimer = store.plain_claimer()
+    assert plain_claimer.claim(1).keys == ["a"]
+    flaky.fates = ["interrupted"]
+    with pytest.raises(KeyboardInterrupt):
+        plain_claimer.claim(1)
+    assert [plain_claimer.claim(1).keys for _ in range(2)] == [["b"], ["c"]]
+    flaky.arrive()
+    assert content(flaky) == [(b"d", MS)]
+
+
 def test_a_late_copy_of_a_claim_that_found_nothing_takes_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     plain_claimer = store.plain_claimer()
     flaky.fates = ["late"]

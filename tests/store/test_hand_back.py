@@ -125,6 +125,21 @@ def test_a_late_copy_of_a_hand_back_returns_nothing(
     assert content(flaky) == []
 
 
+def test_7_a_hand_back_that_was_interrupted_and_comes_late_returns_nothing(
+    store: RedisStore, flaky: FlakyClient
+) -> None:
+    put(flaky, ("a", MS), ("b", MS))
+    plain_claimer = store.plain_claimer()
+    mine = entries(plain_claimer.claim(2))
+    flaky.fates = ["interrupted"]
+    with pytest.raises(KeyboardInterrupt):
+        plain_claimer.hand_back(mine)
+    plain_claimer.hand_back(mine)
+    assert plain_claimer.claim(2).keys == ["a", "b"]
+    flaky.arrive()
+    assert content(flaky) == []
+
+
 def test_a_late_copy_of_a_claim_after_its_keys_went_back_takes_nothing(store: RedisStore, flaky: FlakyClient) -> None:
     put(flaky, ("a", MS))
     plain_claimer = store.plain_claimer()

@@ -46,7 +46,8 @@ class FlakyClient(FailingClient):
 
     Attributes:
         fates: of the next calls. `lost`: done, and not replied to; `late`: not replied to, and done by `arrive`;
-            `away`: not done; `refused`: not done, and refused; None: done and replied to.
+            `interrupted`: as `late`, but a signal handler raises; `away`: not done; `refused`: not done, and refused;
+            None: done and replied to.
         late: the commands that are still on their way.
         sent: every command that was sent, done or not.
     """
@@ -67,9 +68,9 @@ class FlakyClient(FailingClient):
         self.away, self.lost, self.refusal = fate == "away", int(fate == "lost"), "no" if fate == "refused" else None
         if fate not in ("away", "refused"):
             self.sent.append(command)
-        if fate == "late":
+        if fate in ("late", "interrupted"):
             self.late.append(command)
-            raise OutcomeUnknown("late")
+            raise OutcomeUnknown("late") if fate == "late" else KeyboardInterrupt
         return super().call(*command, generation=generation)
 
     def arrive(self) -> list[Any]:

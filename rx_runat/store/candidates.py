@@ -10,7 +10,8 @@ client has them when the transaction takes them. It pays where one process drain
 a transaction fails, the script makes the claim: that costs more and always succeeds.
 
 To measure is to read how many keys are due and how large the first ones are. ZRANGE is not bounded in bytes, so it
-reads only what was measured one round trip before.
+reads only what was measured one round trip before. If somebody has scheduled large keys since then, what it read is
+dropped, and the script makes the claim.
 
 WATCH covers the schedule; `claimed`, `leases` and `data`, because only without them is a claim a mere removal; and the
 receipt: a transaction that arrives late then does nothing, because the resent claim has written one.
@@ -104,7 +105,7 @@ class CandidateReader:
 
         Args:
             receipt: the key of the receipt.
-            limit: the most keys that a claim may take: the one that is asked for with these commands, and the next one.
+            limit: this claim and the next one take at most so many keys each.
         """
         size, samples, count, below = self._mean_size, self._samples, self._count, self._below
         self._mean_size, self._reads = -1, False
@@ -112,7 +113,7 @@ class CandidateReader:
             self._pause -= 1
             return [], []
         # The claim in this round trip takes the first ones of the keys that were measured, and ZRANGE reads others of
-        # them. A fifth of the room is a reserve, because the mean is another one each time.
+        # them. A fifth of the room stays free, because each measurement has another mean.
         self._count = min(limit, 4 * CLAIM_BYTES // (5 * size) - limit) if size > 0 else limit
         if self._count <= _FEWEST:
             self.pause_long()
@@ -122,8 +123,8 @@ class CandidateReader:
         self._reads = size > 0 and samples * size <= CLAIM_BYTES and limit + count < samples
         if not self._reads:
             return [measure], []
-        # Whoever claims meanwhile, all keys with a score below the bound were measured. Where all have the same score
-        # there is no bound; then ZRANGE may read keys that were not measured, if others claim at the same time.
+        # Whoever claims meanwhile, all keys with a score below the bound were measured, unless they came later. Where
+        # all have the same score there is no bound; then ZRANGE may read keys that were not measured, if others claim.
         reach: Command = (0, count - 1) if not below else ("-inf", below, "BYSCORE", "LIMIT", 0, count)
         return [("WATCH", *self._watched, receipt), measure], [("ZRANGE", self._schedule, *reach, "WITHSCORES")]
 
@@ -152,7 +153,7 @@ class CandidateReader:
             self.pause_long()
         if not self._reads:
             return Candidates(now, wait, 0, reply)
-        if not has_begun:
+        if not has_begun or len(reply) > CLAIM_BYTES:
             self.pause_long()
             return None
         return Candidates(now, wait, max(0, min(due, wire.count_of(reply) // 2)), reply)

@@ -156,6 +156,21 @@ def test_large_keys_that_come_nearer_unseen_are_not_read(
     assert all(sum(map(len, each.keys)) < 1_100_000 for each in claims)
 
 
+@pytest.mark.parametrize("where", ["in front of the backlog", "behind it"])
+def test_8_large_keys_that_come_after_the_measuring_make_no_large_claim(
+    claimer: PlainClaimer, client: redis.Redis, where: str
+) -> None:
+    wrote = write(client, 1400)
+    claims = [claimer.claim(500, 500)]
+    wait_until(lambda: client.zcard(Q) == 400, "the next claim was made; the measuring came with it")
+    run_at = PAST - 10 if where == "in front of the backlog" else PAST + 9000
+    client.zadd(Q, {f"x{n}".encode() + b"x" * 300_000: run_at + n for n in range(100)})
+    while client.zcard(Q) or claimer.is_owed:
+        claims.append(claimer.claim(500, 500))
+    assert len(taken(*claims)) == len(wrote) + 100
+    assert all(sum(map(len, each.keys)) < 1_400_000 for each in claims)
+
+
 @pytest.mark.parametrize("what", ["leases", "data"])
 def test_leases_and_data_that_appear_are_respected(claimer: PlainClaimer, client: redis.Redis, what: str) -> None:
     wrote = write(client)

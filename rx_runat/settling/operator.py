@@ -118,8 +118,8 @@ def settle(
     had begun; to a neighbour's crash a key loses at most one attempt in its life. For that, a first attempt counts when
     the key is claimed, and a later one just before the first line of its work. A key whose attempt before was not
     settled, because its process died, works beside no other such key until a lease has passed: so the next crash takes
-    no attempt from the neighbours of the one before. The limits: a key that comes new, or one that kills its process
-    later than that, may take another attempt from such a key that works beside it. With `max_attempts=1` every attempt
+    no attempt from the neighbours of the one before. The limits: a new key that works beside such a key, and one that
+    kills its process later than a lease, may still cost it another attempt. With `max_attempts=1` every attempt
     counts when its work begins, so a key that merely waited loses nothing, and one that worked beside a poison key is
     buried with it.
 

@@ -55,7 +55,7 @@ class AheadLine:
         self._reader = CandidateReader(keys)
         self._candidates: Candidates | None = None
         self._connection: DedicatedConnection | None = None
-        self._has_unread = False  # whether replies may come that are those to no request of ours any more
+        self._has_unread = False  # whether replies may still come that nobody will read
         self._is_in_transaction = False  # whether MULTI was replied to
         # Of the last `ask`:
         self._token = b""

@@ -1,4 +1,4 @@
-"""Connections of our own: their settings, when a pool may use one again, and one that stays open for pushes."""
+"""Connections of our own: their settings, when a pool may use one again, and those that one caller keeps."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # (redis-py's connections are not annotated)
@@ -240,7 +240,7 @@ Translate = Callable[[Any, Callable[[], Any], Arg], Any]
 
 
 class DedicatedConnection:
-    """A connection that one caller keeps open, because the server pushes messages on it.
+    """A connection that one caller keeps: to be told of changes by pushes, or to ask for claims ahead.
 
     `close` from another thread only shuts down a socket that is in use, which ends the wait at once. The thread that
     uses the socket closes it:

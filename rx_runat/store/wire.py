@@ -1,7 +1,7 @@
 """Commands and replies in the form of the protocol, by hiredis alone.
 
 What redis-py does beside it takes as long again; and it cannot receive a reply and parse it later. Where a claim is
-asked for ahead, the server is idle until the next request comes, so all that can wait is done after that was sent.
+asked for ahead, the server is idle until the next request comes, so whatever can wait is done after that was sent.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ from rx_runat.stream.turn import Turn
 # take over, it waits for so long whatever the interval: Sentinel and clusters need some seconds for that.
 LONGEST_PATIENCE = 5.0
 SHORTEST_SILENCE = 1.0  # seconds; a server or host that is only busy may be silent for longer than a short interval
-# Seconds. Who waits longer for a claim that was asked for ahead had none of its keys until then, so their time begins
-# anew: where a reply takes a tenth of a second, it would be over before any key is delivered. After a shorter wait the
-# time still suffices: two deliveries of a twentieth of a second, both together, and this.
+# Seconds. If the reply to a claim that was asked for ahead takes longer than this, the time of its keys begins when
+# they come: where a reply takes a tenth of a second, their time would be over before any key is delivered. After a
+# shorter wait their time still suffices, because the two deliveries take a twentieth of a second together.
 _SHORT_WAIT = HOLD_SECONDS / 4
 _PAUSE = 0.02  # seconds between two tries: a server that restarts is back within some 50 ms
 
@@ -139,7 +139,7 @@ class Hold(Generic[C]):
         """
         turn = self._turn
         turn.delivery = delivery
-        if turn.is_over:  # since before it had a delivery
+        if turn.is_over:  # the time was over before the delivery began
             return lambda: True
         if math.isinf(self._seconds) or (delivery.size == 1 and self._next is None):
             return None

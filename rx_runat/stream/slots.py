@@ -36,7 +36,7 @@ class Slots:
     Args:
         max_in_flight: how many claims may be out.
         now: monotonic seconds; virtual seconds in virtual time.
-        freed: called when a source that was told to take none, and does not wait in `wait`, may take keys again.
+        freed: called when keys may be taken again, after a source was told to take none and went to sleep.
         wanted: returns how many more claims those who work on them want; inf: any number.
         begins_with_one: False: the first claim may take as many keys as others.
 

@@ -193,7 +193,7 @@ class Work:
     def take_long(self, now: float) -> list[tuple[Assignment, float]]:
         """Returns, once each, what is under way for longer than ten leases, and for how many seconds.
 
-        None, if there is a timeout.
+        Nothing, if there is a timeout.
         """
         long: list[tuple[Assignment, float]] = []
         for call in list(self._calls.open) if self._limit is None else ():

@@ -32,13 +32,6 @@ class Redis:
             raise self.error
 
 
-@pytest.fixture(autouse=True)
-def ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of the standard library looks twice a second whether it is to end."""
-    serve = health._Server.serve_forever
-    monkeypatch.setattr(health._Server, "serve_forever", lambda server: serve(server, 0.01))
-
-
 @pytest.fixture
 def redis() -> Redis:
     return Redis()

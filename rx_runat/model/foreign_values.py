@@ -8,9 +8,13 @@ pandas     Timestamp, Timedelta             read as what they are; NaT is refuse
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from operator import index
-from typing import Any, SupportsIndex, cast
+from typing import Any, SupportsIndex, TypeVar, cast
+
+T = TypeVar("T")
 
 _HINTS = {  # by the name of numpy's type
     "datetime64": "pass value.astype('datetime64[us]').item().replace(tzinfo=timezone.utc), if it is UTC",
@@ -39,9 +43,31 @@ def to_number(value: object) -> int | float | None:
 
 def to_length(value: object) -> float | None:
     """Returns a length of time in seconds, given as a number or as a timedelta; None if it is neither."""
+    if not isinstance(value, timedelta):
+        return to_number(value)
+    try:
+        return timedelta.total_seconds(to_plain(value))  # not a subclass's own
+    except OverflowError:  # of pandas: longer than a timedelta can be
+        return math.inf
+
+
+def to_plain(value: T) -> T:
+    """Returns a time of pandas as Python's own, any other as it is.
+
+    Pandas must convert it: in pandas 2 the fields of the base class hold 0 for a Timedelta in seconds or milliseconds,
+    and in all versions they hold an arbitrary value for a time that Python cannot express.
+
+    Raises:
+        OverflowError, ValueError: Python cannot express it.
+    """
+    kind = type(value)
+    if kind is datetime or kind is timedelta:
+        return value
     if isinstance(value, timedelta):
-        return timedelta.total_seconds(value)  # not a subclass's own
-    return to_number(value)
+        to_timedelta: Callable[[], T] | None = getattr(value, "to_pytimedelta", None)
+        return value if to_timedelta is None else to_timedelta()
+    to_datetime: Callable[[bool], T] | None = getattr(value, "to_pydatetime", None)
+    return value if to_datetime is None else to_datetime(False)  # False: no warning that nanoseconds are dropped
 
 
 def hint(value: object) -> str:

@@ -12,16 +12,16 @@ from typing import TypeAlias
 
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.model.checks import show
-from rx_runat.model.foreign_values import hint, is_no_time, to_length, to_number
+from rx_runat.model.foreign_values import hint, is_no_time, to_length, to_number, to_plain
 
 RunAtTime: TypeAlias = datetime | float | timedelta
 """A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# A subclass's own operators may differ: pendulum's `//` fails, and its `-` returns an interval. Its fields do as well:
-# of a negative length its `seconds` are negative, too. The operators of the base class read what the base class holds,
-# a little slower than an operator does for an instance of the base class.
+# A subclass's own operators may differ: pendulum's `//` fails, and its `-` returns an interval. Its fields may, too:
+# pendulum's `seconds` of a negative length are negative. The operators of the base class read what the base class
+# holds, a little slower than an operator does for an instance of the base class.
 _minus = datetime.__sub__
 _floordiv = timedelta.__floordiv__
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -71,7 +71,10 @@ def to_sent(run_at: object, field: str = "run_at") -> int | str:
     if isinstance(run_at, datetime):
         return _from_datetime(run_at, field)
     if isinstance(run_at, timedelta):
-        length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(run_at, _MICROSECOND)
+        try:
+            length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(to_plain(run_at), _MICROSECOND)
+        except OverflowError:  # of pandas
+            length = _LAST_MS * 2000
         delay = _round_up(length)
         if delay > _LAST_MS:
             raise InvalidJob(f"{field}: got {show(run_at)}, which ends after the year 9999; take a shorter delay")
@@ -147,7 +150,11 @@ def _from_datetime(run_at: datetime, field: str) -> int:
                 f"{field}: got {show(run_at)}; it must be an aware datetime: give it a time zone, "
                 "such as datetime.now(timezone.utc)"
             )
-        return _round_up(to_microseconds(run_at))
+        try:
+            plain = to_plain(run_at)
+        except ValueError:  # of pandas
+            raise InvalidJob(f"{field}: got {show(run_at)}, which is not between the years 1 and 9999") from None
+        return _round_up(to_microseconds(plain))
     except InvalidJob:
         raise
     except Exception as error:  # a tzinfo is foreign code, which may raise anything

@@ -36,12 +36,33 @@ class NotATime(datetime):
     __hash__ = datetime.__hash__
 
 
+class InSeconds(timedelta):
+    """What a Timedelta in seconds is in pandas 2: the fields of the base class hold 0."""
+
+    def __new__(cls, seconds: float) -> InSeconds:
+        return super().__new__(cls)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def to_pytimedelta(self) -> timedelta:
+        return timedelta(seconds=self._seconds)  # raises OverflowError if it is too long, as that of pandas
+
+
+class BeyondPython(datetime):
+    """What a Timestamp of the year 20260 is in pandas: the fields of the base class hold another year."""
+
+    def to_pydatetime(self, warn: bool = True) -> datetime:
+        raise ValueError("year 20260 is out of range")
+
+
 LENGTHS: list[tuple[Any, timedelta]] = [
     (pendulum.duration(seconds=1.5), timedelta(seconds=1.5)),
     (pendulum.duration(days=2, microseconds=1), timedelta(days=2, microseconds=1)),
     (pendulum.duration(days=1, seconds=-1), timedelta(seconds=86_399)),
     (MOMENT.add(days=40, microseconds=3) - MOMENT, timedelta(days=40, microseconds=3)),
     (abs(MOMENT - MOMENT.add(hours=1)), timedelta(hours=1)),
+    (InSeconds(3600), timedelta(hours=1)),
     (np.int64(7), timedelta(seconds=7)),
     (np.uint8(7), timedelta(seconds=7)),
     (np.float64(0.25), timedelta(seconds=0.25)),
@@ -60,6 +81,15 @@ def test_24_a_length_of_time_is_taken_to_the_microsecond(length: Any, plain: tim
     assert seconds_of(length) == plain.total_seconds()
     if isinstance(length, timedelta):
         assert to_time(length) == to_time(plain)
+
+
+def test_24_a_time_of_pandas_that_python_cannot_express_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="which ends after the year 9999"):
+        Job("a", InSeconds(1e15))
+    with pytest.raises(InvalidJob, match="which is not between the years 1 and 9999"):
+        Job("a", BeyondPython(1971, 1, 1, tzinfo=UTC))
+    with pytest.raises(InvalidSetting):
+        to_ms(InSeconds(1e15), "delay", 0)
 
 
 @pytest.mark.parametrize("past", [pendulum.duration(seconds=-1.5), MOMENT - MOMENT.add(days=2)], ids=repr)

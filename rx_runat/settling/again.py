@@ -145,11 +145,20 @@ def _lateness(due: Due) -> timedelta:
 
 
 def _zone(tz: object) -> tzinfo:
-    if isinstance(tz, tzinfo):
-        return tz
     try:
+        if isinstance(tz, tzinfo):
+            name = _pytz_name(tz)
+            return tz if name is None else ZoneInfo(name)
         if isinstance(tz, str):
             return ZoneInfo(tz)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a folder's name gives an OSError
         pass
     raise InvalidSetting(f"tz: got {show(tz)}; it must be a time zone, such as 'Europe/Berlin', or a tzinfo")
+
+
+def _pytz_name(tz: tzinfo) -> str | None:
+    """Returns the name of a zone of pytz; None of any other.
+
+    A moment in a zone of pytz has one offset, and cronsim would keep that over a change of the clocks.
+    """
+    return getattr(tz, "zone", None) if hasattr(tz, "localize") else None

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+import pytz
 
 from rx_runat import Due, InvalidSetting, cron
 
@@ -72,6 +73,15 @@ def test_27_the_next_slot_is_the_first_after_the_claim(line: str, zone: str, cla
 def test_a_zone_may_be_a_tzinfo() -> None:
     claimed = Due("a", datetime(2026, 5, 1, 12, tzinfo=UTC))
     assert cron("0 9 * * *", tz=timezone(timedelta(hours=2)))(claimed) == datetime(2026, 5, 2, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("line", ["0 9 * * 1-5", "*/30 * * * *", "30 2 * * *"])
+def test_27_a_zone_of_pytz_follows_the_changes_of_the_clocks(line: str) -> None:
+    ours, theirs = cron(line, tz="Europe/Berlin"), cron(line, tz=pytz.timezone("Europe/Berlin"))
+    for day in range(365):
+        claimed = Due("a", datetime(2026, 1, 1, 0, 7, tzinfo=UTC) + timedelta(days=day))
+        assert theirs(claimed) == ours(claimed)
+    assert cron(line, tz=pytz.FixedOffset(120))(claimed) == cron(line, tz=timezone(timedelta(hours=2)))(claimed)
 
 
 @pytest.mark.parametrize("line", ["", "bad", "60 * * * *", "0 0 30 2 *", "@never", None, 5])

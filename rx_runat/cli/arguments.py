@@ -64,8 +64,8 @@ waits already or is out under a lease.
 """
 
 _GC = """\
-Delete data whose keys are neither scheduled nor out under a lease, and print of how many. npm runat leaves such data,
-because it takes keys and does not know of their data.
+Delete data whose keys are neither scheduled nor out under a lease, and print of how many; delete the records of such
+keys about earlier attempts, too. npm runat leaves both, because it takes keys and knows of neither.
 """
 
 

@@ -60,7 +60,7 @@ class Job(_Sent):
 
     Raises:
         InvalidJob: the key or the moment is invalid, or the data is no JSON value: a NaN, bytes, a tuple, an object
-            whose keys are no str.
+            whose keys are no str, or more than 200 lists and objects in each other.
 
     Example:
         >>> Job("a", 1700000000)

@@ -147,17 +147,18 @@ class Plans:
                 self._announce()
 
     def gc(self) -> Plan[int]:
-        """Delete data that no key has any more; returns of how many keys.
+        """Delete data that no key has any more, and lease records likewise; returns of how many keys there was data.
 
-        Redis: `HSCAN` over all data, and `gc.lua` for each step.
+        Redis: `HSCAN` over all data and records, and `gc.lua` for each step.
         """
-        deleted = 0
-        scan = Scan(self._keys.data, self._generation)
-        while not scan.is_over():
-            found = yield from scan.step()
-            if found:
-                deleted += yield verbs.gc(self._keys, list(found))
-        return deleted
+        deleted = {self._keys.data: 0, self._keys.leases: 0}
+        for name in deleted:
+            scan = Scan(name, self._generation)
+            while not scan.is_over():
+                found = yield from scan.step()
+                if found:
+                    deleted[name] += yield verbs.gc(self._keys, name, list(found))
+        return deleted[self._keys.data]
 
     def _now(self) -> int | None:
         return None if self._clock is None else self._clock()

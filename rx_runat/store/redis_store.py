@@ -162,7 +162,7 @@ class RedisStore:
         return self.do(self.plans.dead.drop(key))
 
     def gc(self) -> int:
-        """Delete data that no key has any more; see `Plans.gc`."""
+        """Delete data and lease records that no key has any more; see `Plans.gc`."""
         return self.do(self.plans.gc())
 
     def shorten_timeout(self, seconds: float) -> None:

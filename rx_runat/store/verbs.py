@@ -77,8 +77,8 @@ def schedule(
     """Write jobs in steps: with each request all jobs of the step or none. Yields a step's places in the list, too.
 
     The result of a request: the earliest run_at that its keys now have, in epoch milliseconds; None: none of them
-    waits. Of a step it may be that of the whole list. If a key is twice in the list, the result may be its first
-    run_at, which the second has replaced.
+    waits. For a step of moments it is the earliest of the whole list. If a key is twice in the list, the result may be
+    its first run_at, which the second has replaced.
 
     A lost reply: written once more, which is harmless but for one case: a key that was claimed between the two writes
     comes a second time.
@@ -193,9 +193,9 @@ def settle(keys: QueueKeys, requests: Sequence[SettleRequest], now: int | None) 
     return Request(words, _to_settle_reply, SETTLE, resent_at=6, relies_on=min(map(_GENERATION, requests)))
 
 
-def gc(keys: QueueKeys, members: Sequence[bytes]) -> Request[int]:
-    """Delete the data of those keys that neither wait nor are out; the result: of how many. Redis: `gc.lua`."""
-    return Request((3, keys.schedule, keys.claimed, keys.data, *members), int, GC)
+def gc(keys: QueueKeys, name: str, members: Sequence[bytes]) -> Request[int]:
+    """Delete what a hash holds for those keys that neither wait nor are out; the result: how many. Redis: `gc.lua`."""
+    return Request((3, keys.schedule, keys.claimed, name, *members), int, GC)
 
 
 def virtual(now: int | None) -> tuple[int, ...]:

@@ -12,12 +12,12 @@ import pytest
 
 from rx_runat import InvalidJob, Job, OutcomeUnknown
 from rx_runat.model.batch import Verb, to_entries
-from rx_runat.model.data import NOT_NAMED, from_text
+from rx_runat.model.data import DEEPEST, NOT_NAMED, from_text
 from rx_runat.model.job import Keep
 from rx_runat.store import receipts
 from rx_runat.store.client import RedisClient
 from rx_runat.store.connect import connect
-from rx_runat.store.keys import data_key
+from rx_runat.store.keys import data_key, leases_key
 from rx_runat.store.redis_store import RedisStore
 from tests.support.leases import LEASE, LEASE_S, one, to_settle
 from tests.support.redis_content import content, keys_taken, put
@@ -412,3 +412,40 @@ def test_26_gc_deletes_the_data_of_keys_that_are_gone_and_no_other(
     assert store.gc() == 700
     assert data_in(flaky) == kept
     assert store.gc() == 0
+
+
+def test_gc_deletes_the_records_of_keys_that_npm_runat_took_between_two_attempts(
+    store: RedisStore, flaky: FlakyClient
+) -> None:
+    for key in ("out", "again", "taken"):
+        write(store, key=key)
+    leased = store.leasing_claimer(LEASE).claim(3)
+    one(store, to_settle("nack", leased, "again"), to_settle("nack", leased, "taken"))
+    RedisClient.call(flaky, "ZREM", Q, "taken")
+    assert store.gc() == 1, "of so many keys there was data"
+    assert set(RedisClient.call(flaky, "HKEYS", leases_key(Q))) == {b"out", b"again"}
+    assert store.locate(["taken"])[0].kind == "gone"
+
+
+def test_the_log_tells_of_so_many_keys_with_foreign_data_once_each(
+    store: RedisStore, flaky: FlakyClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rx_runat.model.data._logged", set())
+    monkeypatch.setattr("rx_runat.model.data._MOST_LOGGED", 3)
+    for number in range(5):
+        put(flaky, (f"k{number}", MS + 9))
+        put_data(flaky, f"k{number}", b"no JSON")
+    for _ in range(2):
+        assert [due.data for due in store.peek(9)] == [None] * 5
+    said = [record.getMessage() for record in caplog.records]
+    assert ["'k0'" in said[0], "'k1'" in said[1], "'k2'" in said[2], len(said)] == [True, True, True, 3]
+    assert [line.endswith("of further keys nothing is logged") for line in said] == [False, False, True]
+
+
+def test_26_data_is_as_deep_as_every_python_reads_it_anywhere() -> None:
+    def nested(depth: int) -> Any:
+        return "[[" if depth == 0 else {"a": [nested(depth - 2), 1]}
+
+    assert Job("a", 1, data=nested(DEEPEST)).data == nested(DEEPEST)
+    with pytest.raises(InvalidJob, match=f"more than {DEEPEST} lists and objects in each other"):
+        Job("a", 1, data=[nested(DEEPEST)])

@@ -1,10 +1,11 @@
--- Deletes data whose key neither waits nor is out under a lease: npm runat takes keys and leaves their data.
+-- Deletes the data or the lease records of keys that neither wait nor are out under a lease: npm runat takes keys, also
+-- between two attempts, and leaves both.
 --
 -- KEYS  1 Q, the schedule
 --       2 {Q}:claimed   as in lease.lua
---       3 {Q}:data      as in schedule.lua
+--       3 {Q}:data      as in schedule.lua; or {Q}:leases, as in record.lua
 -- ARGV  keys
--- ->    for how many of them data was deleted
+-- ->    for how many of them something was deleted
 -- cost  O(keys)
 local Q, claimed, data = KEYS[1], KEYS[2], KEYS[3]
 local orphans = {}

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from rx_runat.errors import InvalidJob
-from rx_runat.model.checks import show
+from rx_runat.model.checks import short, show
 from rx_runat.model.job import Due
 from rx_runat.model.times import to_time
 
@@ -56,7 +56,7 @@ def to_next_run(again: Again | NextRun, due: Due) -> str:
         if inspect.iscoroutine(at):
             at.close()  # else Python warns that nobody awaited it
         raise InvalidJob(
-            f"again: got {show(at)} for {due.key!r}; it must be an aware datetime, a timedelta from the end of the "
-            "run, or None for no more"
+            f"again: got {show(at)} for {short(due.key)}; it must be an aware datetime, a timedelta from the end of "
+            "the run, or None for no more"
         )
     return to_time(at, "again")

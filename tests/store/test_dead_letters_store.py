@@ -125,6 +125,7 @@ NONSENSE = [
     b"soon 1 1 poison",
     b"1 many 1 poison",
     b"1 1 nan poison",
+    b"1 1 5\0 poison",
     b"1 1 -nan poison",
     b"1 1 0x10 poison",
     b"1 1 1_000 poison",

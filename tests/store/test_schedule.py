@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -76,6 +77,14 @@ def test_keep_says_which_schedule_stands_and_that_one_is_returned(
     assert store.schedule([Job("a", run_at)], keep) == MS + stands * 1000
     assert content(flaky) == [(b"a", MS + stands * 1000)]
     assert store.when("a") == at(MS + stands * 1000)
+
+
+@pytest.mark.parametrize("keep", ["first", "latest", "absent"])
+def test_a_key_that_waits_for_ever_stands_like_any_other(store: RedisStore, flaky: FlakyClient, keep: Keep) -> None:
+    """Another client wrote this score. None would say that the key does not wait."""
+    put(flaky, ("a", math.inf))
+    assert store.schedule([Job("a", T)], keep) == math.inf
+    assert content(flaky) == [(b"a", math.inf)]
 
 
 @pytest.mark.parametrize("keep", KEEP)

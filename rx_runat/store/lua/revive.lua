@@ -30,7 +30,7 @@ for i = 2, #ARGV do
   local key = ARGV[i]
   local letter = redis.call('HGET', dead, key)
   local attempts, run_at, rest = string.match(letter or '', '^%d+ (%d+) (%S+) (.*)$')
-  local at = attempts and #attempts < 16 and not string.find(run_at, '[xX]') and tonumber(run_at)   -- no 0x10
+  local at = attempts and #attempts < 16 and not string.find(run_at, '[xX%z]') and tonumber(run_at)   -- no 0x10, no 5\0
   if at and at == at and not redis.call('ZSCORE', Q, key) and not redis.call('ZSCORE', claimed, key) then   -- no nan
     local text = string.match(rest, '\31([^\31]*)$') or ''
     if text == '' then redis.call('HDEL', data, key) else redis.call('HSET', data, key, text) end

@@ -84,6 +84,9 @@ bulk('ZADD', Q, times)
 bulk('HSET', data, kept)
 bulk('HDEL', data, dropped)
 
-local earliest = math.huge
-for i = FIRST, #ARGV, width do earliest = math.min(earliest, stands[ARGV[i + 1]] or math.huge) end
-return earliest < math.huge and spell(earliest) or ''
+local earliest                                  -- another client may have written inf, which is a time like any other
+for i = FIRST, #ARGV, width do
+  local at = stands[ARGV[i + 1]]
+  if at and not (earliest and earliest <= at) then earliest = at end
+end
+return earliest and spell(earliest) or ''

@@ -311,10 +311,11 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
     def on_next(self, value: Schedulable) -> None:
         """Schedule a job, or a list of jobs: all of it or nothing. Returns when Redis has answered.
 
-        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay or data, or of more than
-        512 MiB of keys and data is written in steps of that size, in order, and each step is all or nothing. If a step
-        fails, the steps before it are written and none after it is. The error says how many jobs were written and names
-        the first that was not, by its place in the list: call again with the rest.
+        A list of more than 100,000 jobs, of more than 20,000 if one of them has a delay or data or if it is given to
+        `sink(...)` with another policy, or of more than 512 MiB of keys and data is written in steps of that size, in
+        order, and each step is all or nothing. If a step fails, the steps before it are written and none after it is.
+        The error says how many jobs were written and names the first that was not, by its place in the list: call again
+        with the rest.
 
         Args:
             value: a `Job`, runat's own `{"runAt": <epoch ms>, "key": <str>}`, which may have `"data"` too, or a list of

@@ -179,7 +179,7 @@ class SettleReply(NamedTuple):
         refusal: why the server refused the first of the requests that it refused; None: it refused none.
         next_runs: the place of each request that put a next run into the schedule, and the run_at of that, epoch
             milliseconds. None is put there if a newer schedule of the key stands. After a lost answer, a next run is
-            told if the key waits for just that moment; so one that was a delay is seldom told.
+            told if the key waits for just that moment; so one that was given as a delay is usually missing.
     """
 
     answers: list[int | None]

@@ -22,8 +22,8 @@ from rx_runat.store.scan import Scan
 LONGEST_RAW = 1000  # characters of a letter that cannot be read: as many as a reason has
 
 # time, attempts, run_at, reason, and behind the last separator the data. Letters of earlier versions have no separator.
-# The run_at is a score as Redis spells it, and so may be infinite. No script of ours has counted attempts to more than
-# 15 digits, because Lua counts in doubles.
+# The run_at is a score as Redis spells it, and so may be infinite. Lua counts exactly up to 15 digits, so no letter of
+# ours has more attempts.
 LETTER = re.compile(
     rb"(\d+) (\d{1,15}) ([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?) (.*?)(?:\x1f([^\x1f]*))?",
     re.DOTALL | re.IGNORECASE,

@@ -10,7 +10,7 @@ from rx_runat.store.client import RedisClient, Sending
 from rx_runat.store.keys import QueueKeys
 from rx_runat.store.request import Request
 
-_NEVER = 1e15  # ms; claim.lua takes a score from here on for no moment, too
+_NEVER = 1e15  # ms; to a claim, too, a key with such a score or a higher one is never due
 
 
 def head(keys: QueueKeys) -> Request[float]:

@@ -24,7 +24,7 @@
 -- The receipt may be the only proof of the claim. So it stays until nothing can fail any more. ZREM with the token comes
 -- first: it changes nothing, a full server permits it, and then what adds as well, and a demoted primary refuses it.
 --
--- A key that goes back without data has none afterwards: what lies there is of a later schedule that npm runat took.
+-- If a key goes back without data, data that lies there is deleted: it is of a later schedule, which npm runat took.
 local Q, receipt, proofs, data = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, width = ARGV[1], tonumber(ARGV[5])
 if redis.call('GET', receipt) == token then return -1 end

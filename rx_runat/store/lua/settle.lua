@@ -27,7 +27,7 @@
 --           resent to another primary, which may never have known the lease
 --       -2: refused, and nothing was done
 --       refusal: the error of the first request that was refused, or ''
---       i, score: the i-th request, counted from 1, put the key's next run into Q with this score; resent, perhaps the
+--       i, score: the i-th request, counted from 1, put the key's next run into Q with this score; resent: perhaps the
 --       earlier sending did
 -- cost  O(requests * log(size of Q + size of claimed)); acks of a run without a next run, the usual case, share a
 --       few commands

@@ -183,13 +183,14 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         self._check_files()
+        binary = find_server()  # before a directory for the socket is made
+        self._forget_socket()
         path = self._socket_path()
         for stale in (path, self._home / "socket"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(stale)
         with open(open_private(self._home / "socket", os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as socket_file:
             socket_file.write(path)
-        binary = find_server()
         durable = ["--appendonly", "yes", "--appendfsync", "everysec"]
         private = ["--appendonly", "no"]
         server = [
@@ -233,6 +234,15 @@ class EmbeddedServer:
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self._home / "appendonlydir"):
                 check_private(self._home / "appendonlydir" / name, stat.S_IFREG)
+
+    def _forget_socket(self) -> None:
+        """Remove the temporary directory of an earlier socket, whose server and watchdog were killed."""
+        stale = Path(os.fsdecode(self._socket() or ""))
+        if stale.name == "server.sock" and stale.parent != self._home and stale.parent.name.startswith("rx-runat-"):
+            with contextlib.suppress(OSError, ServerError):
+                check_private(stale, stat.S_IFSOCK)
+                stale.unlink(missing_ok=True)
+                stale.parent.rmdir()
 
     def _socket(self) -> str | None:
         with contextlib.suppress(FileNotFoundError), open(open_private(self._home / "socket", os.O_RDONLY)) as file:

@@ -50,6 +50,7 @@ def main(guard: str, home: str, kind: str, socket: str, *server: str) -> None:
         with open(report) as message:
             sys.exit(message.read() or None)
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # else a user who blocks SIGTERM and SIGALRM has the server do so
     os.umask(0o077)  # the server's files are the user's alone
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

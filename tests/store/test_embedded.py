@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -574,6 +575,39 @@ def test_a_long_temporary_dir_gets_a_short_socket(
     leave(one)
     wait_until(lambda: not path.parent.exists(), "the socket's dir is gone")
     assert list(long.iterdir()) == []
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_long_path_leaves_no_socket_dir_where_no_server_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="rxe-") as short:
+        monkeypatch.setattr("tempfile.tempdir", short)
+        for _ in range(2):
+            with pytest.raises(ServerError):
+                connect(f"embedded://{tmp_path / ('long' * 30)}")
+        assert os.listdir(short) == []
+
+
+def test_a_long_path_gets_another_socket_when_all_were_killed(tmp_path: Path, join: Callable[..., Connected]) -> None:
+    home = tmp_path / ("long" * 30)
+    one = join(f"embedded://{home}")
+    before = socket_of(one).parent
+    kill_watchdog_and_shell(home)
+    pid = re.search(rb"process_id:(\d+)", one.client.call("INFO", "server"))
+    os.kill(int(pid[1]), signal.SIGKILL)  # type: ignore[index]
+    assert join(f"embedded://{home}").client.call("PING") == b"PONG"
+    assert not before.exists()
+
+
+def test_a_private_server_ends_though_its_user_blocks_all_signals(child: Callable[..., Child]) -> None:
+    blocks = "\n    import signal\n    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
+    owner = child(blocks + OWNER, "embedded://")
+    home = Path(owner.hear()).parent
+    assert processes(home)
+    owner.process.kill()
+    owner.process.wait()
+    wait_until_gone(home)
 
 
 # Ctrl-C, and forks.

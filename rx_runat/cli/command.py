@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
@@ -11,15 +12,21 @@ from rx_runat.cli.arguments import make_parser
 from rx_runat.cli.dead import dead
 from rx_runat.cli.duplex import Duplex
 from rx_runat.cli.opening import open_queue
-from rx_runat.cli.standard import keep_closed, print_error
+from rx_runat.cli.standard import COPIES_SECONDS, keep_closed, print_error
 from rx_runat.cli.verbs import cancel, gc, peek, schedule, size, stats
 from rx_runat.errors import RunAtError
+from rx_runat.model.monotonic import monotonic
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command, and return its exit status."""
+    """Run the command, and return its exit status.
+
+    Args:
+        argv: its words; None: those of this process, whose signals are then the command's, too.
+    """
     keep_closed()
-    signal.signal(signal.SIGTERM, _terminate)
+    if argv is None:
+        _end_by_signals()
     try:
         options = make_parser().parse_args(argv)
         return _COMMANDS[options.command](options)
@@ -72,5 +79,24 @@ _COMMANDS: Mapping[str | None, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _terminate(signal_number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + signal_number)
+def _end_by_signals() -> None:
+    """Let the first SIGTERM or SIGINT end the command in order, and a later one at once.
+
+    A copy of the first must not interrupt the end that has begun, because that hands keys back.
+    """
+    first: float | None = None
+
+    def end(number: int, _: FrameType | None) -> None:
+        nonlocal first
+        if first is not None:
+            if monotonic() - first >= COPIES_SECONDS:
+                os._exit(128 + number)
+            return
+        first = monotonic()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell's background ignores it
+        signal.signal(signal.SIGINT, end)

@@ -129,6 +129,14 @@ class _Server(socketserver.ThreadingTCPServer):
         """Returns False, so that the connection is closed, if too many are open."""
         return self._places.acquire(blocking=False)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection on a thread, if one can be started."""
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve a connection."""
         try:

@@ -14,6 +14,10 @@ from rx_runat.model.monotonic import monotonic
 # and marks that reverse the direction of what follows.
 _NOT_SHOWN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
+# Seconds after the first signal in which others are taken for copies of it: `timeout` sends each signal to its command
+# and then to the whole process group, and Ctrl-C reaches a worker from the terminal and by the program that started it.
+COPIES_SECONDS = 0.2
+
 
 def keep_closed() -> None:
     """Put the null device in the place of standard streams that the shell has closed.
@@ -23,7 +27,7 @@ def keep_closed() -> None:
     """
     with suppress(OSError):
         while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
-            pass
+            os.set_inheritable(opened, True)  # for the commands of `work --exec`, too
         os.close(opened)
 
 

@@ -86,8 +86,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise RunAtError(f"the page cannot be served on {host} port {port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host can be so
+        reason = getattr(error, "strerror", None) or error
+        raise RunAtError(f"the page cannot be served on {host} port {port}: {reason}") from error
 
 
 def _is_any(host: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from rx_runat.cli.work_options import port
+
 UI = """\
 Serve a page that shows the queue in any browser, live: what waits, what is out and what died. It takes no keys.
 It needs the extra `ui`.
@@ -28,8 +30,7 @@ def add_ui_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: 127.0.0.1")
     parser.add_argument(
         "--port",
-        type=int,
-        choices=range(65_536),
+        type=port,
         default=8765,
         metavar="PORT",
         help="default: 8765; 0: any free one",

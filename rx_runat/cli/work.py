@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from rx_runat.cli.child import kill_all
 from rx_runat.cli.exec import Command, split
 from rx_runat.cli.importing import import_function
 from rx_runat.cli.opening import open_queue
+from rx_runat.cli.standard import COPIES_SECONDS
 from rx_runat.cli.telemetry import telemetry
 from rx_runat.cli.work_log import WorkLog
 from rx_runat.cli.work_options import again_of
@@ -37,11 +38,8 @@ from rx_runat.settling.failures import is_failure
 from rx_runat.settling.operator import settle
 from rx_runat.stream.signals import signals
 
+_PATIENCE = 1.0  # seconds; a coroutine that is cancelled ends at once, or catches that and perhaps never ends
 _AT_ONCE = 130  # the exit status after a second signal, whichever it was
-
-# Seconds after the first signal in which others are taken for copies of it: `timeout` sends each signal to its command
-# and then to the whole process group, and Ctrl-C reaches a worker from the terminal and by the program that started it.
-_COPIES_SECONDS = 0.2
 
 
 def work(options: argparse.Namespace) -> int:
@@ -84,7 +82,7 @@ def _work(options: argparse.Namespace, end: Observable[signal.Signals], stack: E
         health = f"; {stack.enter_context(Health(queue.size, options.health_host, options.health_port)).url}"
     inform("%r: work begins, by %s%s", queue, options.name or options.exec, health)
     try:
-        settled = asyncio.run(_count(claims.pipe(settling)))
+        settled = _run(_count(claims.pipe(settling)))
     except Exception as error:
         fault("the stream failed: %s", error, error=error)
         return 1
@@ -110,6 +108,21 @@ def _function(options: argparse.Namespace, stack: ExitStack) -> Callable[[Any], 
             unmute()
     words = split(options.exec)
     return Command(words, stack.enter_context(ThreadPoolExecutor(options.max_concurrent, "rx_runat command")))
+
+
+def _run(counting: Coroutine[Any, Any, int]) -> int:
+    """As `asyncio.run`, which would wait for ever for a coroutine that `settle` has given up and that goes on."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(counting)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 async def _count(outcomes: Observable[Outcome[Any]]) -> int:
@@ -147,7 +160,7 @@ def _ending(log: WorkLog) -> Generator[Observable[signal.Signals]]:
             signal.signal(number, before[signal.Signals(number)])
             os.kill(os.getpid(), number)
             return
-        if first is None or monotonic() - first < _COPIES_SECONDS:
+        if first is None or monotonic() - first < COPIES_SECONDS:
             return
         kill_all()
         log.warn_at_once(f"{signal.Signals(number).name} again: the process ends at once")

@@ -75,7 +75,7 @@ def add_work_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-json", action="store_true", help="log one JSON object a line, instead of words")
     parser.add_argument(
         "--health-port",
-        type=_port,
+        type=port,
         metavar="PORT",
         help="serve /healthz: 200 if Redis has answered within 30 s, else 503; 0: any free port",
     )
@@ -120,7 +120,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """Returns the number of a port, 0 included, from an argument."""
     if not text.isdecimal() or not text.isascii() or len(text) > 5 or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"got {text!r}; it must be a port, from 0 to 65535")
     return int(text)

@@ -169,6 +169,21 @@ def test_a_worker_serves_it_on_loopback(server: Server, tmp_path: Path) -> None:
         assert worker.end() == 0
 
 
+def test_a_connection_that_gets_no_thread_keeps_no_place(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_MOST", 3)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Health(redis.ask, "127.0.0.1", 0) as served:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(4):
+                with pytest.raises(httpx.TransportError):
+                    get(served.url)
+        assert get(served.url).status_code == 200
+
+
 def test_a_port_that_is_taken_is_an_error_in_words(server: Server, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

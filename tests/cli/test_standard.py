@@ -138,6 +138,16 @@ def test_nothing_that_is_opened_takes_the_place_of_a_closed_stream(embedded: str
             assert queue.cancel("a")
 
 
+def test_the_commands_of_a_worker_have_open_streams_too() -> None:
+    script = (
+        "from rx_runat.cli.standard import keep_closed; import os; keep_closed(); os.execlp('sh', 'sh', '-c', {!r})"
+    )
+    word = "echo nobody reads this && echo nor this >&2 && ! read line"
+    command = [sys.executable, "-c", script.format(word)]
+    done = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False, timeout=20)
+    assert done.returncode == 0
+
+
 # Long lines, and JSON.
 
 

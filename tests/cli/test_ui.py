@@ -97,7 +97,7 @@ def test_a_name_of_loopback_does_not_spare_the_token_off_loopback(serve: Callabl
         (("--host", "::"), "--allow-host"),
         (("--window", "0"), "window: got 0"),
         (("--allow-host", "queue.example.org:80"), "hosts: got 'queue.example.org:80'"),
-        (("--port", "70000"), "--port"),
+        (("--port", "70000"), "--port: got '70000'; it must be a port, from 0 to 65535"),
     ],
 )
 def test_wrong_usage_is_told(
@@ -121,5 +121,6 @@ def test_a_port_that_is_taken_is_told(
 def test_an_address_that_is_none_is_told(
     here: Callable[..., int], server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert here("ui", "--redis", server.url, "--host", "fe80::1%nowhere") == 1
-    assert "the page cannot be served on fe80::1%nowhere port 8765: " in capfd.readouterr().err
+    for host in ("fe80::1%nowhere", "a..b"):
+        assert here("ui", "--redis", server.url, "--host", host) == 1
+        assert f"the page cannot be served on {host} port 8765: " in capfd.readouterr().err

@@ -156,6 +156,17 @@ def test_a_coroutine_that_raises_system_exit_is_no_orderly_end(server: Server, q
 
 
 @pytest.mark.slow
+def test_a_coroutine_that_cannot_be_cancelled_does_not_keep_it_from_ending(
+    server: Server, queue: RunAt, tmp_path: Path
+) -> None:
+    write(queue, "a")
+    with working(tmp_path, server.url, "jobs:stays", "--timeout", "0.1", "--max-attempts", "1") as worker:
+        worker.wait_for("was buried")
+        worker.terminate()
+        assert worker.wait() == 0
+
+
+@pytest.mark.slow
 def test_after_kill_9_another_worker_takes_over(server: Server, queue: RunAt, tmp_path: Path) -> None:
     write(queue, "a")
     args = ("jobs:dies", "--lease", "0.5")

@@ -56,6 +56,13 @@ def dies(claim):
         os.kill(os.getpid(), signal.SIGKILL)
     note(claim)
 
+async def stays(claim):
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
 async def exits(claim):
     raise SystemExit(0)
 

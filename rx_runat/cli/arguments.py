@@ -21,9 +21,10 @@ _EPILOG = f"""\
 where "data" may be left out. With --json, only a key that has data prints "data". Empty keys, which other clients may
 schedule, and keys that hold a newline need --json. Exit status: 0; 1 if a line or the queue failed; 2 for wrong usage.
 
-The command ends when every key that it scheduled has come out; with --follow it stays. A key counts as printed when the
-reader of a pipe has taken its line: after `| head -1`, Ctrl-C or SIGTERM, all others are in the queue again. If the
-reader has read nothing for half a second, the line counts as printed and stays in the pipe.
+The command ends when every key that it scheduled has come out; with --follow it stays. On a pipe, a key counts as
+printed when the reader has read its line: after `| head -1`, Ctrl-C or SIGTERM, all other keys are back in the queue.
+If the reader has read nothing for half a second, the line counts as printed and stays in the pipe. A second signal
+ends the command at once, unless it comes within 0.2 s; keys that it holds are lost then.
 
   printf 'last +0.56\\nmiddle +0.41\\nfirst +0.33\\n' | rx-runat
   rx-runat schedule mail +10m --data '{{"to": "ann"}}' --redis redis://localhost:6379

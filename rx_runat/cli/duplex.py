@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from rx_runat.cli.lines import parse_line, to_line
 from rx_runat.cli.pipe import PipeWriter
 from rx_runat.cli.standard import Progress, descriptor, print_error
-from rx_runat.errors import InvalidJob, StoreError
+from rx_runat.errors import InvalidJob, OutcomeUnknown, StoreError, Unavailable
 from rx_runat.model.job import Due, Job
 from rx_runat.queue import RunAt
 
@@ -39,6 +39,7 @@ class Duplex:
         self._queue = queue
         self._as_json = as_json
         self._output = PipeWriter(descriptor(sys.stdout, "output"))
+        self._expects = False  # whether the command ends when its keys have come out; else it keeps none in mind
         self._expected: set[str] = set()  # keys that were scheduled here and not printed yet
         # Of these, the keys that were scheduled more than once. When one is printed, a later schedule may still wait.
         self._rescheduled: set[str] = set()
@@ -56,6 +57,7 @@ class Duplex:
             prints: True to print keys that fall due.
             follows: True to go on for ever.
         """
+        self._expects = prints and not follows
         try:
             if prints:
                 self._queue.jobs.subscribe(self._print, self._end_with)
@@ -69,7 +71,7 @@ class Duplex:
         return 1 if self._failed else 0
 
     def _print(self, due: Due) -> None:
-        if due.key not in self._rescheduled or self._queue.when(due.key) is None:
+        if due.key not in self._rescheduled or self._is_gone(due.key):
             self._expected.discard(due.key)
         self._writing = True
         self._output.write(to_line(due, self._as_json))
@@ -77,6 +79,12 @@ class Duplex:
         self._printed += 1
         if self._read_all and not self._expected:
             self._over.set()
+
+    def _is_gone(self, key: str) -> bool:
+        try:
+            return self._queue.when(key) is None
+        except Unavailable:  # the stream survives that; `_wait` looks again
+            return False
 
     def _end_with(self, error: Exception) -> None:
         if not isinstance(error, BrokenPipeError):
@@ -90,29 +98,47 @@ class Duplex:
     def _read(self) -> None:
         progress = Progress()
         for first, lines in self._batches():
-            jobs = list(self._jobs(first, lines))
-            again = self._expected.intersection(job.key for job in jobs)
-            self._rescheduled |= again
-            self._expected.update(job.key for job in jobs)
+            jobs = dict(self._jobs(first, lines))
             try:
-                self._queue.on_next(jobs)
+                self._schedule(list(jobs.values()))
+            except InvalidJob:  # not by its form, but by a limit of the queue, such as that of data
+                for number, job in jobs.items():
+                    try:
+                        self._schedule(job)
+                    except InvalidJob as error:
+                        self._fail(f"line {number}: {error}")
+                    except StoreError as error:
+                        self._give_up(number, number, error)
+                        return
             except StoreError as error:
-                self._expected.difference_update(job.key for job in jobs)
-                self._fail(
-                    f"lines {first} to {first + len(lines) - 1} were not scheduled, nor any line after them: {error}"
-                )
+                self._give_up(first, first + len(lines) - 1, error)
                 break
-            # A key in `again` may have come out by its earlier schedule during the write, which removed it from
-            # `_expected`. Its new schedule is still to come.
-            self._expected |= again
             progress.show(first + len(lines) - 1)
         progress.clear()
 
-    def _jobs(self, first: int, lines: list[bytes]) -> Iterator[Job]:
+    def _schedule(self, jobs: Job | list[Job]) -> None:
+        keys = {job.key for job in ([jobs] if isinstance(jobs, Job) else jobs)} if self._expects else set[str]()
+        again = self._expected & keys
+        self._rescheduled |= again
+        self._expected |= keys
+        try:
+            self._queue.on_next(jobs)
+        except (InvalidJob, StoreError):
+            self._expected -= keys - again
+            raise
+        # A key in `again` may have come out by its earlier schedule during the write, which removed it from
+        # `_expected`. Its new schedule is still to come.
+        self._expected |= again
+
+    def _give_up(self, first: int, last: int, error: StoreError) -> None:
+        what = "may be scheduled, or not" if isinstance(error, OutcomeUnknown) else "were not scheduled"
+        self._fail(f"lines {first} to {last} {what}; no line after them was scheduled: {error}")
+
+    def _jobs(self, first: int, lines: list[bytes]) -> Iterator[tuple[int, Job]]:
         for number, line in enumerate(lines, first):
             if line.strip():
                 try:
-                    yield parse_line(line.decode(errors="surrogateescape"))
+                    yield number, parse_line(line.decode(errors="surrogateescape"))
                 except InvalidJob as error:
                     self._fail(f"line {number}: {error}")
 
@@ -152,6 +178,10 @@ class Duplex:
                 suspects.clear()
                 printed = self._printed
                 continue
-            missing = {key for key in sorted(self._expected)[:_CHECKED] if self._queue.when(key) is None}
+            try:
+                missing = {key for key in sorted(self._expected)[:_CHECKED] if self._queue.when(key) is None}
+            except Unavailable:  # the stream survives that, and so does this
+                suspects.clear()
+                continue
             self._expected -= missing & suspects
             suspects = missing

@@ -25,4 +25,8 @@ def open_queue(options: argparse.Namespace, needs_lasting_server: bool = True) -
             f"{options.command}: a private server would end with this command; name a lasting one by --redis or "
             "$REDIS_URL, such as redis://localhost:6379 or embedded:///absolute/dir"
         )
-    return RunAt(url, queue_name=options.queue_name, interval=options.interval)
+    queue = RunAt(url, queue_name=options.queue_name, interval=options.interval)
+    if needs_lasting_server and url.startswith("memory://"):
+        queue.stop()
+        raise RunAtError(f"{options.command}: a queue in memory would end with this command; name a lasting server")
+    return queue

@@ -250,6 +250,13 @@ def test_a_command_without_the_filter_needs_a_lasting_server(
         assert way_out in err
 
 
+def test_a_queue_in_memory_is_no_lasting_server(here: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    assert here("--redis", "memory://", "schedule", "a", "+1h") == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("rx-runat: schedule: a queue in memory would end with this command")
+
+
 @pytest.mark.parametrize("args", [["size"], ["peek"], ["cancel", "a"], ["schedule", "a", "+1"]], ids=" ".join)
 def test_if_the_server_is_away_the_error_names_it_without_its_password(
     args: list[str], here: Callable[..., int], capfd: pytest.CaptureFixture[str]

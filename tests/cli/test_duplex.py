@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import redis
 
 from rx_runat import RunAt
 from tests.support.command import SECONDS, Filtered, Start, feed, line_of, rest_of, run, schedule, unread, waiting
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -154,10 +156,39 @@ def test_a_filter_waits_for_a_key_that_it_schedules_again(
 def test_if_the_server_is_away_the_error_names_the_lines_that_were_not_scheduled() -> None:
     done = run("--redis", "unix:///nowhere/at.all", feed=b"a +0\nb +0\n")
     assert done.stdout == b""
-    assert b"lines 1 to 2 were not scheduled" in done.stderr
+    assert b"lines 1 to 2 were not scheduled; no line after them was scheduled: " in done.stderr
     assert b"unix:///nowhere/at.all" in done.stderr
     assert b"Traceback" not in done.stderr
     assert done.returncode == 1
+
+
+def test_if_no_reply_comes_the_error_says_that_lines_may_be_scheduled(proxy: Proxy, queue: RunAt) -> None:
+    proxy.of, proxy.cut = b"the key", 99
+    done = run("--redis", proxy.url, "schedule", feed=b"the key +1h\n")
+    assert b"lines 1 to 1 may be scheduled, or not; no line after them was scheduled: " in done.stderr
+    assert (waiting(queue), done.returncode) == (["the key"], 1)
+
+
+def test_a_line_over_a_limit_of_the_queue_is_reported_and_the_others_are_scheduled(filtered: Filtered) -> None:
+    large = json.dumps({"runAt": 1, "key": "large", "data": "x" * 70_000})
+    out, err, status = filtered(f"a +0\n{large}\nb +0\n".encode())
+    assert sorted(out.split()) == [b"a", b"b"]
+    assert err.startswith(b"rx-runat: line 2: data: ")
+    assert (err.count(b"\n"), status) == (1, 1)
+
+
+@pytest.mark.slow
+def test_10_an_outage_does_not_end_a_filter_that_waits_for_its_last_key(own_server: Server, start: Start) -> None:
+    process = start("--redis", own_server.url)
+    feed(process, b"a +0\nb +6\n", end=True)
+    assert line_of(process) == "a\n"
+    for _ in range(2):  # it looks every second
+        own_server.kill()
+        assert not select.select([process.stdout], [], [], 1.5)[0]
+        own_server.start()
+    out, err, status = rest_of(process)
+    assert (out, status) == (["b"], 0)
+    assert "Traceback" not in err
 
 
 # Readers that leave, do not read, or cannot.
@@ -232,6 +263,26 @@ def test_a_signal_hands_back_what_was_not_printed(
     assert printed == keys[: len(printed)]
     assert waiting(queue) == keys[len(printed) :]
     assert printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
+def test_copies_of_a_signal_interrupt_no_hand_back(
+    signal_number: signal.Signals, pause: float, server: Server, start: Start, queue: RunAt
+) -> None:
+    """`timeout` sends each signal to its command, and then to the whole process group."""
+    keys = [f"{n:04}" for n in range(1000)]
+    schedule(queue, keys)
+    process = start("tail", "--redis", server.url, program=IMPATIENT)
+    wait_until(lambda: unread(process.stdout), "a key is printed and unread")
+    for _ in range(3):
+        process.send_signal(signal_number)
+        threading.Event().wait(pause)
+    process.wait(SECONDS)
+    printed, err, status = rest_of(process)
+    assert (err, status) == ("", 128 + signal_number)
+    assert [*printed, *waiting(queue)] == keys
 
 
 @pytest.mark.slow

@@ -41,12 +41,20 @@ class Aio:
     Args:
         access: returns how the queue is reached.
         stop: stops the queue; it blocks.
+        is_blocked: returns True on a thread that is in a callback of the queue: `stop` elsewhere would wait for it.
         owner: returns the repr of the queue.
     """
 
-    def __init__(self, access: Callable[[], Access], stop: Callable[[], None], owner: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        access: Callable[[], Access],
+        stop: Callable[[], None],
+        is_blocked: Callable[[], bool],
+        owner: Callable[[], str],
+    ) -> None:
         self._access = access
         self._stop = stop
+        self._is_blocked = is_blocked
         self._owner = owner
         self._dead = DeadAio(access, owner)
 
@@ -115,6 +123,9 @@ class Aio:
 
         Where no thread can be started, it blocks the event loop as `RunAt.stop` does.
         """
+        if self._is_blocked():  # a callback of the queue runs this event loop: it must return before the queue ends
+            self._stop()
+            return
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[None] = loop.create_future()
 

@@ -146,7 +146,7 @@ class RunAt(Claimable[str], abc.ObserverBase[Schedulable], abc.DisposableBase):
         self._drive = self._drive_keys
         self._dead = DeadLetters(self._access, self.__repr__, self._card)
         self._sink = Sink(self._access, "last", False, self.__repr__)
-        self._aio = Aio(self._access, self.stop, self.__repr__)
+        self._aio = Aio(self._access, self.stop, lambda: self._sources.are_blocked, self.__repr__)
         self._jobs = Jobs(self._dues, self._drive_jobs, "jobs", self.__repr__, self._card)
         self._errors: Hot[StoreError] = Named(self._notices, "errors", self.__repr__, self._card)
         self._claims: WeakKeyDictionary[Current[Claim], tuple[float, int]] = WeakKeyDictionary()

@@ -24,6 +24,7 @@ from rx_runat import (
     Stopped,
     StoreError,
     Unavailable,
+    settle,
 )
 from rx_runat.store.keys import claimed_key
 from tests.support.forks import in_child
@@ -300,6 +301,31 @@ def test_a_cancelled_stop_stops_all_the_same(run: Run, queue: RunAt) -> None:
 
     run(main)
     queue.stop()
+
+
+@pytest.mark.parametrize(
+    "subscribe",
+    [
+        lambda queue, handler: queue.subscribe(handler),
+        lambda queue, handler: queue.claims().pipe(settle(handler)).subscribe(),
+        lambda queue, handler: queue.claims().pipe(settle(lambda claim: None)).subscribe(handler),
+    ],
+    ids=["on_next", "work", "outcome"],
+)
+def test_14_a_stop_in_an_event_loop_of_a_callback_waits_for_nothing(
+    run: Run, queue: RunAt, subscribe: Callable[[RunAt, Callable[[Any], None]], object]
+) -> None:
+    returned = threading.Event()
+
+    def handler(_: object) -> None:
+        run(queue.aio.stop)
+        returned.set()
+
+    subscribe(queue, handler)
+    queue.schedule("a", 1)
+    assert returned.wait(20)
+    with pytest.raises(Stopped):
+        queue.size()
 
 
 def test_async_with_stops_the_queue(run: Run, server: Server, client: redis.Redis) -> None:

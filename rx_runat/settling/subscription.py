@@ -114,9 +114,13 @@ class Subscription:
         def complete() -> None:
             self._finish(self._subscriber.complete)
 
-        self._upstream.disposable = subscribe_in_bulk(
-            cast("Observable[Any]", claims), self._on_next, self._on_all, fail, complete, self._subscriber.scheduler
-        )
+        try:
+            self._upstream.disposable = subscribe_in_bulk(
+                cast("Observable[Any]", claims), self._on_next, self._on_all, fail, complete, self._subscriber.scheduler
+            )
+        except BaseException:  # such as a `run()` that is refused
+            self._dispose_until()  # else `signals()` would swallow the next SIGTERM
+            raise
 
     def _on_next(self, value: Claim | list[Claim]) -> None:
         if type(value) is Claim:
@@ -317,13 +321,17 @@ class Subscription:
 
         On the leases thread, too: a handler of the log may call `stop` there.
         """
-        if self._limiter.threads.is_here or self._outcomes.thread.is_here:
-            return True
-        if any(manager.thread.is_here for manager in tuple(self._managers)):
+        if self.is_blocked:
             return True
         # A subscription that merely began inside an event loop uses it only where the work brings coroutines.
         uses_loop = self._work.has_followed or event_loop(self._subscriber.scheduler) is not None
         return uses_loop and self._loop is not None and running_loop() is self._loop
+
+    @property
+    def is_blocked(self) -> bool:
+        """True on a thread of this subscription."""
+        threads = [self._limiter.threads, self._outcomes.thread, *(manager.thread for manager in tuple(self._managers))]
+        return any(thread.is_here for thread in threads)
 
     def stop(self) -> None:
         """The queue stops: as `dispose`, but the subscriber still receives outcomes, and completes at the end."""
@@ -360,15 +368,29 @@ class Subscription:
         self._finish(self._subscriber.complete)
 
     def _begin_no_more(self) -> None:
-        for disposable in (self._until_subscription, self._upstream):
-            try:
-                disposable.dispose()
-            except BaseException as error:  # a bug of an operator before `settle`
-                unhandled(error)
+        self._dispose_until()
+        try:
+            self._upstream.dispose()
+        except BaseException as error:  # a bug of an operator before `settle`
+            unhandled(error)
         self._work.begin_no_more()
         for assignment in self._limiter.stop():
             for claim in assignment.claims:
                 self._settle(claim, Decision("back"))
+
+    def _dispose_until(self) -> None:
+        # It may be a timer of the subscriber's event loop, and that must not be cancelled on another thread.
+        loop = event_loop(self._subscriber.scheduler)
+        if loop is not None and loop.is_running() and running_loop() is not loop:
+            self._subscriber.run(self._dispose_until_here)
+        else:
+            self._dispose_until_here()
+
+    def _dispose_until_here(self) -> None:
+        try:
+            self._until_subscription.dispose()
+        except BaseException as error:  # a bug of an operator of `until`
+            unhandled(error)
 
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once. What is under way is settled all the same."""
@@ -398,7 +420,7 @@ class Subscription:
             if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
-            self._until_subscription.dispose()
+            self._dispose_until()
             self._work.end()
             self._limiter.threads.end()
             self._outcomes.thread.end()

@@ -154,6 +154,12 @@ class Sources:
         for source in self._ticking:
             source.wake_for(run_at)
 
+    @property
+    def are_blocked(self) -> bool:
+        """True if one of them, or registered work, cannot end before this thread has returned from a callback."""
+        sources = (*self._ticking, *self._stopping)
+        return any(each.is_inside for each in sources) or any(each.is_blocked for each in self._stoppables)
+
     def register(self, stoppable: Stoppable) -> Callable[[], None]:
         """Register work on claims of this queue. The store stays open, and `stop` waits, until the work has ended.
 

@@ -13,6 +13,11 @@ class Stoppable(Protocol):
         """True on a thread that runs the user's code for this work: a `stop` called there must not wait for it."""
         ...
 
+    @property
+    def is_blocked(self) -> bool:
+        """True on a thread of its own, which cannot end before its present action has returned."""
+        ...
+
     def stop(self) -> None:
         """Begin nothing more, hand back what was not begun, cancel what can be cancelled. Does not wait."""
         ...

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import reactivex as rx
 from reactivex import operators as ops
+from reactivex.disposable import Disposable
 from reactivex.subject import Subject
 
 from rx_runat import InvalidSetting, Outcome, settle
@@ -33,6 +34,24 @@ def test_what_was_not_begun_goes_back_and_what_was_begun_is_settled() -> None:
     works.done("k000")
     assert got == ["k001", "k000", "end"]
     assert [due.key for due in queue.peek(9)] == ["k002", "k003", "k004"]
+
+
+def test_a_subscription_that_is_refused_leaves_it() -> None:
+    """Else the handlers of `signals()` would stay, and swallow the next SIGTERM."""
+    queue, scheduler = virtual_queue()
+    claims = queue.claims()
+    left: list[str] = []
+    end = rx.create(lambda observer, scheduler: Disposable(lambda: left.append("until")))
+
+    def run(_: object) -> None:
+        with pytest.raises(InvalidSetting, match="for ever"):
+            claims.pipe(settle(fail, until=end)).run()
+        left.append("refused")
+
+    claims.subscribe(run)
+    queue.on_next(jobs(1))
+    scheduler.advance_to(2)
+    assert left == ["until", "refused"]
 
 
 def test_work_that_fails_after_it_is_nacked() -> None:

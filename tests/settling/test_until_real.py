@@ -172,3 +172,32 @@ def test_it_fires_at_each_moment(make: Callable[..., RunAt], client: redis.Redis
         assert attempts == {key: begun[key] + 1 for key in attempts}
         queue.stop()
         client.flushall()
+
+
+@pytest.mark.parametrize("ends", ["by stop", "by itself"])
+def test_a_timer_of_an_event_loop_is_cancelled_on_its_thread(
+    make: Callable[..., RunAt], monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    queue = make()
+    queue.on_next([Job(key, 1) for key in "abc"])
+    real, threads = asyncio.TimerHandle.cancel, set[threading.Thread]()
+
+    def cancel(timer: asyncio.TimerHandle) -> None:
+        threads.add(threading.current_thread())
+        real(timer)
+
+    monkeypatch.setattr(asyncio.TimerHandle, "cancel", cancel)
+
+    async def main() -> None:
+        claims = queue.claims() if ends == "by stop" else queue.claims().pipe(ops.take(3))
+        outcomes = claims.pipe(settle(lambda claim: claim.key, until=rx.timer(3600)), ops.to_list())
+        stopping = threading.Thread(target=lambda: (wait_until(lambda: queue.size() == 0, "taken"), queue.stop()))
+        if ends == "by stop":
+            stopping.start()
+        async with asyncio.timeout(20):
+            await outcomes
+        if ends == "by stop":
+            await asyncio.to_thread(stopping.join)
+
+    asyncio.run(main())
+    assert threads == {threading.current_thread()}

@@ -150,8 +150,9 @@ class Iteration(AsyncIterator[_T]):
             raise StopAsyncIteration
         subscriber = self._subscriber
         if subscriber is None:
-            subscriber = self._subscriber = _IteratorSubscriber[_T](asyncio.get_running_loop())
+            subscriber = _IteratorSubscriber[_T](asyncio.get_running_loop())
             self._publisher.join(subscriber)
+            self._subscriber = subscriber  # not before: whoever was refused would wait for ever at its next step
         return await subscriber.receive()
 
     async def aclose(self) -> None:
@@ -164,6 +165,7 @@ class Iteration(AsyncIterator[_T]):
         if not subscriber.has_left:
             subscriber.has_left = True
             self._publisher.leave(subscriber)
+            subscriber.complete()  # another task may wait in `__anext__`
 
     def __del__(self) -> None:
         """Leave the stream. A finalizer runs anywhere, perhaps under the source's lock, so it posts its `leave`."""

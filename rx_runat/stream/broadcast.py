@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from rx_runat.stream.hot import Subscriber
+from rx_runat.stream.rendezvous import tell_awaiting
 
 _T = TypeVar("_T")
 
@@ -63,4 +64,5 @@ class Broadcast(Generic[_T]):
             except BaseException as error:  # a bug of one subscriber does not reach the others
                 has_left = subscriber not in self._subscribers
                 self.leave(subscriber)
-                subscriber.fail(error, has_left)
+                if not tell_awaiting(error):
+                    subscriber.fail(error, has_left)

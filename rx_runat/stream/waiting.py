@@ -27,7 +27,7 @@ from rx_runat.model.protocols import Plan, Plans
 from rx_runat.model.safe_log import unhandled
 from rx_runat.model.times import RunAtTime, to_time
 from rx_runat.stream.access import Access
-from rx_runat.stream.rendezvous import event_loop
+from rx_runat.stream.rendezvous import event_loop, tell_awaiting
 
 
 def waiting(access: Callable[[], Access], match: str | None, until: RunAtTime | None) -> Observable[Due]:
@@ -112,12 +112,31 @@ class _Listing:
                 access = self._access()
                 with access.reading:
                     page = await access.store.batches.do(read(access.store.plans))
-                read = self._deliver(page)
+                try:
+                    read = self._deliver(page)
+                except BaseException as error:
+                    # As on a thread. Only these two end an event loop, which shows them; it drops others in silence.
+                    ends_loop = isinstance(error, (SystemExit, KeyboardInterrupt))
+                    self._fail(error, is_shown=not ends_loop and not isinstance(error, Exception))
+                    if ends_loop:
+                        raise
+                    return
         except Exception as error:
-            if self._is_left.is_disposed:
-                unhandled(error)
-            else:
-                self._observer.on_error(error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException, is_shown: bool = False) -> None:
+        """End the listing with an error: tell the observer of it, and show it if the observer has left."""
+        if tell_awaiting(error):
+            return
+        if is_shown or self._is_left.is_disposed:
+            unhandled(error)
+        if self._is_left.is_disposed:
+            return
+        try:
+            self._observer.on_error(cast("Exception", error))
+        except BaseException as raised:
+            if not tell_awaiting(raised):
+                unhandled(raised)
 
     def _deliver(self, page: Page) -> _Read | None:
         """Give the subscriber a page. Returns what reads the next one; None: this was the end."""

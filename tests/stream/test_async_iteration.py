@@ -14,7 +14,7 @@ import redis
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-from rx_runat import Job, Refused, RunAt
+from rx_runat import InvalidSetting, Job, Refused, RunAt
 from rx_runat.testing import Faults
 from tests.support.waiting import wait_until
 
@@ -226,6 +226,23 @@ def test_two_tasks_cannot_wait_for_one_step(queue: RunAt) -> None:
     asyncio.run(main())
 
 
+def test_aclose_ends_the_loop_of_another_task(queue: RunAt) -> None:
+    async def main() -> None:
+        steps = aiter(queue)
+
+        async def consume() -> list[str]:
+            return [key async for key in steps]
+
+        consuming = asyncio.create_task(consume())
+        queue.schedule("a", 1)
+        while not queue._source.subscribers:
+            await asyncio.sleep(0.001)
+        await steps.aclose()
+        assert await asyncio.wait_for(consuming, 20) in ([], ["a"])
+
+    asyncio.run(main())
+
+
 def test_jobs_can_be_iterated_over_too(queue: RunAt) -> None:
     queue.schedule("a", 1)
 
@@ -262,6 +279,21 @@ def test_a_queue_that_ticks_on_the_event_loop_refuses_async_for(make: Callable[.
         queue.stop()
 
     asyncio.run(main())
+
+
+def test_21_each_step_of_an_iterator_that_is_refused_says_so(queue: RunAt) -> None:
+    refusals: list[str] = []
+
+    async def main() -> None:
+        steps = aiter(queue)
+        for _ in range(2):
+            with pytest.raises(InvalidSetting) as refused:
+                await asyncio.wait_for(anext(steps), 10)
+            refusals.append(str(refused.value))
+
+    queue.subscribe(lambda _: asyncio.run(main()))
+    queue.schedule("a", 1)
+    wait_until(lambda: len(refusals) == 2, "both are refused")
 
 
 def test_await_works_on_every_stream_of_a_queue(queue: RunAt, faults: Faults) -> None:

@@ -11,7 +11,7 @@ import reactivex as rx
 from reactivex import operators as ops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-from rx_runat import Claim, Outcome, RunAt, settle
+from rx_runat import Claim, Outcome, RunAt, Unavailable, settle
 from rx_runat.testing import virtual_queue
 
 
@@ -39,6 +39,11 @@ async def awaited(pipeline: Any) -> None:
     await pipeline
 
 
+async def hear_of_an_error(queue: RunAt) -> None:
+    asyncio.get_running_loop().call_later(0.01, queue._sources.errors.publish, Unavailable("away"))
+    await queue.errors.pipe(ops.map(stops))
+
+
 WAITS: dict[str, Callable[[RunAt], Coroutine[Any, Any, None]]] = {
     "map": lambda queue: awaited(queue.pipe(ops.map(stops))),
     "do_action": lambda queue: awaited(queue.jobs.pipe(ops.do_action(stops))),
@@ -46,6 +51,8 @@ WAITS: dict[str, Callable[[RunAt], Coroutine[Any, Any, None]]] = {
     "outcomes": lambda queue: awaited(queue.claims().pipe(settle(str), ops.do_action(stops))),
     "before settle": lambda queue: awaited(queue.claims().pipe(ops.map(stops), settle(str))),
     "backoff": lambda queue: awaited(queue.claims().pipe(settle(lambda _: 1 / 0, backoff=stops))),
+    "waiting": lambda queue: awaited(queue.waiting().pipe(ops.map(stops))),
+    "errors": hear_of_an_error,
     "async for": iterate,
     "subscribe": subscribe,
 }

@@ -348,6 +348,26 @@ def test_who_leaves_on_an_event_loop_receives_nothing_more(ten: RunAt, client: r
     assert pages_read(client) == 2
 
 
+class OwnError(BaseException):
+    """No `Exception`."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, OwnError])
+def test_21_whatever_an_operator_raises_ends_the_await_of_a_listing(
+    ten: RunAt, error: type[BaseException], shown: list[Any]
+) -> None:
+    def fails(_: Due) -> None:
+        raise error("x")
+
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            await ten.waiting().pipe(ops.map(fails))
+
+    with pytest.raises(error, match="x"):
+        asyncio.run(main())
+    assert shown == [error]
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), StopIteration("x")])
 def test_what_fails_on_an_event_loop_reaches_the_await(ten: RunAt, error: Exception) -> None:
     def fails(_: Due) -> None:
@@ -364,7 +384,7 @@ def test_what_fails_on_an_event_loop_reaches_the_await(ten: RunAt, error: Except
     assert asyncio.run(subscribe()) == [error]
 
     async def stopped() -> None:
-        await ten.waiting()
+        await asyncio.wait_for(ten.waiting(), 20)
 
     ten.stop()
     with pytest.raises(Stopped):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 
@@ -13,7 +13,10 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Raises `Interrupted` in this thread after so many lines.
+    """Raises `Interrupted` in this thread after so many lines. A comprehension counts once.
+
+    Since Python 3.12 a comprehension is a loop in its own line. What tracing raises in that loop passes by the handlers
+    around it, other than what a signal handler raises there.
 
     Args:
         lines: how many are run before.
@@ -26,6 +29,7 @@ class Interruption:
     def __init__(self, lines: int, counts: Callable[[FrameType], bool]) -> None:
         self._left = lines
         self._counts = counts
+        self._at: tuple[CodeType, int] | None = None
         self.was_raised = False
 
     def __enter__(self) -> Interruption:
@@ -41,11 +45,13 @@ class Interruption:
             return None
         if event == "call" and _is_in_a_finalizer(frame):  # what is raised there, nobody gets
             return None
-        if event in ("call", "line"):
+        at = frame.f_code, frame.f_lineno
+        if event == "call" or (event == "line" and at != self._at):
             self._left -= 1
             if self._left == -1:
                 self.was_raised = True
                 raise Interrupted
+        self._at = at
         return self._trace
 
 

@@ -11,7 +11,7 @@ one source, which has a thread.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from rx_runat.errors import OutcomeUnknown, StoreError
@@ -151,14 +151,23 @@ class Plans:
 
         Redis: `HSCAN` over all data and records, and `gc.lua` for each step.
         """
-        deleted = {self._keys.data: 0, self._keys.leases: 0}
-        for name in deleted:
-            scan = Scan(name, self._generation)
-            while not scan.is_over():
-                found = yield from scan.step()
-                if found:
-                    deleted[name] += yield verbs.gc(self._keys, name, list(found))
-        return deleted[self._keys.data]
+        data, records = Scan(self._keys.data, self._generation), Scan(self._keys.leases, self._generation)
+        # Both begin before anything is deleted: where one is refused, the other stays as it is.
+        with_data = yield from data.step()
+        with_record = yield from records.step()
+        deleted = yield from self._collect(self._keys.data, data, with_data)
+        yield from self._collect(self._keys.leases, records, with_record)
+        return deleted
+
+    def _collect(self, name: str, scan: Scan, found: Collection[bytes]) -> Plan[int]:
+        """Go on with a scan, and delete the orphans among its fields. Returns how many they were."""
+        deleted = 0
+        while True:
+            if found:
+                deleted += yield verbs.gc(self._keys, name, list(found))
+            if scan.is_over():
+                return deleted
+            found = yield from scan.step()
 
     def _now(self) -> int | None:
         return None if self._clock is None else self._clock()

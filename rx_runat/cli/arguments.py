@@ -65,8 +65,8 @@ waits already or is out under a lease.
 """
 
 _GC = """\
-Delete data whose keys are neither scheduled nor out under a lease, and print of how many; delete the records of such
-keys about earlier attempts, too. npm runat leaves both, because it takes keys and knows of neither.
+Delete data whose keys are neither scheduled nor out under a lease, and print how many keys these were; delete what is
+kept of earlier attempts of such keys, too. npm runat leaves both, because it takes keys and knows of neither.
 """
 
 

@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rx_runat.cli.lines import parse_line, to_line
 from rx_runat.cli.pipe import PipeWriter
@@ -98,41 +98,40 @@ class Duplex:
     def _read(self) -> None:
         progress = Progress()
         for first, lines in self._batches():
-            jobs = dict(self._jobs(first, lines))
-            try:
-                self._schedule(list(jobs.values()))
-            except InvalidJob:  # not by its form, but by a limit of the queue, such as that of data
-                for number, job in jobs.items():
-                    try:
-                        self._schedule(job)
-                    except InvalidJob as error:
-                        self._fail(f"line {number}: {error}")
-                    except StoreError as error:
-                        self._give_up(number, number, error)
-                        return
-            except StoreError as error:
-                self._give_up(first, first + len(lines) - 1, error)
+            last = first + len(lines) - 1
+            if not self._schedule_lines(first, last, dict(self._jobs(first, lines))):
                 break
-            progress.show(first + len(lines) - 1)
+            progress.show(last)
         progress.clear()
 
-    def _schedule(self, jobs: Job | list[Job]) -> None:
-        keys = {job.key for job in ([jobs] if isinstance(jobs, Job) else jobs)} if self._expects else set[str]()
+    def _schedule_lines(self, first: int, last: int, jobs: dict[int, Job]) -> bool:
+        """Schedule the jobs of some lines. Returns False after an error that ends the reading."""
+        try:
+            self._schedule(jobs.values())
+        except InvalidJob as error:  # of a limit of the queue, such as that of data
+            if len(jobs) > 1:
+                return all(self._schedule_lines(number, number, {number: job}) for number, job in jobs.items())
+            self._fail(f"line {next(iter(jobs))}: {error}")
+        except StoreError as error:
+            what = "may be scheduled, or not" if isinstance(error, OutcomeUnknown) else "were not scheduled"
+            self._fail(f"lines {first} to {last} {what}; no line after them was scheduled: {error}")
+            return False
+        return True
+
+    def _schedule(self, jobs: Collection[Job]) -> None:
+        keys = {job.key for job in jobs} if self._expects else set[str]()
         again = self._expected & keys
         self._rescheduled |= again
         self._expected |= keys
         try:
-            self._queue.on_next(jobs)
+            # One that is alone is no list, so that an error does not speak of its place there.
+            self._queue.on_next(next(iter(jobs)) if len(jobs) == 1 else list(jobs))
         except (InvalidJob, StoreError):
             self._expected -= keys - again
             raise
         # A key in `again` may have come out by its earlier schedule during the write, which removed it from
         # `_expected`. Its new schedule is still to come.
         self._expected |= again
-
-    def _give_up(self, first: int, last: int, error: StoreError) -> None:
-        what = "may be scheduled, or not" if isinstance(error, OutcomeUnknown) else "were not scheduled"
-        self._fail(f"lines {first} to {last} {what}; no line after them was scheduled: {error}")
 
     def _jobs(self, first: int, lines: list[bytes]) -> Iterator[tuple[int, Job]]:
         for number, line in enumerate(lines, first):

@@ -20,13 +20,10 @@ def open_queue(options: argparse.Namespace, needs_lasting_server: bool = True) -
         RunAtError: the options name no queue that can be used; the message says why.
     """
     url = options.redis or os.environ.get("REDIS_URL") or "embedded://"
-    if needs_lasting_server and url == "embedded://":
+    if needs_lasting_server and (url == "embedded://" or url.startswith("memory://")):
+        what = "a private server" if url == "embedded://" else "a queue in memory"
         raise RunAtError(
-            f"{options.command}: a private server would end with this command; name a lasting one by --redis or "
+            f"{options.command}: {what} would end with this command; name a lasting one by --redis or "
             "$REDIS_URL, such as redis://localhost:6379 or embedded:///absolute/dir"
         )
-    queue = RunAt(url, queue_name=options.queue_name, interval=options.interval)
-    if needs_lasting_server and url.startswith("memory://"):
-        queue.stop()
-        raise RunAtError(f"{options.command}: a queue in memory would end with this command; name a lasting server")
-    return queue
+    return RunAt(url, queue_name=options.queue_name, interval=options.interval)

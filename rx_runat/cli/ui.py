@@ -38,8 +38,9 @@ def ui(options: argparse.Namespace) -> int:
         page = _page(options, queue, [*LOOPBACK, *names], token)
         with _listen(host, options.port) as listening:
             shown = f"?token={quote(token)}" if token else ""
+            server = _Server(page)  # sets up logging, so before a reader of the line below can press Ctrl-C
             print_lines(f"http://{names[0]}:{listening.getsockname()[1]}/{shown}")
-            _Server(page).run([listening])
+            server.run([listening])
     return 0
 
 

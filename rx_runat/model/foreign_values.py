@@ -8,13 +8,10 @@ pandas     Timestamp, Timedelta             read as what they are; NaT is refuse
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from operator import index
-from typing import Any, SupportsIndex, TypeVar, cast
-
-T = TypeVar("T")
+from typing import Any, SupportsIndex, cast
 
 _HINTS = {  # by the name of numpy's type
     "datetime64": "pass value.astype('datetime64[us]').item().replace(tzinfo=timezone.utc), if it is UTC",
@@ -43,31 +40,32 @@ def to_number(value: object) -> int | float | None:
 
 def to_length(value: object) -> float | None:
     """Returns a length of time in seconds, given as a number or as a timedelta; None if it is neither."""
-    if not isinstance(value, timedelta):
-        return to_number(value)
+    if isinstance(value, timedelta):
+        return timedelta.total_seconds(to_timedelta(value))  # not a subclass's own
+    return to_number(value)
+
+
+# Pandas must convert its times: in pandas 2 the fields of the base class hold 0 for a Timedelta in seconds or
+# milliseconds, and in all versions they hold an arbitrary value for a time that Python cannot express.
+
+
+def to_timedelta(value: timedelta) -> timedelta:
+    """Returns a length of time of pandas as Python's own, the longest there is if it is longer; any other as it is."""
+    convert: Callable[[], timedelta] | None = getattr(value, "to_pytimedelta", None)
     try:
-        return timedelta.total_seconds(to_plain(value))  # not a subclass's own
-    except OverflowError:  # of pandas: longer than a timedelta can be
-        return math.inf
+        return value if convert is None else convert()
+    except OverflowError:
+        return timedelta.max
 
 
-def to_plain(value: T) -> T:
-    """Returns a time of pandas as Python's own, any other as it is.
-
-    Pandas must convert it: in pandas 2 the fields of the base class hold 0 for a Timedelta in seconds or milliseconds,
-    and in all versions they hold an arbitrary value for a time that Python cannot express.
+def to_datetime(value: datetime) -> datetime:
+    """Returns a moment of pandas as Python's own; any other as it is.
 
     Raises:
-        OverflowError, ValueError: Python cannot express it.
+        ValueError: it is not between the years 1 and 9999.
     """
-    kind = type(value)
-    if kind is datetime or kind is timedelta:
-        return value
-    if isinstance(value, timedelta):
-        to_timedelta: Callable[[], T] | None = getattr(value, "to_pytimedelta", None)
-        return value if to_timedelta is None else to_timedelta()
-    to_datetime: Callable[[bool], T] | None = getattr(value, "to_pydatetime", None)
-    return value if to_datetime is None else to_datetime(False)  # False: no warning that nanoseconds are dropped
+    convert: Callable[[bool], datetime] | None = getattr(value, "to_pydatetime", None)
+    return value if convert is None else convert(False)  # False: no warning that nanoseconds are dropped
 
 
 def hint(value: object) -> str:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from rx_runat.errors import InvalidJob, InvalidSetting
 from rx_runat.model.checks import show
-from rx_runat.model.foreign_values import hint, is_no_time, to_length, to_number, to_plain
+from rx_runat.model.foreign_values import hint, is_no_time, to_datetime, to_length, to_number, to_timedelta
 
 RunAtTime: TypeAlias = datetime | float | timedelta
 """A moment: an aware datetime, epoch seconds (float or int), or a delay from now on Redis's clock."""
@@ -71,10 +71,7 @@ def to_sent(run_at: object, field: str = "run_at") -> int | str:
     if isinstance(run_at, datetime):
         return _from_datetime(run_at, field)
     if isinstance(run_at, timedelta):
-        try:
-            length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(to_plain(run_at), _MICROSECOND)
-        except OverflowError:  # of pandas
-            length = _LAST_MS * 2000
+        length = run_at // _MICROSECOND if type(run_at) is timedelta else _floordiv(to_timedelta(run_at), _MICROSECOND)
         delay = _round_up(length)
         if delay > _LAST_MS:
             raise InvalidJob(f"{field}: got {show(run_at)}, which ends after the year 9999; take a shorter delay")
@@ -151,7 +148,7 @@ def _from_datetime(run_at: datetime, field: str) -> int:
                 "such as datetime.now(timezone.utc)"
             )
         try:
-            plain = to_plain(run_at)
+            plain = to_datetime(run_at)
         except ValueError:  # of pandas
             raise InvalidJob(f"{field}: got {show(run_at)}, which is not between the years 1 and 9999") from None
         return _round_up(to_microseconds(plain))

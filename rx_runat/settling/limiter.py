@@ -133,14 +133,14 @@ class Limiter(Generic[_T]):
         else:
             self._freed()
 
-    def take_back(self, is_overdue: Callable[[_T], bool]) -> list[_T]:
-        """Returns the waiting items that are overdue; they do not start any more."""
+    def take_back(self, applies: Callable[[_T], bool]) -> list[_T]:
+        """Returns the waiting items to which the condition applies; they do not start any more."""
         with self._lock:
-            overdue = [item for item in (*self._suspects, *self._waiting) if is_overdue(item)]
-            if overdue:
-                self._suspects = deque(item for item in self._suspects if not is_overdue(item))
-                self._waiting = deque(item for item in self._waiting if not is_overdue(item))
-        return overdue
+            taken = [item for item in (*self._suspects, *self._waiting) if applies(item)]
+            if taken:
+                self._suspects = deque(item for item in self._suspects if not applies(item))
+                self._waiting = deque(item for item in self._waiting if not applies(item))
+        return taken
 
     def stop(self) -> list[_T]:
         """Start nothing any more. Returns the items that waited."""

@@ -18,7 +18,6 @@ from rx_runat.model.forks import renew_in_child
 from rx_runat.model.functions import is_coroutine_function
 from rx_runat.model.monotonic import monotonic
 from rx_runat.model.outcome import Outcome
-from rx_runat.model.safe_log import unhandled
 from rx_runat.settling.arrivals import by_manager, claims_in, stranger_in
 from rx_runat.settling.assignment import Assignment
 from rx_runat.settling.backlog import Backlog
@@ -119,7 +118,7 @@ class Subscription:
                 cast("Observable[Any]", claims), self._on_next, self._on_all, fail, complete, self._subscriber.scheduler
             )
         except BaseException:  # such as a `run()` that is refused
-            self._dispose_until()  # else `signals()` would swallow the next SIGTERM
+            self._subscriber.dispose_of(self._until_subscription)  # else `signals()` would swallow the next SIGTERM
             raise
 
     def _on_next(self, value: Claim | list[Claim]) -> None:
@@ -368,29 +367,12 @@ class Subscription:
         self._finish(self._subscriber.complete)
 
     def _begin_no_more(self) -> None:
-        self._dispose_until()
-        try:
-            self._upstream.dispose()
-        except BaseException as error:  # a bug of an operator before `settle`
-            unhandled(error)
+        for disposable in (self._until_subscription, self._upstream):
+            self._subscriber.dispose_of(disposable)
         self._work.begin_no_more()
         for assignment in self._limiter.stop():
             for claim in assignment.claims:
                 self._settle(claim, Decision("back"))
-
-    def _dispose_until(self) -> None:
-        # It may be a timer of the subscriber's event loop, and that must not be cancelled on another thread.
-        loop = event_loop(self._subscriber.scheduler)
-        if loop is not None and loop.is_running() and running_loop() is not loop:
-            self._subscriber.run(self._dispose_until_here)
-        else:
-            self._dispose_until_here()
-
-    def _dispose_until_here(self) -> None:
-        try:
-            self._until_subscription.dispose()
-        except BaseException as error:  # a bug of an operator of `until`
-            unhandled(error)
 
     def _fail(self, error: BaseException) -> None:
         """End with an error, at once. What is under way is settled all the same."""
@@ -420,7 +402,7 @@ class Subscription:
             if self._outcomes.silence() and self._last is not None:
                 self._last()
         finally:
-            self._dispose_until()
+            self._subscriber.dispose_of(self._until_subscription)
             self._work.end()
             self._limiter.threads.end()
             self._outcomes.thread.end()

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from rx_runat.stream.hot import Subscriber
-from rx_runat.stream.rendezvous import tell_awaiting
 
 _T = TypeVar("_T")
 
@@ -19,7 +18,7 @@ class Broadcast(Generic[_T]):
     A source waits for its subscribers, one key at a time; a broadcast waits for no event loop.
 
     Args:
-        is_inside: returns True on a thread that publishes only after it has returned from the user's code it is in.
+        is_inside: returns True in a callback of a source, before whose return that thread publishes nothing.
     """
 
     def __init__(self, is_inside: Callable[[], bool] = lambda: False) -> None:
@@ -64,5 +63,4 @@ class Broadcast(Generic[_T]):
             except BaseException as error:  # a bug of one subscriber does not reach the others
                 has_left = subscriber not in self._subscribers
                 self.leave(subscriber)
-                if not tell_awaiting(error):
-                    subscriber.fail(error, has_left)
+                subscriber.fail(error, has_left)

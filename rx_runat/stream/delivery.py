@@ -99,7 +99,7 @@ class Delivery:
     ) -> None:
         keys: list[Any] = []
         try:
-            keys += self.keys  # in here: what an interrupt finds out of the iterator must be kept
+            keys += self.keys  # inside `try`, because an interrupt must lose no key that has left the iterator
             on_all(keys)
         except BaseException as error:
             keep(self.entries(keys))

@@ -20,7 +20,6 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rx_runat.errors import InvalidSetting, Stopped
 from rx_runat.model.checks import check_count, show
-from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.asked import Asked
 from rx_runat.stream.hot import Hot, Publisher, Subscriber
 from rx_runat.stream.source import Source
@@ -45,7 +44,7 @@ class Driven(Generic[_T]):
 
     def join(self, subscriber: Subscriber[_T], ticks: Observable[Any]) -> None:
         """Give a subscriber what the ticks ask for. However it ends, it is the end of the ticks as well."""
-        subscriber.left = partial(self._note_left, subscriber)
+        subscriber.left = partial(subscriber.dispose_of, self._ticks)
         self._publisher.join(subscriber)
         self._ticks.disposable = ticks.subscribe(
             self._ask,
@@ -57,20 +56,7 @@ class Driven(Generic[_T]):
     def leave(self, subscriber: Subscriber[_T]) -> None:
         """Give the subscriber no more, and ask for no more."""
         self._publisher.leave(subscriber)
-        self._dispose_ticks()
-
-    def _note_left(self, subscriber: Subscriber[_T]) -> None:
-        # The ticks may be timers of its event loop, and those must not be cancelled on another thread.
-        if subscriber.loop is not None and subscriber.loop.is_running():
-            subscriber.run(self._dispose_ticks)
-        else:
-            self._dispose_ticks()
-
-    def _dispose_ticks(self) -> None:
-        try:
-            self._ticks.dispose()
-        except Exception as error:  # the ticks are the user's, and the source, which has no part in it, goes on
-            unhandled(error)
+        subscriber.dispose_of(self._ticks)
 
     def _ask(self, _: Any) -> None:
         self._asked.ask()

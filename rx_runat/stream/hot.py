@@ -24,7 +24,7 @@ from rx_runat.errors import InvalidSetting
 from rx_runat.model.forks import only_here
 from rx_runat.model.safe_log import unhandled
 from rx_runat.stream.interrupted_run import end_if_interrupted
-from rx_runat.stream.rendezvous import LoopHandler, event_loop, tell_awaiting
+from rx_runat.stream.rendezvous import LoopHandler, event_loop, running_loop, tell_awaiting
 from rx_runat.stream.unrun import refuse_unrun
 
 _T = TypeVar("_T")
@@ -127,6 +127,8 @@ class Subscriber(Generic[_T]):
             error: what ends the stream.
             has_left: True if the subscription was disposed of before, as operators do when they have ended.
         """
+        if tell_awaiting(error):
+            return
         on_error = self._on_error
         # RxPY's own `on_error` passes nothing on after its observer has ended; the user's is called all the same.
         is_lost = has_left and str(getattr(on_error, "__module__", "")).startswith("reactivex.")
@@ -180,6 +182,23 @@ class Subscriber(Generic[_T]):
             action()
         else:
             self._loop_handler.post(action)  # if that event loop is closed, nobody is left to run it for
+
+    def dispose_of(self, disposable: abc.DisposableBase) -> None:
+        """Dispose of what was subscribed for this subscriber, where its callbacks run. What that raises is shown.
+
+        It may hold a timer of the subscriber's event loop, and no other thread may cancel that.
+        """
+
+        def dispose() -> None:
+            try:
+                disposable.dispose()
+            except BaseException as error:  # a bug of an operator
+                unhandled(error)
+
+        if self.loop is not None and self.loop.is_running() and self.loop is not running_loop():
+            self.run(dispose)
+        else:
+            dispose()
 
     def _run_last(self, action: Callable[[], object], shown: BaseException | None = None) -> None:
         def guarded() -> None:

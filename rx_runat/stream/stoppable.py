@@ -10,12 +10,12 @@ class Stoppable(Protocol):
 
     @property
     def is_inside(self) -> bool:
-        """True on a thread that runs the user's code for this work: a `stop` called there must not wait for it."""
+        """True where a `stop` must not wait for this work: where `is_blocked`, and on an event loop that it needs."""
         ...
 
     @property
     def is_blocked(self) -> bool:
-        """True on a thread of its own, which cannot end before its present action has returned."""
+        """True on one of its threads, which ends only after its present action has returned."""
         ...
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from reactivex.scheduler import ImmediateScheduler
 from reactivex.subject import Subject
 
-from rx_runat.model.foreign_values import to_plain
+from rx_runat.model.foreign_values import to_timedelta
 from rx_runat.stream.outage import Outage
 from rx_runat.stream.sleep import WakeFilter
 
@@ -29,7 +29,7 @@ HEARTBEAT = "heartbeat"
 
 def to_seconds(interval: Seconds) -> float:
     """Returns an interval in seconds, as Rx's clocks count it."""
-    return timedelta.total_seconds(to_plain(interval)) if isinstance(interval, timedelta) else float(interval)
+    return timedelta.total_seconds(to_timedelta(interval)) if isinstance(interval, timedelta) else float(interval)
 
 
 def ticks(

@@ -54,9 +54,9 @@ class HeadWatch:
         Clock:       run_at is on Redis's clock; pauses are on the loop's.
         Scheduler:   the newest head comes in `subscribe`, each later one on the loop; so an observer only posts.
         Errors:      an outage is retried with backoff and not reported: the source looks at the same server and reports
-                     it. Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s
-                     only. Where it refuses `SUBSCRIBE` as well, a -inf comes, after which the source looks once, and
-                     then nothing; it is tried again every 5 s.
+                     it. At a refusal -inf comes once, so that the source looks; the head is read again every 5 s.
+                     Where the server refuses `CLIENT TRACKING`, what others claim is found by the read every 5 s only.
+                     Where it refuses `SUBSCRIBE` as well, no other head comes.
         Disposal:    from any thread; the last one ends the wait and closes the connection.
         Redis:       for all sources of a queue together a read per change, and one every 5 s, or every second where
                      another primary may take over; while changes bring nothing earlier, at most 10 reads a second. A

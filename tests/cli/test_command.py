@@ -273,10 +273,10 @@ def test_if_the_server_is_away_the_error_names_it_without_its_password(
     [
         (["--redis", "nonsense"], "redis: "),
         (["--redis", "embedded://host/dir"], "redis: an embedded:// URL must be"),
-        (["--redis", "memory://", "--queue-name", ""], "queue_name: got ''"),
-        (["--redis", "memory://", "--queue-name", "a:dead"], "queue_name: got 'a:dead'"),
-        (["--redis", "memory://", "--interval", "0"], "interval: got 0.0"),
-        (["--redis", "memory://", "--interval", "nan"], "interval: got nan"),
+        (["--redis", "redis://127.0.0.1:1", "--queue-name", ""], "queue_name: got ''"),
+        (["--redis", "redis://127.0.0.1:1", "--queue-name", "a:dead"], "queue_name: got 'a:dead'"),
+        (["--redis", "redis://127.0.0.1:1", "--interval", "0"], "interval: got 0.0"),
+        (["--redis", "redis://127.0.0.1:1", "--interval", "nan"], "interval: got nan"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_with_a_reason(

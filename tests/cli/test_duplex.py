@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from rx_runat import RunAt
+from rx_runat.cli.duplex import Duplex
 from tests.support.command import SECONDS, Filtered, Start, feed, line_of, rest_of, run, schedule, unread, waiting
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
@@ -177,6 +178,22 @@ def test_a_line_over_a_limit_of_the_queue_is_reported_and_the_others_are_schedul
     assert (err.count(b"\n"), status) == (1, 1)
 
 
+@pytest.mark.parametrize("prints, follows", [(False, False), (True, True)])
+def test_keys_are_kept_in_mind_only_where_the_command_ends_by_them(
+    prints: bool, follows: bool, queue: RunAt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_text("a +1h\nb +1h\n")
+    duplex = Duplex(queue, as_json=False)
+    with open(tmp_path / "in") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        reading = threading.Thread(target=lambda: duplex.run(reads=True, prints=prints, follows=follows))
+        reading.start()
+        wait_until(lambda: queue.size() == 2, "both are scheduled")
+        assert duplex._expected == set()
+        duplex._over.set()
+        reading.join()
+
+
 @pytest.mark.slow
 def test_10_an_outage_does_not_end_a_filter_that_waits_for_its_last_key(own_server: Server, start: Start) -> None:
     process = start("--redis", own_server.url)
@@ -283,6 +300,19 @@ def test_copies_of_a_signal_interrupt_no_hand_back(
     printed, err, status = rest_of(process)
     assert (err, status) == ("", 128 + signal_number)
     assert [*printed, *waiting(queue)] == keys
+
+
+@pytest.mark.slow
+def test_a_later_signal_ends_the_command_at_once(own_server: Server, start: Start) -> None:
+    with RunAt(own_server.url) as queue:
+        schedule(queue, [f"{n:04}" for n in range(1000)])
+    process = start("tail", "--interval", "60", "--redis", own_server.url)
+    wait_until(lambda: unread(process.stdout), "a key is printed and unread")
+    own_server.freeze()  # so that the end in order, which hands keys back, takes seconds
+    process.send_signal(signal.SIGTERM)
+    threading.Event().wait(0.3)  # an earlier one would be a copy of the first
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == 128 + signal.SIGINT
 
 
 @pytest.mark.slow
